@@ -1,0 +1,116 @@
+"""A file's name is its registration.
+
+``guards/trajectory/trasce.py`` *is* the guard ``trasce``. Listing names looks at folders only and imports
+nothing, so that a command line can offer them at once. In a folder of plug-ins, ``base.py`` and files that
+start with an underscore are no plug-ins. Other packages join by entry points::
+
+    [project.entry-points."stanchion.guards"]
+    my_guard = "my_package.my_guard:MyGuard"
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, UnknownName
+
+ROOT = Path(__file__).parent
+
+FOLDERS = {
+    "guards": "guards/*",
+    "judges": "benchmark/judges",
+    "metrics": "benchmark/metrics",
+    "prompts": "benchmark/prompts",
+    "attacks": "attacks",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a plug-in lives: a file of this package, or an entry point of another one."""
+
+    name: str
+    file: Path | None = None
+    point: EntryPoint | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder that holds it (a guard's stage), or the foreign package's module."""
+        return self.file.parent.name if self.file else self.point.module if self.point else ""
+
+    @property
+    def summary(self) -> str:
+        """First line of the file's docstring, read without importing it."""
+        if self.file is None:
+            return self.point.value if self.point else ""
+        text = ast.get_docstring(ast.parse(self.file.read_text(encoding="utf-8"))) or ""
+        return text.partition("\n")[0]
+
+    def load(self) -> Any:
+        """Import the module; return its class whose ``name`` is this entry's."""
+        if self.file is None:
+            assert self.point is not None
+            return self.point.load()
+        dotted = ".".join(self.file.relative_to(ROOT).with_suffix("").parts)
+        module = import_module(f".{dotted}", __package__)
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == module.__name__ and vars(value).get("name") == self.name:
+                return value
+        raise ConfigError(f"{self.file}: no class with name = {self.name!r}; the file's name is its registration.")
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Every plug-in of a kind by name, sorted; none of them imported.
+
+    Raises:
+        ConfigError: two plug-ins share a name; a guard must never be replaced by another unnoticed.
+    """
+    if kind not in FOLDERS:
+        raise UnknownName(unknown("kind of plug-in", kind, FOLDERS))
+    found: dict[str, Entry] = {}
+    for entry in (*_own(kind), *_foreign(kind)):
+        if entry.name in found:
+            raise ConfigError(f"{kind}: two plug-ins are called {entry.name!r} ({found[entry.name]}, {entry}).")
+        found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
+def names(kind: str) -> list[str]:
+    """Names of every plug-in of a kind, sorted; none of them imported."""
+    return list(entries(kind))
+
+
+def get(kind: str, name: str) -> Any:
+    """The class registered under that name.
+
+    Raises:
+        UnknownName: nothing of that name; the message gives the nearest names.
+    """
+    found = entries(kind)
+    if name not in found:
+        raise UnknownName(unknown(kind.removesuffix("s"), name, found))
+    return found[name].load()
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A message for a name that nobody knows, with the nearest ones."""
+    known = sorted(known)
+    near = get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known) or 'none'}."
+    return f"unknown {what} {name!r}; {hint}"
+
+
+def _own(kind: str) -> list[Entry]:
+    files = sorted(ROOT.glob(f"{FOLDERS[kind]}/*.py"))
+    return [Entry(file.stem, file) for file in files if file.stem != "base" and not file.stem.startswith("_")]
+
+
+def _foreign(kind: str) -> list[Entry]:
+    return [Entry(point.name, point=point) for point in entry_points(group=f"stanchion.{kind}")]
