@@ -1,0 +1,189 @@
+"""Trains the reference model from its recipe, stage by stage.
+
+    python -m stanchion.reference.train --folder runs/reference [--recipe FILE | --tiny] [--resume] [--stages vae,clip]
+    python -m stanchion.reference.train --folder runs/reference --ship
+
+A stage that is finished is not run again, one that was cut off goes on from its checkpoint (``--resume``).
+``--ship`` copies what was learnt into the package, in half precision where stock diffusers still draws with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from ..errors import ConfigError
+from .autoencoder import train_autoencoder
+from .clip import train_clip
+from .denoiser import Denoiser, encode_pool, train_denoiser
+from .fitting import Schedule
+from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
+from .model import assemble, build_unet, text_encoder_from
+from .readers import train_judge, train_reward
+from .words import train_tokenizer
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One ``Schedule`` a stage, the number of encoded scenes, and the seed of it all."""
+
+    seed: int
+    vae: Schedule
+    vae_decoder: Schedule
+    clip: Schedule
+    judge: Schedule
+    reward: Schedule
+    pool: int
+    denoiser_joint: Schedule
+    denoiser: Schedule
+    metric_clip: Schedule
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a YAML file; a missing or unknown key raises ``ConfigError``."""
+        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if set(values) != set(cls.__dataclass_fields__):
+            wrong = ", ".join(sorted(set(values) ^ set(cls.__dataclass_fields__)))
+            raise ConfigError(f"{path}: missing or unknown keys: {wrong}.")
+        return cls(**{key: Schedule(**value) if isinstance(value, dict) else value for key, value in values.items()})
+
+
+class Training:
+    """The stages of one run in one folder; each property is read from there or trained first."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.recipe, self.folder = recipe, folder
+
+    def _stage(self, name: str, load: Callable[[Path], Any], train: Callable[[], Any]) -> Any:
+        final = self.folder / name / "final"
+        if not final.exists():
+            train().save_pretrained(final)
+        return load(final).eval() if name != "tokenizer" else load(final)
+
+    @cached_property
+    def tokenizer(self) -> CLIPTokenizer:
+        """Seconds: byte-pair merges on the world's captions."""
+        part = self.folder / "tokenizer"
+        return self._stage("tokenizer", CLIPTokenizer.from_pretrained, lambda: train_tokenizer(part))
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder, its latents normalised."""
+        r = self.recipe
+        folder = self.folder / "vae"
+        vae = self._stage(
+            "vae",
+            AutoencoderKL.from_pretrained,
+            lambda: train_autoencoder(r.vae, r.vae_decoder, folder, seed=r.seed),
+        )
+        return vae.to(memory_format=torch.channels_last)
+
+    @cached_property
+    def clip(self) -> CLIPModel:
+        """Towers for rewards and for the text encoder's start."""
+        shape = {"width": 128, "layers": 4, "patch": 8}
+        return self._clip("clip", self.recipe.clip, self.recipe.seed + 10, **shape)
+
+    @cached_property
+    def metric_clip(self) -> CLIPModel:
+        """Towers for measuring only: another shape, seed and patch."""
+        shape = {"width": 144, "layers": 3, "patch": 6}
+        return self._clip("metric_clip", self.recipe.metric_clip, self.recipe.seed + 20, **shape)
+
+    def _clip(self, name: str, schedule: Schedule, seed: int, **shape: int) -> CLIPModel:
+        folder = self.folder / name
+        return self._stage(
+            name,
+            CLIPModel.from_pretrained,
+            lambda: train_clip(self.tokenizer, schedule, folder / "fit", seed=seed, **shape),
+        )
+
+    @cached_property
+    def judge(self) -> JudgeNetwork:
+        """The judge of every measurement."""
+        r, folder = self.recipe, self.folder / "judge"
+        return self._stage(
+            "judge",
+            JudgeNetwork.from_pretrained,
+            lambda: train_judge(r.judge, self.vae, folder / "fit", seed=r.seed + 30),
+        )
+
+    @cached_property
+    def reward(self) -> RewardNetwork:
+        """The reader that trains guards."""
+        r, folder = self.recipe, self.folder / "reward"
+        return self._stage(
+            "reward",
+            RewardNetwork.from_pretrained,
+            lambda: train_reward(r.reward, folder / "fit", seed=r.seed + 40),
+        )
+
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        """UNet and text encoder: trained together while the world grows, then the UNet alone."""
+        r, folder = self.recipe, self.folder / "denoiser"
+        unet_folder, text_folder = folder / "final" / "unet", folder / "final" / "text_encoder"
+        if not text_folder.exists():
+            torch.manual_seed(r.seed + 50)
+            unet = build_unet().to(memory_format=torch.channels_last)
+            networks = Denoiser(unet, text_encoder_from(self.clip, self.tokenizer))
+            pool = encode_pool(self.vae, r.pool, self.folder / "pool", seed=r.seed + 60)
+            plan = (("joint", r.denoiser_joint, True), ("alone", r.denoiser, False))
+            for phase, schedule, grow in plan:
+                networks.text_encoder.requires_grad_(grow)
+                seed = r.seed + 70 + (not grow)
+                train_denoiser(networks, self.tokenizer, pool, schedule, folder / phase, seed=seed, grow=grow)
+            networks.unet.save_pretrained(unet_folder)
+            networks.text_encoder.save_pretrained(text_folder)
+        unet = UNet2DConditionModel.from_pretrained(unet_folder)
+        return Denoiser(unet, CLIPTextModel.from_pretrained(text_folder)).eval()
+
+    def ship(self, target: Path = WEIGHTS) -> None:
+        """Write the pipeline and the readers to ``target``; the text encoder in float32, or stock loading can't draw."""
+        networks = self.denoiser
+        pipeline = assemble(self.vae.half(), networks.text_encoder, self.tokenizer, networks.unet.half())
+        pipeline.save_pretrained(target / "pipeline")
+        self.judge.half().save_pretrained(target / "judge")
+        self.reward.half().save_pretrained(target / "reward")
+        self.clip.half().save_pretrained(target / "clip")
+        self.metric_clip.half().save_pretrained(target / "metric_clip")
+
+
+STAGES = ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the stages asked for, in order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and results of the stages go")
+    parser.add_argument("--recipe", type=Path, default=HERE / "recipe.yaml")
+    parser.add_argument("--tiny", action="store_true", help="a few steps a stage, to try the machinery")
+    parser.add_argument("--resume", action="store_true", help="go on in a folder that holds a run")
+    parser.add_argument("--stages", default=",".join(STAGES), help="comma list, default all")
+    parser.add_argument("--ship", action="store_true", help="copy the finished model into the package")
+    options = parser.parse_args(arguments)
+    if options.folder.exists() and any(options.folder.iterdir()) and not (options.resume or options.ship):
+        parser.error(f"{options.folder} is not empty; go on there with --resume, or name another --folder.")
+    recipe = Recipe.read(HERE / "recipe_tiny.yaml" if options.tiny else options.recipe)
+    training = Training(recipe, options.folder)
+    for stage in options.stages.split(","):
+        if stage not in STAGES:
+            parser.error(f"unknown stage {stage!r}; known are {', '.join(STAGES)}.")
+        getattr(training, stage)
+    if options.ship:
+        training.ship()
+
+
+if __name__ == "__main__":
+    main()
