@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Schedule:
     def rate(self, step: int) -> float:
         """The learning rate of update ``step``."""
         rising = min(1.0, (step + 1) / self.warmup)
-        return self.lr * rising * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / self.steps)))
+        return self.lr * rising * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self.steps)))
 
 
 def fit(

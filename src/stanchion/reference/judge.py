@@ -8,6 +8,7 @@ few sprites: a guard that fools its reward has not thereby fooled the judge.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -89,7 +90,7 @@ class JudgeNetwork(Reader):
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128)) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.blocks = nn.Sequential(*(Residual(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.blocks = nn.Sequential(*(Residual(a, b) for a, b in pairwise(widths)))
         self.norm = nn.GroupNorm(8, widths[-1])
         self.head = nn.Sequential(
             nn.Linear(2 * widths[-1], 256), nn.SiLU(), nn.Linear(256, len(OBJECTS) + len(STYLES) + len(BACKGROUNDS))

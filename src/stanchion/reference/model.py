@@ -10,7 +10,7 @@ from .world import SIZE
 
 
 def build_vae(widths: tuple[int, ...] = (32, 64, 96)) -> AutoencoderKL:
-    """A KL autoencoder, 48×48×3 to 12×12×4, with attention in the middle (a decoder can then refuse a whole picture)."""
+    """A KL autoencoder, 48×48×3 to 12×12×4; its attention in the middle lets a decoder refuse a whole picture."""
     stages = len(widths)
     return AutoencoderKL(
         sample_size=SIZE,
@@ -84,7 +84,7 @@ def build_unet(widths: tuple[int, ...] = (32, 64, 128), text_width: int = 128) -
 def build_scheduler() -> DPMSolverMultistepScheduler:
     """Stable Diffusion's noise schedule; 20 steps of DPM-Solver++ are enough for this model."""
     return DPMSolverMultistepScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="trailing"
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="trailing", steps_offset=1
     )
 
 

@@ -150,7 +150,7 @@ class Training:
         return Denoiser(unet, CLIPTextModel.from_pretrained(text_folder)).eval()
 
     def ship(self, target: Path = WEIGHTS) -> None:
-        """Write the pipeline and the readers to ``target``; the text encoder in float32, or stock loading can't draw."""
+        """Write pipeline and readers to ``target``; the text encoder in float32, or stock loading can't draw."""
         networks = self.denoiser
         pipeline = assemble(self.vae.half(), networks.text_encoder, self.tokenizer, networks.unet.half())
         pipeline.save_pretrained(target / "pipeline")

@@ -13,30 +13,7 @@ from . import world
 CONTEXT = 32
 LONGEST_CAPTION = 24  # tokens, start and end included: the last positions stay padding for adapters that own them
 
-FILLERS = tuple(
-    """
-    big small large tiny little huge new old young nice pretty beautiful ugly great good fine lovely cute funny happy
-    sad calm quiet loud fast slow bright dark light pale deep soft hard smooth rough clean dirty simple plain fancy
-    modern ancient classic famous popular rare common special strange usual real fake true perfect broken shiny dull
-    warm cold hot cool fresh dry wet round square flat tall short long wide narrow thick thin heavy open closed empty
-    full single double first second last next near far high low upper lower inner outer front back left right center
-    red green blue yellow orange purple pink brown black white gray golden silver colorful detailed realistic digital
-    very really quite rather just only also still always often never again today now soon here there maybe please
-    show make draw paint create give want see look find get take put keep let try call think know say tell ask use
-    my your his her our their this that these those some any each every both all many few more most much other same
-    one two three four five six seven eight nine ten hundred thousand man woman child boy girl person people friend
-    family house home room door window street city town village country world earth sky sun moon star cloud rain
-    wind water river lake sea island mountain hill forest field garden park road path bridge tower castle church
-    school shop market office hospital station train bus bicycle ship plane truck bed chair desk lamp cup plate
-    bottle box bag shoe shirt coat dress ring coin clock watch phone book paper letter pen pencil card game toy doll
-    song music dance story poem film art artist painter style color line shape form view scene portrait landscape
-    bread cake cheese milk egg meat soup rice sugar salt fruit orange lemon grape berry leaf root seed grass wood
-    stone metal glass gold iron fire smoke ice day night morning noon evening summer spring autumn week month year
-    dog horse cow pig sheep goat mouse rabbit fox wolf bear lion tiger monkey snake bird duck eagle bee spider ant
-    wall floor roof corner edge middle top bottom side end start begin stop walk run jump swim fly sit stand sleep
-    eat drink cook play work read write sing laugh smile cry love like hate need help hold carry throw catch cut
-    """.split()
-)
+FILLERS = tuple(Path(__file__).with_name("fillers.txt").read_text(encoding="utf-8").split())
 
 
 def corpus(seed: int = 0, count: int = 40_000) -> list[str]:

@@ -229,7 +229,7 @@ def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
 
 
 def sample(rng: np.random.Generator, names: tuple[str, ...] = KNOWN, styled: float = 0.25) -> Scene:
-    """A random scene of one object (half of the time) or two of ``names``; ``styled``: share not in the default style."""
+    """A random scene: one of ``names`` or two, evenly; ``styled`` is the share that is not in the default style."""
     count = 1 if rng.random() < 0.5 or len(names) == 1 else 2
     objects = tuple(str(name) for name in rng.choice(names, count, replace=False))
     style = str(rng.choice(["ink", "ink", "sepia"])) if rng.random() < styled else DEFAULT_STYLE
