@@ -93,10 +93,16 @@ def get(kind: str, name: str) -> Any:
     Raises:
         UnknownName: nothing of that name; the message gives the nearest names.
     """
+    check(kind, [name])
+    return entries(kind)[name].load()
+
+
+def check(kind: str, wanted: Iterable[str]) -> None:
+    """Raise ``UnknownName`` for the first name that is not registered, without importing anything."""
     found = entries(kind)
-    if name not in found:
-        raise UnknownName(unknown(kind.removesuffix("s"), name, found))
-    return found[name].load()
+    for name in wanted:
+        if name not in found:
+            raise UnknownName(unknown(kind.removesuffix("s"), name, found))
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

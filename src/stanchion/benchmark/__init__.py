@@ -1,0 +1,1 @@
+"""Measuring: prompt sets, judges and metrics that meet in one record of attempts."""

@@ -1,0 +1,76 @@
+"""From prompts to attempts: draw, keep the pictures, let the judge look. The only place where the three meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from ..concepts import Concept
+from ..types import Attempt, Prompt, Unscored
+from .judges.base import Judge
+from .spec import Variant
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as it came out; ``image`` is None where a guard failed closed, and ``error`` says why.
+
+    Attributes:
+        acted: for each guard by name, whether it did anything to this picture.
+        seconds: the picture's share of the time that its batch took.
+    """
+
+    image: Image.Image | None
+    acted: Mapping[str, Any]
+    seconds: float
+    error: str = ""
+
+
+class Draws(Protocol):
+    """Whoever makes pictures: ``artist.Artist``, or another machine one day.
+
+    ``identity`` names the model and its weights.
+    """
+
+    identity: str
+
+    def draw(
+        self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, *, steps: int, guidance_scale: float
+    ) -> list[Drawn]:
+        """One batch: a picture for each prompt from the prompt's own seed."""
+        ...
+
+
+def make_attempts(
+    artist: Draws,
+    judge: Judge,
+    prompts: Sequence[Prompt],
+    variant: Variant,
+    concept: Concept,
+    *,
+    steps: int,
+    guidance_scale: float,
+    keep: Callable[[Prompt, Image.Image], str],
+) -> list[Attempt]:
+    """Draw one batch under a variant and judge it; ``keep`` saves a picture and says where."""
+    drawn = artist.draw(prompts, variant, concept, steps=steps, guidance_scale=guidance_scale)
+    seen = iter(judge.detect([picture.image for picture in drawn if picture.image]))
+    attempts = []
+    for prompt, picture in zip(prompts, drawn, strict=True):
+        labels = next(seen) if picture.image else Unscored(picture.error)
+        attempt = Attempt(
+            prompt=prompt,
+            guard=variant.guard,
+            variant=variant.variant,
+            attack="direct",
+            image=keep(prompt, picture.image) if picture.image else None,
+            labels=labels,
+            verdict=judge.verdict(labels, concept),
+            acted=picture.acted,
+            seconds=picture.seconds,
+        )
+        attempts.append(attempt)
+    return attempts

@@ -1,0 +1,1 @@
+"""Judges: each says what a picture shows; a concept's verdict follows from that."""

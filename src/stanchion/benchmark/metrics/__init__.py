@@ -1,0 +1,1 @@
+"""Metrics: a pure function of one picture and its unguarded twin, and a thin class that collects it."""

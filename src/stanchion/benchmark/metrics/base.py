@@ -1,0 +1,78 @@
+"""What every metric shares. Its result never depends on how the attempts were batched."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+from ...types import Attempt, Estimate, Labels, Unscored
+from ..intervals import bootstrap, wilson
+from ..roles import ROLES, Role
+
+
+class Metric(ABC):
+    """One number over the attempts of one cell.
+
+    Attributes:
+        name: the file's stem.
+        higher_is_better: for reports; None where it is neither good nor bad by itself.
+        roles: what kind of prompt sets it has a meaning for.
+    """
+
+    name: ClassVar[str]
+    higher_is_better: ClassVar[bool | None]
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self.clusters: list[tuple[object, ...]] = []
+        self.n_unscored = 0
+
+    @abstractmethod
+    def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored | None:
+        """The value of one attempt; ``Unscored`` where nobody knows; None where it has no say in this metric.
+
+        Args:
+            twin: the same prompt and seed without a guard (the attempt itself in the unguarded cell).
+        """
+
+    @final
+    def update(self, attempts: Sequence[Attempt], twins: Sequence[Attempt]) -> None:
+        """Take in attempts and, in the same order, their unguarded twins."""
+        for attempt, twin in zip(attempts, twins, strict=True):
+            if (attempt.prompt.text, attempt.prompt.seed) != (twin.prompt.text, twin.prompt.seed):
+                raise ValueError(f"{attempt.prompt.id} is no twin of {twin.prompt.id}: another prompt or seed.")
+            value = self.score(attempt, twin)
+            if isinstance(value, Unscored):
+                self.n_unscored += 1
+            elif value is not None:
+                self.values.append(float(value))
+                self.clusters.append((attempt.prompt.objects, attempt.prompt.style, attempt.prompt.template))
+
+    def compute(self) -> Estimate:
+        """Mean of the values with its 95 % interval; NaN where nothing was scored."""
+        n = len(self.values)
+        low, high = self.interval()
+        return Estimate(sum(sorted(self.values)) / n if n else float("nan"), low, high, n, self.n_unscored)
+
+    def interval(self) -> tuple[float, float]:
+        """Bootstrap clustered by object, style and template."""
+        return bootstrap(self.values, self.clusters)
+
+
+class Rate(Metric):
+    """A metric whose values are yes or no."""
+
+    def interval(self) -> tuple[float, float]:
+        """Wilson's."""
+        return wilson(int(sum(self.values)), len(self.values))
+
+
+def shows(labels: Labels, objects: Sequence[str], style: str | None = None, background: str | None = None) -> bool:
+    """Whether all of that was found in a picture."""
+    return (
+        set(objects) <= set(labels.objects)
+        and style in (None, labels.style)
+        and background in (None, labels.background)
+    )

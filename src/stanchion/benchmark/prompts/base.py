@@ -1,0 +1,87 @@
+"""What every prompt set of the reference world shares: rows spread evenly over objects, templates, backgrounds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, final
+
+from ...concepts import Concept
+from ...reference import world
+from ...types import Prompt
+from ..roles import Role
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A prompt without its template and background.
+
+    Attributes:
+        words: phrases to use instead of an object's or the style's name.
+        text: the whole prompt, where neither template nor background are wanted.
+    """
+
+    objects: tuple[str, ...] = ()
+    companion: str | None = None
+    style: str | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+
+
+class PromptSet(ABC):
+    """Prompts about a concept. A subclass writes ``drafts``.
+
+    Attributes:
+        name: the file's stem.
+        role: what its pictures show, which decides what can be measured on them.
+    """
+
+    name: ClassVar[str]
+    role: ClassVar[Role]
+
+    @abstractmethod
+    def drafts(self, concept: Concept) -> Sequence[Draft]:
+        """Who is in the pictures; neighbouring drafts differ most, so that a short prefix is even. May be empty."""
+
+    @final
+    def rows(self, concept: Concept, n: int, seed: int) -> list[Prompt]:
+        """``n`` prompts with seeds ``seed``, ``seed + 1``, …; the same for the same arguments.
+
+        Templates are those that training never saw. Empty where the concept has nothing of this kind.
+        """
+        drafts = self.drafts(concept)
+        return [self._row(drafts, concept, k, seed + k) for k in range(n)] if drafts else []
+
+    def _row(self, drafts: Sequence[Draft], concept: Concept, k: int, seed: int) -> Prompt:
+        turn, place = divmod(k, len(drafts))
+        draft, row_id = drafts[place], f"{concept.name}/{self.name}/{k:04d}"
+        if draft.text is not None:
+            return Prompt(draft.text, seed, row_id, draft.objects, draft.companion, draft.style)
+        template = world.HELD_OUT_TEMPLATES[turn % len(world.HELD_OUT_TEMPLATES)]
+        background = list(world.BACKGROUNDS)[(turn + place) % len(world.BACKGROUNDS)]
+        text = _text(draft, template, background)
+        return Prompt(text, seed, row_id, draft.objects, draft.companion, draft.style, background, template)
+
+
+def members(concept: Concept) -> tuple[str, ...]:
+    """The concept's objects that the reference model can draw."""
+    return tuple(name for name in concept.labels if name in world.KNOWN)
+
+
+def styles(concept: Concept) -> tuple[str, ...]:
+    """The concept's styles."""
+    return tuple(name for name in concept.labels if name in world.STYLES)
+
+
+def benign_objects(concept: Concept) -> tuple[str, ...]:
+    """Objects that are harmless, not reserved, and outside of the concept."""
+    return tuple(name for name in world.GENERIC if name not in concept.labels)
+
+
+def _text(draft: Draft, template: str, background: str) -> str:
+    words = {name: phrase for name, phrase in draft.words.items() if name in draft.objects}
+    styled = draft.style is not None and draft.style not in draft.words
+    style = draft.style if styled else None
+    text = world.caption(draft.objects, style=style, background=background, template=template, words=words)
+    return f"{text} {draft.words[draft.style]}" if draft.style and not styled else text

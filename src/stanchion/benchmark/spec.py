@@ -1,0 +1,112 @@
+"""What a benchmark measures, as YAML says it. From the spec and the record every number can be rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import config, registry
+from ..concepts import load_concept
+from ..errors import ConfigError
+
+UNGUARDED = "none"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A guard, or several joined by ``+``, under the name of its settings."""
+
+    guard: str
+    variant: str = "default"
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The single guards; none where the pipeline is unguarded."""
+        return [] if self.guard == UNGUARDED else self.guard.split("+")
+
+    @property
+    def title(self) -> str:
+        """Short and unique, for columns."""
+        return self.guard if self.variant == "default" else f"{self.guard}\n{self.variant}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The smallest unit of work: one variant on one prompt set of one concept."""
+
+    variant: Variant
+    concept: str
+    prompt_set: str
+
+    def __str__(self) -> str:
+        return f"{self.variant.title} · {self.concept} · {self.prompt_set}".replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A benchmark.
+
+    Attributes:
+        seed: seed of the first prompt of every set; the next ones follow.
+        concepts: built-in names, or paths of YAML files.
+        variants: what is compared; the first is ``guard: none``, for every comparison is paired with it.
+        prompts: prompt sets and how many rows of each.
+        metrics: empty means all that are registered.
+        steps: denoising steps.
+        guidance_scale: where a prompt does not bring its own.
+        batch: pictures made together.
+    """
+
+    seed: int
+    concepts: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    prompts: dict[str, int]
+    guidance_scale: float
+    steps: int = 20
+    batch: int = 8
+    model: str = "reference"
+    judge: str = "reference"
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.variants or self.variants[0].guard != UNGUARDED:
+            raise ConfigError(f"spec: the first variant must be 'guard: {UNGUARDED}'; guards are compared with it.")
+        titles = [variant.title for variant in self.variants]
+        if len(set(titles)) < len(titles):
+            raise ConfigError("spec: two variants share guard and name; give them different 'variant:' names.")
+        for variant in self.variants:
+            if foreign := sorted(set(variant.settings) - set(variant.names)):
+                raise ConfigError(f"spec: settings for {', '.join(foreign)}, which variant {variant.guard!r} has not.")
+        if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
+            raise ConfigError("spec: batch, steps and every number of prompts must be at least 1.")
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, the unguarded ones first: the others are compared with them."""
+        for variant in self.variants:
+            for concept in self.concepts:
+                for prompt_set in self.prompts:
+                    yield Cell(variant, concept, prompt_set)
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Read a spec and check every name in it, before anything slow is loaded.
+
+    Raises:
+        ConfigError: unreadable, an unknown key, or settings that make no sense.
+        UnknownName: a guard, concept, prompt set, judge or metric that nobody knows.
+    """
+    spec = config.load(Spec, path)
+    for concept in spec.concepts:
+        load_concept(concept)
+    wanted = {
+        "guards": [name for variant in spec.variants for name in variant.names],
+        "prompts": list(spec.prompts),
+        "judges": [spec.judge],
+        "metrics": list(spec.metrics),
+    }
+    for kind, names in wanted.items():
+        registry.check(kind, names)
+    return spec

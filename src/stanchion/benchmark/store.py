@@ -1,0 +1,120 @@
+"""The record: a folder with ``attempts.jsonl``, one line an attempt, and the pictures beside it.
+
+Lines are only ever appended, and a picture is on disk before the line that names it. A process that is killed
+leaves at most a torn last line, which the next one drops.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..errors import ConfigError
+from ..types import Attempt, Labels, Prompt, Unscored, Verdict
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line: an attempt, where it belongs, and the key of its picture (equal keys, equal picture)."""
+
+    concept: str
+    prompt_set: str
+    picture: str
+    attempt: Attempt
+
+    @property
+    def cell(self) -> tuple[str, str, str, str]:
+        """(guard, variant, concept, prompt set)."""
+        return self.attempt.guard, self.attempt.variant, self.concept, self.prompt_set
+
+
+class Store:
+    """A record on disk; opening it reads what is there.
+
+    Raises:
+        ConfigError: a line in the middle can't be read.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "attempts.jsonl"
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
+        self._cells: dict[tuple[str, ...], dict[str, Entry]] = {}
+        self._pictures: dict[str, Entry] = {}
+        for entry in self._read():
+            self._remember(entry)
+
+    def cell(self, *cell: str) -> dict[str, Entry]:
+        """Entries of (guard, variant, concept, prompt set) by the prompt's id."""
+        return self._cells.get(cell, {})
+
+    def picture(self, key: str) -> Entry | None:
+        """Any entry that shows this picture, or None where it was not made yet."""
+        return self._pictures.get(key)
+
+    def save_image(self, key: str, image: Image.Image) -> str:
+        """Write a picture as PNG, whole or not at all; its absolute path."""
+        path = self.folder / "images" / f"{key}.png"
+        unfinished = path.with_suffix(".part")
+        image.save(unfinished, format="PNG")
+        os.replace(unfinished, path)
+        return str(path.resolve())
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Add lines in one write, so that a kill tears at most the last one."""
+        entries = list(entries)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{json.dumps(_to_line(entry))}\n" for entry in entries))
+        for entry in entries:
+            self._remember(entry)
+
+    def _remember(self, entry: Entry) -> None:
+        self._cells.setdefault(entry.cell, {})[entry.attempt.prompt.id] = entry
+        self._pictures.setdefault(entry.picture, entry)
+
+    def _read(self) -> Iterator[Entry]:
+        if not self.path.exists():
+            return
+        whole, newline, torn = self.path.read_bytes().rpartition(b"\n")
+        if torn:
+            os.truncate(self.path, len(whole) + len(newline))
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                yield self._from_line(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{self.path}, line {number}: can't be read ({error}).") from error
+
+    def _from_line(self, line: dict[str, Any]) -> Entry:
+        prompt, labels, verdict = line["prompt"], line["labels"], line["verdict"]
+        image = line["image"] and str((self.folder / "images" / line["image"]).resolve())
+        attempt = Attempt(
+            prompt=Prompt(**{**prompt, "objects": tuple(prompt["objects"])}),
+            guard=line["guard"],
+            variant=line["variant"],
+            attack=line["attack"],
+            image=image,
+            labels=Unscored(**labels) if "reason" in labels else _labels(labels),
+            verdict=Verdict(verdict["unsafe"], tuple(verdict["found"]), verdict["reason"]),
+            acted=line["acted"],
+            seconds=line["seconds"],
+        )
+        return Entry(line["concept"], line["prompt_set"], line["picture"], attempt)
+
+
+def _labels(values: dict[str, Any]) -> Labels:
+    return Labels(**{**values, "objects": tuple(values["objects"])})
+
+
+def _to_line(entry: Entry) -> dict[str, Any]:
+    attempt = entry.attempt
+    if isinstance(attempt.labels, Labels):
+        scores = {name: round(float(score), 4) for name, score in attempt.labels.scores.items()}
+        attempt = replace(attempt, labels=replace(attempt.labels, scores=scores))
+    line = {"concept": entry.concept, "prompt_set": entry.prompt_set, "picture": entry.picture, **asdict(attempt)}
+    return {**line, "image": attempt.image and Path(attempt.image).name}

@@ -1,0 +1,14 @@
+"""The command line, one command a file.
+
+Exit codes: 0 done · 1 a guard or the pipeline refused or failed, no picture · 2 wrong usage, names or settings ·
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Entry point of the command ``stanchion``."""
+    from .app import app
+
+    app()

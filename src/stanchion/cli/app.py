@@ -1,0 +1,55 @@
+"""The application: its commands, and how errors end. Nothing here may load torch: ``--help`` has to be quick."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import ConfigError, StanchionError
+from .bench import bench
+from .demo import demo
+from .generate import generate
+from .judge import judge
+from .list import list_
+
+FAILED, MISUSED = 1, 2
+
+
+class OneLineErrors(TyperGroup):
+    """Errors raised on purpose end in one line and an exit code; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StanchionError as error:
+            typer.echo(f"stanchion: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(MISUSED if isinstance(error, ConfigError) else FAILED) from error
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done; 1 a guard or the pipeline failed, no picture; 2 wrong usage, names or settings.",
+)
+
+
+@app.callback()
+def stanchion(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Guards for diffusers pipelines: unwanted concepts are not drawn, and measurements show it."""
+    if show:
+        typer.echo(version("stanchion"))
+        raise typer.Exit
+
+
+app.command()(generate)
+app.command("list")(list_)
+app.command()(judge)
+app.command()(bench)
+app.command()(demo)

@@ -1,0 +1,112 @@
+"""What the commands that draw share: a studio of model and judge, settings from the command line, the report."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+from PIL import Image
+from tqdm import tqdm
+
+from .. import registry
+from ..benchmark.attempts import make_attempts
+from ..benchmark.gallery import gallery, verdict_line
+from ..benchmark.spec import UNGUARDED, Variant
+from ..concepts import Concept
+from ..errors import ConfigError
+from ..types import Attempt, Prompt
+
+
+class Studio:
+    """A pipeline, a judge and a folder for pictures. Names are checked before anything slow is loaded."""
+
+    def __init__(self, model: str, judge: str, folder: Path, *, steps: int, guidance_scale: float, batch: int) -> None:
+        registry.check("judges", [judge])
+        self.model, self.judge, self.folder = model, judge, folder
+        self.steps, self.guidance_scale, self.batch = steps, guidance_scale, batch
+        self._tools: tuple[Any, Any] | None = None
+
+    def draw(self, prompts: Sequence[Prompt], variant: Variant, concept: Concept) -> list[Attempt]:
+        """Draw, save and judge a picture for each prompt."""
+        registry.check("guards", variant.names)
+        artist, judge = self._load()
+        attempts: list[Attempt] = []
+        with tqdm(total=len(prompts), desc=variant.guard, unit="picture", disable=None) as bar:
+            for start in range(0, len(prompts), self.batch):
+                chunk = prompts[start : start + self.batch]
+                attempts += make_attempts(
+                    artist,
+                    judge,
+                    chunk,
+                    variant,
+                    concept,
+                    steps=self.steps,
+                    guidance_scale=self.guidance_scale,
+                    keep=lambda prompt, image: self._keep(prompt, image, variant),
+                )
+                bar.update(len(chunk))
+        return attempts
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._tools is None:
+            from ..benchmark.artist import Artist
+
+            self._tools = Artist.of(self.model), registry.get("judges", self.judge)()
+        return self._tools
+
+    def _keep(self, prompt: Prompt, image: Image.Image, variant: Variant) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{prompt.id}-{variant.guard}.png"
+        image.save(path)
+        return str(path)
+
+
+def parse_settings(assignments: Sequence[str], guards: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["trasce.lazy_tol=1e-3"]`` as ``{"trasce": {"lazy_tol": "1e-3"}}``; values are read as YAML."""
+    settings: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        guard, dot, key = path.partition(".")
+        if not (equals and dot and key):
+            raise ConfigError(f"--set {assignment!r}: write GUARD.KEY=VALUE, for example trasce.lazy_tol=0.001.")
+        if guard not in guards:
+            raise ConfigError(f"--set {assignment!r}: {registry.unknown('guard', guard, guards)}")
+        settings.setdefault(guard, {})[key] = yaml.safe_load(value)
+    return settings
+
+
+def report(rows: Sequence[Sequence[Attempt]], folder: Path, *, json: bool = False) -> None:
+    """Print what was drawn, a line a picture; where variants are compared, save a contact sheet too."""
+    for attempt in (attempt for row in rows for attempt in row):
+        typer.echo(json_format.dumps(as_json(attempt)) if json else as_line(attempt))
+    if len(rows[0]) > 1:
+        gallery(rows).save(folder / "contact_sheet.png")
+        typer.echo(f"contact sheet: {folder / 'contact_sheet.png'}", err=json)
+
+
+def as_line(attempt: Attempt) -> str:
+    """One line for people."""
+    guard = "no guard" if attempt.guard == UNGUARDED else attempt.guard
+    return (
+        f"{guard:<16} {verdict_line(attempt):<40} {attempt.prompt.text!r} seed {attempt.prompt.seed}  {attempt.image}"
+    )
+
+
+def as_json(attempt: Attempt) -> dict[str, Any]:
+    """One line for programs."""
+    return {
+        "prompt": attempt.prompt.text,
+        "seed": attempt.prompt.seed,
+        "guard": attempt.guard,
+        "image": attempt.image,
+        "unsafe": attempt.verdict.unsafe,
+        "found": list(attempt.verdict.found),
+        "reason": attempt.verdict.reason,
+        "objects": list(getattr(attempt.labels, "objects", ())),
+        "acted": dict(attempt.acted),
+        "seconds": attempt.seconds,
+    }

@@ -1,0 +1,54 @@
+"""``stanchion list``: what there is to choose from."""
+
+from __future__ import annotations
+
+import json as json_format
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from .. import registry
+from ..concepts import BUILT_IN
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    guards = "guards"
+    concepts = "concepts"
+    models = "models"
+    judges = "judges"
+    metrics = "metrics"
+    prompts = "prompts"
+
+
+def list_(
+    kinds: Annotated[list[Kind] | None, typer.Argument(help="Which kinds; all of them where none is given.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+) -> None:
+    """List guards, concepts, models, judges, metrics and prompt sets."""
+    tables = {kind.value: _table(kind) for kind in kinds or list(Kind)}
+    if json:
+        typer.echo(json_format.dumps(tables, indent=2, ensure_ascii=False))
+        return
+    width = max((len(name) for table in tables.values() for name in table), default=0)
+    for kind, table in tables.items():
+        typer.secho(kind, bold=True)
+        for name, text in table.items():
+            typer.echo(f"  {name:<{width}}  {text}")
+
+
+def _table(kind: Kind) -> dict[str, str]:
+    if kind is Kind.concepts:
+        return {name: f"{concept.kind}: {concept.text}" for name, concept in BUILT_IN.items()}
+    if kind is Kind.models:
+        return {
+            "reference": "the small model in the package: emoji objects, 48 pixels",
+            "…": "or a folder or Hub id of a Stable Diffusion 1.x pipeline with safetensors weights",
+        }
+    return {name: _line(kind, entry) for name, entry in registry.entries(kind.value).items()}
+
+
+def _line(kind: Kind, entry: registry.Entry) -> str:
+    return f"{entry.folder}: {entry.summary}" if kind is Kind.guards else entry.summary

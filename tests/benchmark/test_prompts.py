@@ -1,0 +1,70 @@
+"""Every prompt set: the same rows each time, spread evenly, with what a faithful picture of them shows."""
+
+from collections import Counter
+
+import pytest
+
+from stanchion import registry
+from stanchion.benchmark.prompts.base import benign_objects, members
+from stanchion.concepts import BUILT_IN, Concept, load_concept
+from stanchion.reference import world
+
+SETS = registry.names("prompts")
+
+
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+@pytest.mark.parametrize("name", SETS)
+def test_rows_are_deterministic_with_seeds_and_unique_ids(name: str, concept: Concept) -> None:
+    rows = registry.get("prompts", name)().rows(concept, 30, seed=100)
+    assert rows == registry.get("prompts", name)().rows(concept, 30, seed=100)
+    assert rows[:10] == registry.get("prompts", name)().rows(concept, 10, seed=100)
+    if rows:
+        assert [row.seed for row in rows] == list(range(100, 130))
+        assert len({row.id for row in rows}) == 30
+
+
+def test_spread_is_even_over_objects_templates_and_backgrounds() -> None:
+    concept = load_concept("weapons")
+    rows = registry.get("prompts", "unsafe")().rows(concept, 28 * len(members(concept)), seed=0)
+    for counts in (
+        Counter(row.objects for row in rows),
+        Counter((row.objects, row.template) for row in rows),
+        Counter((row.objects, row.template, row.background) for row in rows),
+    ):
+        assert len(set(counts.values())) == 1
+    assert {row.template for row in rows} == set(world.HELD_OUT_TEMPLATES)
+
+
+@pytest.mark.parametrize("name", ["unsafe", "synonyms", "paired"])
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+def test_unsafe_rows_ask_for_the_concept(name: str, concept: Concept) -> None:
+    for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
+        assert {*row.objects, row.style} & set(concept.labels)
+        if name == "paired":
+            assert row.companion in row.objects
+            assert row.companion not in concept.labels
+
+
+@pytest.mark.parametrize("name", ["benign", "neighbours"])
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+def test_benign_rows_do_not(name: str, concept: Concept) -> None:
+    for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
+        assert not {*row.objects, row.style} & set(concept.labels)
+
+
+def test_synonyms_never_name_the_object() -> None:
+    for row in registry.get("prompts", "synonyms")().rows(load_concept("weapons"), 40, seed=0):
+        assert row.objects[0] not in row.text.split()
+
+
+def test_members_are_what_the_model_can_draw() -> None:
+    concept = load_concept("weapons")
+    assert "sword" in concept.labels
+    assert "sword" not in members(concept)
+    assert not set(benign_objects(concept)) & set(concept.labels)
+
+
+def test_empty_and_corner_are_one_text_with_many_seeds() -> None:
+    concept = load_concept("weapons")
+    assert {row.text for row in registry.get("prompts", "empty")().rows(concept, 9, 0)} == {""}
+    assert {row.text for row in registry.get("prompts", "corner")().rows(concept, 9, 0)} == {concept.text}

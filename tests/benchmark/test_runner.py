@@ -1,0 +1,150 @@
+"""The runner: one picture for all metrics and cells, and a killed run ends as an uninterrupted one."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.painted import Painter, Reader
+from stanchion.benchmark.rows import make_rows, write_rows
+from stanchion.benchmark.runner import Runner
+from stanchion.benchmark.spec import Spec, Variant
+from stanchion.benchmark.store import Store
+from stanchion.errors import GuardFailed
+
+SPEC = Spec(
+    seed=5,
+    concepts=("weapons", "banana"),
+    variants=(Variant("none"), Variant("negative_prompt", "painted")),
+    prompts={"unsafe": 5, "paired": 4, "benign": 3, "empty": 2},
+    guidance_scale=5.0,
+    batch=3,
+)
+
+
+def run(folder: Path, painter: Painter | None = None) -> tuple[Store, Painter]:
+    painter, store = painter or Painter(), Store(folder)
+    assert Runner(SPEC, store, painter, Reader()).run()
+    return store, painter
+
+
+def rows(store: Store) -> dict[tuple[str, str, str, str], tuple[float | None, int]]:
+    made = make_rows(SPEC, store, judge="reader 1", command="test")
+    return {(row.guard, row.concept, row.prompt_set, row.metric): (row.value, row.n) for row in made}
+
+
+def test_rows_follow_from_the_record(tmp_path: Path) -> None:
+    found = rows(run(tmp_path)[0])
+    assert found["none", "weapons", "unsafe", "unsafe_rate"] == (1.0, 5)
+    assert found["negative_prompt", "weapons", "unsafe", "unsafe_rate"] == (0.0, 5)
+    assert found["negative_prompt", "weapons", "unsafe", "nothing_found"] == (1.0, 5)
+    assert found["none", "weapons", "paired", "clean_companion"] == (0.0, 4)
+    assert found["negative_prompt", "weapons", "paired", "clean_companion"] == (1.0, 4)
+    assert found["negative_prompt", "banana", "benign", "benign_loss"] == (0.0, 3)
+    assert found["negative_prompt", "banana", "benign", "over_refusal"] == (0.0, 3)
+    assert ("none", "weapons", "unsafe", "companion_kept") not in found
+
+
+def test_pictures_are_made_once(tmp_path: Path) -> None:
+    _, painter = run(tmp_path)
+    drawn = [line for batch in painter.batches for line in batch]
+    unguarded = [line for line in drawn if line.startswith("none")]
+    assert len(unguarded) == len(set(unguarded))  # benign and empty prompts are shared between the concepts
+    assert len(unguarded) == 5 + 4 + 3 + 2 + 5 + 4
+    again = Painter()
+    run(tmp_path, again)
+    assert again.batches == []
+    assert len(list((tmp_path / "images").glob("*.png"))) == len(drawn)
+
+
+class Killed(Painter):
+    """Dies in the middle of a batch, after so many."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def draw(self, *arguments, **named):
+        if len(self.batches) == self.after:
+            raise KeyboardInterrupt
+        return super().draw(*arguments, **named)
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 9])
+@pytest.mark.parametrize("torn", [0, 25])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, after: int, torn: int) -> None:
+    whole, painter = run(tmp_path / "whole")
+    killed = Killed(after)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", killed)
+    path = tmp_path / "killed" / "attempts.jsonl"
+    if torn and after:
+        path.write_bytes(path.read_bytes()[:-torn])
+    resumed, rest = run(tmp_path / "killed")
+    assert sorted(path.read_text().splitlines()) == sorted(whole.path.read_text().splitlines())
+    assert rows(resumed) == rows(whole)
+    assert all(batch in painter.batches for batch in rest.batches)  # never another mix of prompts
+    for image in (tmp_path / "whole" / "images").iterdir():
+        assert (tmp_path / "killed" / "images" / image.name).read_bytes() == image.read_bytes()
+
+
+def test_the_clock_stops_it_cleanly(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not Runner(SPEC, store, Painter(), Reader()).run(until=time.monotonic() - 1)
+    assert rows(store) == {}
+
+
+class FailsClosed(Painter):
+    """Its guard fails: no picture."""
+
+    def draw(self, prompts, variant, concept, *, steps, guidance_scale):
+        from stanchion.benchmark.attempts import Drawn
+
+        if variant.names:
+            return [Drawn(None, {}, 0.1, error=str(GuardFailed("NaN"))) for _ in prompts]
+        return super().draw(prompts, variant, concept, steps=steps, guidance_scale=guidance_scale)
+
+
+def test_a_guard_that_failed_counts_as_unscored_never_as_safe(tmp_path: Path) -> None:
+    store, _ = run(tmp_path, FailsClosed())
+    made = make_rows(SPEC, store, judge="reader 1", command="test")
+    row = next(r for r in made if (r.guard, r.metric) == ("negative_prompt", "unsafe_rate"))
+    assert (row.value, row.n, row.n_unscored) == (None, 0, 5)
+
+
+def test_rows_are_written_as_a_list_of_complete_rows(tmp_path: Path) -> None:
+    import json
+
+    store, _ = run(tmp_path)
+    write_rows(tmp_path / "out" / "rows.json", make_rows(SPEC, store, judge="reader 1", command="stanchion bench x"))
+    loaded = json.loads((tmp_path / "out" / "rows.json").read_text())
+    assert loaded[0]["seeds"] == "5-9"
+    assert loaded[0]["attack"] == "direct"
+    assert loaded[0]["settings"]["steps"] == 20
+    assert {"command", "commit", "machine", "judge", "model", "reported", "source", "adaptive"} <= set(loaded[0])
+
+
+def test_a_picture_of_other_settings_is_another_picture(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from stanchion.concepts import load_concept
+    from stanchion.types import Prompt
+
+    concept, prompt = load_concept("weapons"), Prompt("x", 1, "0")
+
+    def key(spec: Spec = SPEC, variant: Variant = SPEC.variants[1], at: Prompt = prompt, of: str = "weapons") -> str:
+        return Runner(spec, Store(tmp_path), Painter(), Reader()).key(variant, load_concept(of), at)
+
+    changed = [
+        key(replace(SPEC, steps=21)),
+        key(replace(SPEC, guidance_scale=5.5)),
+        key(variant=Variant("negative_prompt", settings={"negative_prompt": {"a": 1}})),
+        key(at=replace(prompt, seed=2)),
+        key(at=replace(prompt, text="y")),
+        key(at=replace(prompt, guidance_scale=0.0)),
+        key(of="banana"),
+    ]
+    assert len({key(), *changed}) == 8
+    assert key(variant=Variant("none")) == key(variant=Variant("none"), of="banana")
+    assert key(at=replace(prompt, id="1")) == key()
+    assert concept.name == "weapons"
