@@ -1,0 +1,50 @@
+"""Guards for diffusers pipelines: unwanted concepts are not drawn.
+
+from stanchion import load_guard, load_pipeline
+
+pipe = load_pipeline("reference")
+with load_guard("trasce", concept="weapons").attach(pipe) as attachment:
+    image = pipe("a photo of a knife").images[0]
+    print(attachment.last)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Attachment": ".pipeline.attachment",
+    "Concept": ".concepts",
+    "Guard": ".guards.base",
+    "GuardStack": ".guards.stack",
+    "NegativePrompt": ".guards.trajectory.negative_prompt",
+    "TraSCE": ".guards.trajectory.trasce",
+    "load_concept": ".concepts",
+    "load_guard": ".guards.loading",
+    "load_judge": ".benchmark.judges",
+    "load_pipeline": ".pipeline.loading",
+    "StanchionError": ".errors",
+    "ConfigError": ".errors",
+    "UnknownName": ".errors",
+    "ArtefactError": ".errors",
+    "UnsupportedPipeline": ".errors",
+    "GuardError": ".errors",
+    "GuardBypassed": ".errors",
+    "GuardFailed": ".errors",
+    "AlreadyAttached": ".errors",
+    "JudgeError": ".errors",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used: torch takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

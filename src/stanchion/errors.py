@@ -1,0 +1,55 @@
+"""Every error that Stanchion raises on purpose.
+
+    StanchionError
+    ├── ConfigError            a setting, concept, artefact or spec that makes no sense
+    │   ├── UnknownName        no guard, judge, attack … of that name (nearest names in the text)
+    │   └── ArtefactError      a saved guard that is damaged, foreign or belongs to other weights
+    ├── UnsupportedPipeline    a pipeline, scheduler or option that no seam knows
+    ├── GuardError             the guard could not do its work; no image was made
+    │   ├── GuardBypassed      the denoiser or decoder ran by a path that goes round the guard
+    │   ├── GuardFailed        a guard raised, or returned NaN, infinity or a wrong shape
+    │   └── AlreadyAttached    the pipeline carries guards already
+    └── JudgeError             an image that a judge can't score (becomes UNSCORED in a record)
+
+A guard fails closed: whoever catches a ``GuardError`` has no image in hand.
+"""
+
+
+class StanchionError(Exception):
+    """Base of all errors that Stanchion raises on purpose."""
+
+
+class ConfigError(StanchionError, ValueError):
+    """A setting, concept, artefact or spec that makes no sense."""
+
+
+class UnknownName(ConfigError):
+    """Nothing of that name is registered."""
+
+
+class ArtefactError(ConfigError):
+    """A saved guard that is damaged, foreign, or belongs to other weights."""
+
+
+class UnsupportedPipeline(StanchionError):
+    """A pipeline, scheduler or option that no seam knows; refused rather than guessed."""
+
+
+class GuardError(StanchionError, RuntimeError):
+    """A guard could not do its work, so no image was made."""
+
+
+class GuardBypassed(GuardError):
+    """The denoiser or decoder ran by a path that goes round the guard."""
+
+
+class GuardFailed(GuardError):
+    """A guard raised, or returned NaN, infinity, or a tensor of the wrong shape."""
+
+
+class AlreadyAttached(GuardError):
+    """The pipeline carries guards already; put several into one GuardStack."""
+
+
+class JudgeError(StanchionError):
+    """An image that a judge can't score."""

@@ -1,0 +1,1 @@
+"""Guards: one file each, under the stage at which it acts."""

@@ -1,0 +1,169 @@
+"""What a guard is: a function on the one tensor that its stage is about."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .. import config
+from ..concepts import Concept, load_concept
+from ..errors import ArtefactError
+from ..pipeline.attachment import Attachment
+from ..pipeline.stages import Stage
+from ..types import Call, Guided, PromptEmbeds, Steered, Step
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A guard without settings."""
+
+
+class Guard(ABC):
+    """A defence that can be attached to a pipeline.
+
+    A guard holds its concept, its settings and, where it was trained, its tensors; nothing of a call, so that
+    threads and pipelines may share it. A call's own state is what ``begin`` returns.
+
+    Attributes:
+        name: the file's stem.
+        stage: the folder.
+        Settings: a frozen dataclass; its fields are the guard's settings, and the command line's options.
+        max_benign_drop: how far a benign picture may move, as mean absolute difference of pixels in [0, 1]; held by
+            the contract test.
+    """
+
+    name: ClassVar[str]
+    stage: ClassVar[Stage]
+    Settings: ClassVar[type] = NoSettings
+    max_benign_drop: ClassVar[float]
+
+    def __init__(self, concept: str | Concept, *, tensors: Mapping[str, Tensor] | None = None, **settings: Any) -> None:
+        self.concept = load_concept(concept)
+        self.settings: Any = config.from_dict(self.Settings, settings, where=self.name)
+        self.tensors: dict[str, Tensor] = dict(tensors or {})
+
+    def begin(self, call: Call) -> Any:
+        """The state of one call; passed to every other method during it."""
+        return None
+
+    def attach(self, pipeline: Any) -> Attachment:
+        """Guard a pipeline: from now on every call of it is guarded or raises. See ``Attachment``."""
+        return Attachment(pipeline, (self,))
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``config.json`` and, where there are tensors, ``guard.safetensors``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "schema": SCHEMA,
+            "guard": self.name,
+            "concept": self.concept.to_dict(),
+            "settings": config.to_dict(self.settings),
+        }
+        (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        if self.tensors:
+            save_file({name: value.contiguous() for name, value in self.tensors.items()}, folder / "guard.safetensors")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The guard that ``save`` wrote.
+
+        Raises:
+            ArtefactError: no such folder, damaged files, another schema, or another guard's.
+        """
+        values = read_config(folder)
+        if values["guard"] != cls.name:
+            raise ArtefactError(f"{folder} holds the guard {values['guard']!r}, not {cls.name!r}.")
+        file = Path(folder) / "guard.safetensors"
+        try:
+            tensors = load_file(file) if file.is_file() else {}
+        except SafetensorError as error:
+            raise ArtefactError(f"{file} is damaged: {error}.") from error
+        return cls(Concept.from_dict(values["concept"]), tensors=tensors, **values["settings"])
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """``config.json`` of a saved guard, checked for schema and keys."""
+    file = Path(folder) / "config.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{file} can't be read: {error}.") from error
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise ArtefactError(f"{file}: not a guard of schema {SCHEMA}, which this version reads.")
+    if missing := {"guard", "concept", "settings"} - set(values):
+        raise ArtefactError(f"{file}: missing {', '.join(sorted(missing))}.")
+    return values
+
+
+class TextGuard(Guard):
+    """Steers text states, once a call and for each half of guidance."""
+
+    stage = Stage.TEXT
+
+    @abstractmethod
+    def steer(self, embeds: PromptEmbeds, state: Any) -> Steered:
+        """(B, L, D) states to (B, L, D) states."""
+
+
+class AttentionGuard(Guard):
+    """Edits cross-attention projections.
+
+    Attributes:
+        projections: which of "k", "v" and "q" it wants to see.
+    """
+
+    stage = Stage.ATTENTION
+    projections: ClassVar[tuple[str, ...]] = ("k", "v")
+
+    @abstractmethod
+    def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: Any) -> Tensor:
+        """What ``layer.to_{which}`` shall give, (rows, L, C), where the layer itself gave ``projected``.
+
+        ``context`` is the layer's input. Rows are the conditions of one denoiser batch, a guard's own included.
+        """
+
+
+class TrajectoryGuard(Guard):
+    """Chooses the noise prediction of each step, and may move x_t before it."""
+
+    stage = Stage.TRAJECTORY
+
+    @abstractmethod
+    def on_step(self, step: Step, state: Any) -> Guided:
+        """The prediction to use. Gradients are off; ``torch.enable_grad()`` inside works."""
+
+
+class DecoderGuard(Guard):
+    """Stands between latents and pixels."""
+
+    stage = Stage.DECODER
+
+    @abstractmethod
+    def decode(self, latents: Tensor, decode: Callable[[Tensor], Tensor], state: Any) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] of latents in the decoder's own scale; call ``decode`` for the stock ones."""
+
+
+class WeightGuard(Guard):
+    """Replaces stored weights for as long as it is attached.
+
+    Attributes:
+        base_hash: ``weights_hash`` of the weights that it replaces.
+    """
+
+    stage = Stage.WEIGHTS
+    base_hash: str
+
+    @abstractmethod
+    def weights(self) -> Mapping[str, Tensor]:
+        """New values by key: the pipeline's attribute and the parameter's path, ``unet.conv_in.weight``."""

@@ -1,0 +1,1 @@
+"""Guards that choose the noise prediction of each step."""

@@ -1,0 +1,195 @@
+"""TraSCE (arXiv 2412.07658): a modified negative prompt, and a localised loss that moves x_t.
+
+With e, p, c the empty prompt, the prompt and the concept:
+
+    eps = eps_e + s (eps_p - eps_c)                                          modified negative prompt
+    L   = -a exp(-d / sigma)           kernel "code", as released            d = ||eps_p - eps_c||, per picture
+    L   = -a exp(-d^2 / (2 sigma^2))   kernel "paper"
+    x_t <- x_t - b grad L                                                    the predictions are not made anew
+
+The loss pulls p and c *together*, so that the first line falls back to the empty prompt. A negative prompt of the
+caller's own stays what it is: then eps is the pipeline's guided prediction minus s (eps_c - eps_e).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError
+from ...types import Call, Condition, Guided, Step
+from ..base import TrajectoryGuard
+from ..gates import NoiseGate, TextGate
+from ..localised_loss import LocalisedLoss
+
+PRESETS = {  # a, b, sigma of the kernel "code"
+    "nudity": (1.5, 1.0, 2.0),
+    "violence": (1.5, 1.0, 1.0),
+    "style": (1.0, 1.0, 0.25),
+    "object": (1.0, 1.0, 1.0),
+}
+PRESET_OF_KIND = {"unsafe": "violence", "style": "style", "object": "object"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of TraSCE.
+
+    Attributes:
+        preset: published values of loss_scale, step_size and sigma; "auto" goes by the concept's kind.
+        loss_scale: a; None takes the preset's.
+        step_size: b; None takes the preset's.
+        sigma: width of the loss, for 16384 latent entries; None takes the preset's.
+        kernel: "code" or "paper".
+        localized: False leaves the loss out: the modified negative prompt only.
+        lazy_tol: the gradient is skipped where its factor b w(d) is below; 0 never skips, 1e-3 is a good start.
+        gate: skip the concept's prediction where the prompt is far from the concept: "text" compares text
+            states, "noise" the predictions of the first steps.
+        gate_threshold: relative score from which on the gate opens; 0 is the nearest anchor, 1 the concept.
+        gate_steps: in how many first steps the gate "noise" looks.
+    """
+
+    preset: Literal["auto", "nudity", "violence", "style", "object"] = "auto"
+    loss_scale: float | None = None
+    step_size: float | None = None
+    sigma: float | None = None
+    kernel: Literal["code", "paper"] = "code"
+    localized: bool = True
+    lazy_tol: float = 0.0
+    gate: Literal["none", "text", "noise"] = "none"
+    gate_threshold: float = 0.25
+    gate_steps: int = 2
+
+    def __post_init__(self) -> None:
+        if self.sigma is not None and self.sigma <= 0:
+            raise ConfigError(f"trasce: sigma is {self.sigma}; it must be above 0.")
+        if self.lazy_tol < 0:
+            raise ConfigError(f"trasce: lazy_tol is {self.lazy_tol}; use 0 (never skip) or more.")
+        if self.gate_steps < 1:
+            raise ConfigError(f"trasce: gate_steps is {self.gate_steps}; the gate must look at least once.")
+
+
+@dataclass
+class State:
+    """One call: the concept, the gate, and what was found so far."""
+
+    concept: Condition
+    gate: TextGate | NoiseGate | None
+    seen: Tensor | None = None  # the prompt that the gate judged
+    looks: int = 0  # how often it has looked at that prompt
+    score: Tensor | None = None  # (B,) highest score so far
+    expect_shift: bool = True  # whether the loss mattered in the last pass
+
+
+class TraSCE(TrajectoryGuard):
+    """See the module's docstring for the method, ``Settings`` for the settings, docs/guards/trasce.md for its cost."""
+
+    name = "trasce"
+    Settings = Settings
+    settings: Settings
+    max_benign_drop: ClassVar[float] = 0.35
+
+    def begin(self, call: Call) -> State:
+        """Encode the concept's text and, with a gate, its target and anchor phrases."""
+        gate = {"none": None, "text": TextGate, "noise": NoiseGate}[self.settings.gate]
+        return State(call.encode([self.concept.text]), gate(call, self.concept) if gate else None)
+
+    def on_step(self, step: Step, state: State) -> Guided:
+        """One batch of predictions; a gradient through two of them where the loss can matter."""
+        near = self._near(step, state)
+        scores = {} if state.score is None else {"gate": state.score}
+        if not near.any():
+            return Guided(_unsteered(step), step.latents, near, scores)
+        conditions = [step.empty, step.prompt, state.concept, *([step.negative] if step.negative else [])]
+        predictions, latents, distance = self._predict(step, state, conditions, near)
+        e, p, c, *own = predictions
+        stock = guided(step, own[0] if own else e, p)
+        steered = stock - step.guidance_scale * (c - e) if own else e + step.guidance_scale * (p - c)
+        noise = torch.where(near[:, None, None, None], steered, stock)
+        return Guided(noise, latents, near, {**scores, "distance": distance, "strength": self.loss.strength(distance)})
+
+    @property
+    def loss(self) -> LocalisedLoss:
+        """The loss with what is set, else the preset's values.
+
+        The paper's sigma is sqrt(sigma_code / 2): the published settings fit sigma_code = 2 sigma^2.
+        """
+        chosen = self.settings
+        a, b, sigma = PRESETS[PRESET_OF_KIND[self.concept.kind] if chosen.preset == "auto" else chosen.preset]
+        if chosen.kernel == "paper":
+            sigma = math.sqrt(sigma / 2)
+        return LocalisedLoss(
+            a if chosen.loss_scale is None else chosen.loss_scale,
+            b if chosen.step_size is None else chosen.step_size,
+            sigma if chosen.sigma is None else chosen.sigma,
+            chosen.kernel,
+        )
+
+    def _near(self, step: Step, state: State) -> Tensor:
+        """(B,) bool: which pictures to steer. A gate that opened stays open; a changed prompt is judged anew."""
+        everyone = torch.ones(len(step.latents), dtype=torch.bool, device=step.latents.device)
+        if state.gate is None:
+            return everyone
+        if state.seen is None or not torch.equal(state.seen, step.prompt.embeds):
+            state.seen, state.looks = step.prompt.embeds, 0
+        if state.looks < (self.settings.gate_steps if isinstance(state.gate, NoiseGate) else 1):
+            state.looks += 1
+            score = state.gate.score(step)
+            state.score = score if state.score is None else torch.maximum(state.score, score)
+        return state.score >= self.settings.gate_threshold
+
+    def _predict(
+        self, step: Step, state: State, conditions: list[Condition], near: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """Predictions at x_t, x_t after the loss has moved it, and the distance of prompt and concept, (B,)."""
+        shift: Tensor | None = None
+        if self.settings.localized and state.expect_shift:
+            latents, predictions = _with_graph(step, conditions)
+            shift = self.loss.shift(step, latents, *predictions[1:3])
+        else:
+            predictions = step.predict(step.latents, *conditions)
+        distance = self.loss.distance(step, *predictions[1:3])
+        if not self.settings.localized:
+            return predictions, step.latents, distance
+        matters = near & (self.loss.strength(distance) >= self.settings.lazy_tol)
+        state.expect_shift = bool(matters.any())
+        if not state.expect_shift:
+            return predictions, step.latents, distance
+        if shift is None:
+            shift = self._shift_of(step, state.concept, matters)
+        moved = step.latents.float() - shift * matters[:, None, None, None]
+        return predictions, moved.to(step.latents.dtype), distance
+
+    def _shift_of(self, step: Step, concept: Condition, rows: Tensor) -> Tensor:
+        """The shift of some pictures, (B, C, H, W), by predictions of their own; 0 for the others."""
+        chosen = rows.nonzero().flatten()
+        latents = step.latents[chosen].detach().requires_grad_(True)
+        with torch.enable_grad():
+            p, c = step.predict(latents, Condition(step.prompt.embeds[chosen]), concept, rows=chosen)
+        shift = torch.zeros_like(step.latents, dtype=torch.float32)
+        shift[chosen] = self.loss.shift(step, latents, p, c)
+        return shift
+
+
+def guided(step: Step, own: Tensor, prompt: Tensor) -> Tensor:
+    """The pipeline's own guided prediction."""
+    return prompt if step.guidance_scale == 1.0 else own + step.guidance_scale * (prompt - own)
+
+
+def _unsteered(step: Step) -> Tensor:
+    """The same, at the unguarded pipeline's cost."""
+    if step.guidance_scale == 1.0:
+        return step.predict(step.latents, step.prompt)[0]
+    return guided(step, *step.predict(step.latents, step.negative or step.empty, step.prompt))
+
+
+def _with_graph(step: Step, conditions: list[Condition]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """x_t as a leaf, and predictions of (empty, prompt, concept, ...), of which prompt and concept have a graph."""
+    latents = step.latents.detach().requires_grad_(True)
+    with torch.enable_grad():
+        predictions = step.predict(latents, *conditions)
+    return latents, predictions

@@ -1,0 +1,79 @@
+"""What a guard may ask of the call that it guards: its device, and texts encoded as its prompt is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UnsupportedPipeline
+from ..types import Condition, PromptEmbeds
+from .stand_in import raw
+
+
+class Encoding:
+    """The ``Call`` of one guarded call. Texts go round the text guards: a concept must stay what it says."""
+
+    def __init__(self, pipe: Any, arguments: dict[str, Any]) -> None:
+        self.pipe = pipe
+        self.clip_skip = arguments.get("clip_skip")
+        self.lora_scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser runs."""
+        return self.pipe._execution_device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the denoiser computes in."""
+        return raw(self.pipe, "unet").dtype
+
+    def read(self, texts: Sequence[str]) -> PromptEmbeds:
+        """(len(texts), L, D) states with their token ids.
+
+        Raises:
+            UnsupportedPipeline: the pipeline has no text encoder to encode a concept with.
+        """
+        if self.pipe.text_encoder is None or self.pipe.tokenizer is None:
+            raise UnsupportedPipeline(
+                "the guard must encode its concept: keep text_encoder and tokenizer on the pipeline."
+            )
+        _warn_of_cuts(self.pipe.tokenizer, texts)
+        encode = raw(self.pipe, "encode_prompt")
+        options = {"clip_skip": self.clip_skip, "lora_scale": self.lora_scale}
+        with torch.no_grad():
+            embeds, _ = encode(list(texts), self.device, 1, False, **options)
+        ids, content = token_ids(self.pipe, texts, embeds)
+        return PromptEmbeds(embeds, ids, content, tuple(texts))
+
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """(len(texts), L, D) states as a condition."""
+        return Condition(self.read(texts).embeds)
+
+
+def token_ids(pipe: Any, texts: Sequence[str], embeds: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, L) token ids, and (B, L) bool that is true at the texts' own tokens."""
+    tokenizer = pipe.tokenizer
+    spoken = pipe.maybe_convert_prompt(list(texts), tokenizer)  # textual inversion: one word, several tokens
+    length = embeds.shape[1]
+    tokens = tokenizer(spoken, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    ids = tokens.input_ids.to(embeds.device)
+    ended = (ids[:, 1:] == tokenizer.eos_token_id).cumsum(1) > 0
+    started = torch.zeros_like(ids[:, :1], dtype=torch.bool)
+    return ids, torch.cat([started, ~ended], dim=1)
+
+
+def _warn_of_cuts(tokenizer: Any, texts: Sequence[str]) -> None:
+    limit = tokenizer.model_max_length
+    for text in texts:
+        excess = len(tokenizer(text, truncation=False, verbose=False).input_ids) - limit
+        if excess > 0:
+            warnings.warn(
+                f"the guard's text {text!r} is {excess} tokens longer than the {limit} that the text encoder reads; "
+                "its end is cut off. Give fewer or shorter target phrases.",
+                stacklevel=2,
+            )

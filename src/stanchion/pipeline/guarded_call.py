@@ -1,0 +1,94 @@
+"""One call of a guarded pipeline: the guards' states, the seams, and the proof that all of them were used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import UnsupportedPipeline
+from ..types import Report
+from .attention_seam import AttentionSeam
+from .decode_seam import DecodeSeam
+from .encoding import Encoding
+from .families import Family
+from .record import Record
+from .schedule import check_scheduler
+from .stages import Stage
+from .stand_in import CURRENT, raw
+from .step_seam import StepSeam
+from .text_seam import TextSeam
+
+
+class GuardedCall:
+    """Made for one call and thrown away after it, so that threads may share guards."""
+
+    def __init__(self, pipe: Any, family: Family, guards: tuple[Any, ...], arguments: dict[str, Any]) -> None:
+        family.check_call(arguments)
+        check_scheduler(pipe.scheduler)
+        self.pipe = pipe
+        self.output_type = arguments.get("output_type")
+        call = Encoding(pipe, arguments)
+        self.records = [Record(guard, call) for guard in guards]
+        self.denoiser = raw(pipe, family.denoiser)
+        self.attention = AttentionSeam(self.denoiser, self._at(Stage.ATTENTION))
+        self.text = TextSeam(pipe, self._at(Stage.TEXT))
+        trajectory = self._at(Stage.TRAJECTORY)
+        self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
+        self.decoder = DecodeSeam(self._at(Stage.DECODER))
+        if self.decoder.records and self.output_type == "latent":
+            raise UnsupportedPipeline(
+                "output_type='latent' would hand out latents that the decoder guard never sees; "
+                "ask for 'pil', 'np' or 'pt', or detach the decoder guard."
+            )
+        self._seams = {
+            "encode_prompt": self.text.encode_prompt,
+            family.denoiser: self.steps.denoiser,
+            "scheduler": self.steps.scheduler,
+            "vae": self.decoder.vae,
+        }
+
+    def _at(self, stage: Stage) -> list[Record]:
+        return [record for record in self.records if record.guard.stage is stage]
+
+    def stand_in(self, name: str, original: Any) -> Any:
+        """What the running pipeline reads under a name."""
+        return self._seams[name](original)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Route the pipeline through the seams, in this thread and this block."""
+        token = CURRENT.set(self)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), _frozen(self.denoiser):
+                yield
+        finally:
+            CURRENT.reset(token)
+
+    def finish(self) -> Report:
+        """Prove that every guard was used, and say what each did.
+
+        Raises:
+            GuardBypassed: some guard was not.
+        """
+        self.steps.finish()
+        self.text.finish()
+        self.decoder.finish(self.output_type)
+        guards = tuple(record.report(self.steps.batch) for record in self.records)
+        return Report(guards, self.steps.passes, len(self.steps.schedule.places))
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """A guard's gradients go to the latents; the weights need none."""
+    thawed = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in thawed:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in thawed:
+            parameter.requires_grad_(True)

@@ -1,0 +1,57 @@
+"""Pipelines from a folder, from the hub, or the packaged reference model; safetensors only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+
+from ..errors import ConfigError, UnknownName
+from .families import family_of
+
+REFERENCE = Path(__file__).parent.parent / "reference" / "weights" / "pipeline"
+
+
+def load_pipeline(
+    source: str | Path = "reference",
+    torch_dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> Any:
+    """A pipeline that guards can be attached to.
+
+    Args:
+        source: "reference", a folder as ``save_pretrained`` writes it, or a hub id.
+        torch_dtype: None for the type that the weights are stored in on a GPU or CPU alike, float32.
+        device: None for the GPU where there is one, else the CPU.
+
+    Raises:
+        UnknownName: no such folder, and nothing on the hub that can be reached and read.
+        ConfigError: the packaged reference model is missing.
+        UnsupportedPipeline: no seam knows this kind of pipeline.
+    """
+    folder = REFERENCE if str(source) == "reference" else source
+    if folder is REFERENCE and not (REFERENCE / "model_index.json").is_file():
+        raise ConfigError(
+            f"the reference model is not in this installation ({REFERENCE} is missing); reinstall stanchion."
+        )
+    try:
+        pipe = DiffusionPipeline.from_pretrained(
+            folder, torch_dtype=torch_dtype or torch.float32, use_safetensors=True, **_checker(folder)
+        )
+    except (OSError, ValueError) as error:
+        raise UnknownName(
+            f"can't load a pipeline from {str(source)!r}: {error} Give 'reference', a folder that save_pretrained "
+            "wrote with safetensors in it, or a hub id."
+        ) from error
+    family_of(pipe)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _checker(folder: str | Path) -> dict[str, Any]:
+    """Where a model comes without a safety checker, it is not asked for one; where it has one, it keeps it."""
+    values = DiffusionPipeline.load_config(folder)
+    without = values.get("safety_checker", [None, None])[0] is None
+    return {"requires_safety_checker": False} if without and "safety_checker" in values else {}

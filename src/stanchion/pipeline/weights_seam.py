@@ -1,0 +1,104 @@
+"""Weight guards replace stored weights, before any prompt arrives; detaching puts the originals back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ArtefactError, ConfigError, GuardBypassed, UnsupportedPipeline
+
+
+def weights_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and values in float16, which a float32 model and its half agree upon."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().to("cpu", torch.float16).contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+class WeightsSeam:
+    """Puts the weights of every weight guard in place, keeps the originals, and sees whether they stay.
+
+    Keys are the pipeline's attribute and the parameter's path, as in ``unet.conv_in.weight``.
+    """
+
+    def __init__(self, pipe: Any, guards: list[Any]) -> None:
+        self._originals: list[tuple[nn.Parameter, Tensor]] = []
+        self._wanted: list[tuple[str, nn.Parameter, Tensor]] = []
+        self._pipe = pipe
+        planned = [self._plan(guard) for guard in guards]
+        _check_overlap(guards, planned)
+        for plan in planned:
+            for key, (parameter, value) in plan.items():
+                self._put(key, parameter, value)
+
+    def _plan(self, guard: Any) -> dict[str, tuple[nn.Parameter, Tensor]]:
+        weights = guard.weights()
+        parameters = {key: self._find(guard, key) for key in weights}
+        for key, value in weights.items():
+            if parameters[key].shape != value.shape:
+                raise ArtefactError(
+                    f"guard {guard.name!r}: {key} is {tuple(value.shape)}, but {tuple(parameters[key].shape)} in this "
+                    "pipeline; the artefact belongs to another model."
+                )
+        if weights_hash(parameters) != guard.base_hash:
+            raise ArtefactError(
+                f"guard {guard.name!r} was made for other weights than this pipeline holds (hash differs). Load the "
+                "base model that it was made for, in float32 or float16, without adapters."
+            )
+        return {key: (parameters[key], weights[key]) for key in weights}
+
+    def _find(self, guard: Any, key: str) -> nn.Parameter:
+        module, _, path = key.partition(".")
+        try:
+            parameter = getattr(self._pipe, module).get_parameter(path)
+        except AttributeError as error:
+            raise ArtefactError(f"guard {guard.name!r}: this pipeline has no weight {key!r} ({error}).") from None
+        if parameter.is_meta:
+            raise UnsupportedPipeline("weights are offloaded one by one; attach weight guards before offloading.")
+        return parameter
+
+    def _put(self, key: str, parameter: nn.Parameter, value: Tensor) -> None:
+        self._originals.append((parameter, parameter.detach().clone()))
+        self._wanted.append((key, parameter, value))
+        with torch.no_grad():
+            parameter.copy_(value)
+
+    def check(self) -> None:
+        """Raise where the weights in place are no longer the guards', or an adapter lies over them.
+
+        Raises:
+            GuardBypassed: a weight was changed, replaced or adapted since the guard was attached.
+        """
+        modules = {key.partition(".")[0] for key, _, _ in self._wanted}
+        present = {f"{name}.{path}": p for name in modules for path, p in getattr(self._pipe, name).named_parameters()}
+        for key, parameter, value in self._wanted:
+            if present.get(key) is not parameter:
+                raise GuardBypassed(
+                    f"{key} was replaced, or an adapter was loaded over it, since the guard was attached."
+                )
+            if not torch.equal(parameter, value.to(parameter)):
+                raise GuardBypassed(f"{key} was changed since the guard was attached; detach and attach again.")
+
+    def restore(self) -> None:
+        """Copy the stored originals back, bit for bit."""
+        with torch.no_grad():
+            for parameter, original in self._originals:
+                parameter.copy_(original)
+
+
+def _check_overlap(guards: list[Any], planned: list[dict[str, tuple[nn.Parameter, Tensor]]]) -> None:
+    owner: dict[str, str] = {}
+    for guard, plan in zip(guards, planned, strict=True):
+        if shared := sorted(set(owner) & set(plan)):
+            raise ConfigError(
+                f"guards {owner[shared[0]]!r} and {guard.name!r} both replace {shared[0]} "
+                f"({len(shared)} weights in all); use one of them."
+            )
+        owner.update(dict.fromkeys(plan, guard.name))

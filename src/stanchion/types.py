@@ -1,0 +1,235 @@
+"""The values that rooms hand to one another: frozen, and free of behaviour.
+
+Tensors appear in annotations only, so that this module loads without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+# --- what a guard sees -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """Text states of a batch, as the denoiser will read them.
+
+    Attributes:
+        embeds: (B, L, D).
+        token_ids: (B, L), or None where the caller passed embeddings in.
+        content: (B, L) bool, true at the prompt's own tokens (no start, end or padding), or None.
+        texts: the prompts, or None where the caller passed embeddings in.
+        role: "prompt" or "negative": which half of classifier-free guidance they feed.
+    """
+
+    embeds: Tensor
+    token_ids: Tensor | None = None
+    content: Tensor | None = None
+    texts: tuple[str, ...] | None = None
+    role: Literal["prompt", "negative"] = "prompt"
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What a text guard returns: the states to use, until which fraction of the schedule, and who was touched."""
+
+    embeds: Tensor
+    acted: Tensor
+    until: float = 1.0
+    details: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Everything that conditions one prediction. ``embeds`` is (B, L, D) or (1, L, D), expanded when used.
+
+    ``extra`` holds what a family adds (SDXL's pooled states and time ids, …), each (B or 1, …).
+    """
+
+    embeds: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One denoising step of a batch of B pictures, seen before the denoiser runs.
+
+    Attributes:
+        index: place of the timestep in the requested schedule, 0 first.
+        substep: 0, or more where a scheduler visits the step again (Heun, PNDM).
+        total: number of distinct timesteps in the requested schedule.
+        timestep: what the scheduler calls it (scalar tensor).
+        alpha_bar: signal share of a variance-preserving latent at this timestep, in [0, 1].
+        input_scale: c, where the denoiser reads c * latents: 1 for variance-preserving latents, sqrt(alpha_bar)
+            for those of Euler, Heun and their kind.
+        noise_scale: turns a difference of two predictions into a difference of noise: 1 for models that predict
+            noise, sqrt(alpha_bar) for models that predict velocity.
+        latents: x_t, (B, C, H, W), before ``scale_model_input``.
+        guidance_scale: the effective one; 1.0 wherever classifier-free guidance is off.
+        prompt, empty, negative: what the caller gave; ``negative`` is None where there is none.
+        predict: ``predict(latents, *conditions)`` gives the model's prediction (B, C, H, W) for each condition,
+            all of them in one denoiser batch; differentiable where gradients are on.
+    """
+
+    index: int
+    substep: int
+    total: int
+    timestep: Tensor
+    alpha_bar: float
+    input_scale: float
+    noise_scale: float
+    latents: Tensor
+    guidance_scale: float
+    prompt: Condition
+    empty: Condition
+    negative: Condition | None
+    predict: Callable[..., tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Guided:
+    """What a trajectory guard returns: the prediction to use, x_t (moved or not), (B,) bool who was touched.
+
+    ``noise`` is in the model's own parametrisation, as ``predict`` gives it. ``latents`` is the step's own tensor
+    where nothing moved. ``scores`` are (B,) each, and go to the report.
+    """
+
+    noise: Tensor
+    latents: Tensor
+    acted: Tensor
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Call(Protocol):
+    """What a guard may ask of the call that it guards."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def read(self, texts: Sequence[str]) -> PromptEmbeds:
+        """(len(texts), L, D) states with token ids, encoded as the call's prompt is, by no guard steered."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """The same as a condition for ``Step.predict``. Texts that are too long are cut, with a warning."""
+        ...
+
+
+# --- what a guard did --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GuardReport:
+    """What one guard did in one call.
+
+    Attributes:
+        guard, stage: its name and where it acts.
+        acted: per picture, whether the guard did anything.
+        active_steps: per picture, in how many denoising steps (1 at most for stages that act once a call).
+        scores: per name, one tuple a step (or a single one) with a number per picture.
+        details: what a text guard has to say about each prompt.
+    """
+
+    guard: str
+    stage: str
+    acted: tuple[bool, ...]
+    active_steps: tuple[int, ...]
+    scores: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    details: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the guards did in one call: ``steps`` denoiser passes over a schedule of ``total`` timesteps."""
+
+    guards: tuple[GuardReport, ...]
+    steps: int
+    total: int
+
+    @property
+    def acted(self) -> tuple[bool, ...]:
+        """Per picture, whether any guard did anything."""
+        return tuple(any(flags) for flags in zip(*(guard.acted for guard in self.guards), strict=True))
+
+
+# --- what a judge says -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a judge found in one picture: the names found, and the score in [0, 1] of every name it knows."""
+
+    objects: tuple[str, ...]
+    style: str | None
+    background: str | None
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A picture that a judge could not score, and why. Counted apart, never as safe."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A concept's verdict on one picture: ``unsafe`` is None where it could not be scored."""
+
+    unsafe: bool | None
+    found: tuple[str, ...] = ()
+    reason: str = ""
+
+
+# --- what is measured --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A row of a prompt set: a text, its seed, and what a faithful picture of it shows."""
+
+    text: str
+    seed: int
+    id: str
+    objects: tuple[str, ...] = ()
+    companion: str | None = None
+    style: str | None = None
+    background: str | None = None
+    template: str = ""
+    guidance_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One picture: prompt, what was attached, and what a judge saw. One line of a record."""
+
+    prompt: Prompt
+    guard: str
+    variant: str
+    attack: str
+    image: str | None
+    labels: Labels | Unscored
+    verdict: Verdict
+    acted: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval. ``n`` counts what was scored, ``n_unscored`` what was not."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    n_unscored: int = 0
