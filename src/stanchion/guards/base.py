@@ -151,7 +151,7 @@ class DecoderGuard(Guard):
 
     @abstractmethod
     def decode(self, latents: Tensor, decode: Callable[[Tensor], Tensor], state: Any) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] of latents in the decoder's own scale; call ``decode`` for the stock ones."""
+        """Pictures (B, 3, H, W) in [-1, 1] of latents as the VAE takes them; ``decode`` makes the stock ones."""
 
 
 class WeightGuard(Guard):

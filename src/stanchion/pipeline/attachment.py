@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Self
+from typing import Any
 
 from ..errors import AlreadyAttached, ConfigError, GuardBypassed
 from ..types import Report

@@ -36,8 +36,8 @@ class Tripwire:
         def check(running: nn.Module, args: Any) -> None:
             if alive and not any(running is module for module in _OPEN.get()):
                 raise GuardBypassed(
-                    f"the guarded {what} was run outside a guarded call, so no guard saw it. Call the pipeline that the "
-                    "guard is attached to, attach a guard to this one too, or detach first."
+                    f"the guarded {what} was run outside a guarded call, so no guard saw it. Call the pipeline that "
+                    "the guard is attached to, attach a guard to this one too, or detach first."
                 )
 
         self._alive = alive
