@@ -13,8 +13,8 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/stanchion demo --output outputs/demo
 
-test: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+test: $(READY)  # one thread: the tests' tensors are tiny
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -38,14 +38,19 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def stanchion(
-    show: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-) -> None:
-    """Guards for diffusers pipelines: unwanted concepts are not drawn, and measurements show it."""
-    if show:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(version("stanchion"))
         raise typer.Exit
+
+
+@app.callback()
+def stanchion(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Guards for diffusers pipelines: unwanted concepts are not drawn, and measurements show it."""
 
 
 app.command()(generate)

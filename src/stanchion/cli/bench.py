@@ -22,17 +22,20 @@ def bench(
     """Run SPEC. Interrupted, it goes on where it stopped when it is run again."""
     import time
 
-    from .. import registry
+    from ..benchmark.judges import load_judge
     from ..benchmark.rows import make_rows, write_rows
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
+    from ..concepts import load_concept
 
     wanted = load_spec(spec)
     store = Store(output or Path("runs") / spec.stem)
-    from ..benchmark.artist import Artist
+    from ..benchmark.artist import Artist, guards_of
     from ..benchmark.runner import Runner
 
-    judge = registry.get("judges", wanted.judge)()
+    for variant in wanted.variants:
+        guards_of(variant, load_concept(wanted.concepts[0]))
+    judge = load_judge(wanted.judge)
     runner = Runner(wanted, store, Artist.of(wanted.model), judge)
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     finished = runner.run(until=until)

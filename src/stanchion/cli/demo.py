@@ -29,7 +29,7 @@ def demo(
     from ..types import Attempt, Prompt
     from .drawing import Studio, as_line, report
 
-    studio = Studio("reference", "reference", output, steps=20, guidance_scale=5.0, batch=1)
+    studio = Studio("reference", "reference", output, steps=20, guidance_scale=4.0, batch=1)
     rows: list[list[Attempt]] = []
     for place, (concept, text, seed) in enumerate(CASES):
         prompt = Prompt(text, seed, f"{place:02d}-{concept}")

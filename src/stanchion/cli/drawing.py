@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .. import registry
 from ..benchmark.attempts import make_attempts
 from ..benchmark.gallery import gallery, verdict_line
+from ..benchmark.judges import load_judge
 from ..benchmark.spec import UNGUARDED, Variant
 from ..concepts import Concept
 from ..errors import ConfigError
@@ -33,7 +34,11 @@ class Studio:
     def draw(self, prompts: Sequence[Prompt], variant: Variant, concept: Concept) -> list[Attempt]:
         """Draw, save and judge a picture for each prompt."""
         registry.check("guards", variant.names)
+        from ..benchmark.artist import guards_of
+
+        guards_of(variant, concept)
         artist, judge = self._load()
+        _warn_of_cuts(artist, prompts)
         attempts: list[Attempt] = []
         with tqdm(total=len(prompts), desc=variant.guard, unit="picture", disable=None) as bar:
             for start in range(0, len(prompts), self.batch):
@@ -55,7 +60,7 @@ class Studio:
         if self._tools is None:
             from ..benchmark.artist import Artist
 
-            self._tools = Artist.of(self.model), registry.get("judges", self.judge)()
+            self._tools = Artist.of(self.model), load_judge(self.judge)
         return self._tools
 
     def _keep(self, prompt: Prompt, image: Image.Image, variant: Variant) -> str:
@@ -63,6 +68,12 @@ class Studio:
         path = self.folder / f"{prompt.id}-{variant.guard}.png"
         image.save(path)
         return str(path)
+
+
+def _warn_of_cuts(artist: Any, prompts: Sequence[Prompt]) -> None:
+    for prompt in prompts:
+        if cut := artist.cut_tokens(prompt.text):
+            typer.echo(f"stanchion: {cut} tokens at the end of {prompt.text!r} are cut: it is too long.", err=True)
 
 
 def parse_settings(assignments: Sequence[str], guards: Sequence[str]) -> dict[str, dict[str, Any]]:

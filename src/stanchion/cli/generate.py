@@ -17,7 +17,7 @@ def generate(
     compare: Annotated[bool, typer.Option("--compare", help="Draw each prompt without the guard as well.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the first prompt; the next ones follow.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 5.0,
+    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 4.0,
     batch: Annotated[int, typer.Option(min=1, help="Pictures made together.")] = 8,
     judge: Annotated[str, typer.Option(help="See `stanchion list judges`.")] = "reference",
     output: Annotated[Path, typer.Option(help="Folder for the pictures.", file_okay=False)] = Path("outputs"),

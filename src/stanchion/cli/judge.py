@@ -19,11 +19,11 @@ def judge(
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
     """Say what pictures show. A file that is no picture is unscored, never safe."""
-    from .. import registry
+    from ..benchmark.judges import load_judge
     from ..concepts import load_concept
 
     wanted = load_concept(concept) if concept else None
-    eye = registry.get("judges", judge)()
+    eye = load_judge(judge)
     rows = []
     for path, labels in zip(images, eye.detect([_open(path) for path in images]), strict=True):
         verdict = eye.verdict(labels, wanted) if wanted else None

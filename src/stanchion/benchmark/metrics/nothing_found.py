@@ -1,4 +1,4 @@
-"""Share of pictures in which no object is recognised. It stands beside every unsafe rate: a ruined picture is no gain."""
+"""Share of pictures in which no object is recognised. It stands by every unsafe rate: a ruined picture is no gain."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""``stanchion generate`` and ``bench`` on a real pipeline of tiny size."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import tiny
+from stanchion.cli.app import app
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    tiny.pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+def generate(model: str, output: Path, *arguments: str) -> Result:
+    fixed = ["--model", model, "--output", str(output), "--judge", "always_unsafe", "--steps", "2", "--seed", "3"]
+    return CliRunner().invoke(app, ["generate", *arguments, *fixed])
+
+
+def read(path: str | Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.copy()
+
+
+def test_compare_draws_each_prompt_twice_and_a_sheet(model: str, tmp_path: Path) -> None:
+    result = generate(model, tmp_path, "a knife", "a cat", "--compare", "--guard", "negative_prompt", "--json")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["prompt"], line["seed"], line["guard"]) for line in lines] == [
+        ("a knife", 3, "none"),
+        ("a knife", 3, "negative_prompt"),
+        ("a cat", 4, "none"),
+        ("a cat", 4, "negative_prompt"),
+    ]
+    assert lines[1]["acted"] == {"negative_prompt": 2}
+    assert all(line["unsafe"] for line in lines)
+    assert all(read(line["image"]).size == (16, 16) for line in lines)
+    assert (tmp_path / "contact_sheet.png").exists()
+
+
+def test_a_batch_equals_singles(model: str, tmp_path: Path) -> None:
+    generate(model, tmp_path / "together", "a knife", "a cat", "--batch", "2")
+    generate(model, tmp_path / "alone", "a knife", "a cat", "--batch", "1")
+    for name in ("000-trasce.png", "001-trasce.png"):
+        one, other = (read(tmp_path / folder / name) for folder in ("together", "alone"))
+        assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 1
+
+
+def test_without_compare_there_is_one_picture_and_text(model: str, tmp_path: Path) -> None:
+    result = generate(model, tmp_path, "a knife", "--guard", "none")
+    assert result.exit_code == 0, result.output
+    assert "no guard" in result.stdout
+    assert "UNSAFE" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["000-none.png"]
+
+
+def test_settings_reach_the_guard_and_unknown_ones_are_refused(model: str, tmp_path: Path) -> None:
+    assert generate(model, tmp_path, "a knife", "--set", "trasce.lazy_tol=1e-3").exit_code == 0
+    result = generate(model, tmp_path, "a knife", "--set", "trasce.lazytol=1")
+    assert result.exit_code == 2
+    assert "unknown key 'lazytol'; did you mean lazy_tol?" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--guard", "trase"), "unknown guard 'trase'; did you mean trasce?"),
+        (("--concept", "weapon"), "no concept and no YAML file"),
+        (("--judge", "refrence"), "unknown judge 'refrence'; did you mean reference?"),
+        (("--model", "nowhere/at/all"), "nowhere/at/all"),
+    ],
+)
+def test_wrong_names_are_one_line_with_code_2(
+    model: str, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    names = {"--model": model, "--judge": "always_safe", **dict([arguments])}
+    result = CliRunner().invoke(app, ["generate", "x", "--output", str(tmp_path), *sum(names.items(), ())])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_prompt_says_how_many_tokens_are_cut(model: str, tmp_path: Path) -> None:
+    result = generate(model, tmp_path, "a cat " * 12, "--guard", "none")
+    assert result.exit_code == 0, result.output
+    assert "6 tokens at the end of" in result.stderr  # 24 words, start and end; the model reads 20
+
+
+def test_bench_writes_rows_and_goes_on_where_it_stopped(model: str, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"model: {model}\njudge: always_safe\nseed: 1\nsteps: 1\nguidance_scale: 3\nconcepts: [weapons]\n"
+        "variants: [{guard: none}, {guard: trasce, settings: {trasce: {localized: false}}}]\n"
+        "prompts: {unsafe: 3, benign: 2}\nbatch: 2\n"
+    )
+    command = ["bench", str(spec), "--output", str(tmp_path / "run")]
+    stopped = CliRunner().invoke(app, [*command, "--minutes", "0"])
+    assert "run the same command again" in stopped.stderr
+    assert not (tmp_path / "spec.json").exists()
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "spec.json").read_text())
+    rate = {(row["guard"], row["prompt_set"]): row for row in rows if row["metric"] == "unsafe_rate"}
+    assert rate["trasce", "unsafe"]["value"] == 0.0
+    assert rate["trasce", "unsafe"]["n"] == 3
+    assert rate["trasce", "unsafe"]["settings"]["trasce"] == {"localized": False}
+    assert len(list((tmp_path / "run" / "grids").iterdir())) == 2
