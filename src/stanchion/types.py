@@ -75,7 +75,8 @@ class Step:
         guidance_scale: the effective one; 1.0 wherever classifier-free guidance is off.
         prompt, empty, negative: what the caller gave; ``negative`` is None where there is none.
         predict: ``predict(latents, *conditions)`` gives the model's prediction (B, C, H, W) for each condition,
-            all of them in one denoiser batch; differentiable where gradients are on.
+            all of them in one denoiser batch; differentiable where gradients are on. ``rows=`` says which
+            pictures ``latents`` are, where they are not all.
     """
 
     index: int

@@ -38,7 +38,7 @@ class Predictor:
         sample = self._beside(self.scale(latents), rows)
         outputs: list[Tensor] = []
         for group in _groups_of_one_length(conditions):
-            context = torch.cat([plain(c.embeds).expand(len(latents), -1, -1) for c in group])
+            context = torch.cat([_rows(plain(c.embeds), rows).expand(len(latents), -1, -1) for c in group])
             inputs = self._inputs(rows, len(group))
             outputs += self.forward(torch.cat([sample] * len(group)), self.timestep, context, inputs).chunk(len(group))
         if rows is None:
@@ -48,13 +48,11 @@ class Predictor:
     def _beside(self, sample: Tensor, rows: Tensor | None) -> Tensor:
         if self.beside.shape[1] == 0:
             return sample
-        own = self.beside if rows is None else self.beside[rows]
-        return torch.cat([sample, plain(own).to(sample.dtype)], dim=1)
+        return torch.cat([sample, plain(_rows(self.beside, rows)).to(sample.dtype)], dim=1)
 
     def _inputs(self, rows: Tensor | None, copies: int) -> dict[str, Any]:
-        batched = {key: self.inputs[key] for key in _BATCHED if self.inputs.get(key) is not None}
-        chosen = {key: value if rows is None else value[rows] for key, value in batched.items()}
-        return {**self.inputs, **{key: torch.cat([value] * copies) for key, value in chosen.items()}}
+        batched = {key: _rows(self.inputs[key], rows) for key in _BATCHED if self.inputs.get(key) is not None}
+        return {**self.inputs, **{key: torch.cat([value] * copies) for key, value in batched.items()}}
 
 
 def _groups_of_one_length(conditions: tuple[Condition, ...]) -> list[list[Condition]]:
@@ -66,6 +64,11 @@ def _groups_of_one_length(conditions: tuple[Condition, ...]) -> list[list[Condit
         else:
             groups.append([condition])
     return groups
+
+
+def _rows(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows of some pictures; a single row belongs to all of them."""
+    return tensor if rows is None or len(tensor) == 1 else tensor[rows]
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ class TraSCE(TrajectoryGuard):
             return predictions, step.latents, distance
         if shift is None:
             shift = self._shift_of(step, state.concept, matters)
-        moved = step.latents.float() - shift * matters[:, None, None, None]
+        moved = step.latents - shift * matters[:, None, None, None]
         return predictions, moved.to(step.latents.dtype), distance
 
     def _shift_of(self, step: Step, concept: Condition, rows: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class TraSCE(TrajectoryGuard):
         chosen = rows.nonzero().flatten()
         latents = step.latents[chosen].detach().requires_grad_(True)
         with torch.enable_grad():
-            p, c = step.predict(latents, Condition(step.prompt.embeds[chosen]), concept, rows=chosen)
+            p, c = step.predict(latents, step.prompt, concept, rows=chosen)
         shift = torch.zeros_like(step.latents, dtype=torch.float32)
         shift[chosen] = self.loss.shift(step, latents, p, c)
         return shift
