@@ -155,12 +155,7 @@ def make_row(
         command=f"python benchmarks/trasce_cost.py --output {chosen.output}",
         commit=commit(),
         machine=machine(),
-        settings={
-            "steps": bench.steps,
-            "guidance_scale": bench.spec.guidance_scale,
-            "batch": batch,
-            **variant.settings,
-        },
+        settings={**drawing, **variant.settings},
     )
 
 

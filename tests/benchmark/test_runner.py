@@ -1,6 +1,7 @@
 """The runner: one picture for all metrics and cells, and a killed run ends as an uninterrupted one."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,19 @@ def test_the_clock_stops_it_cleanly(tmp_path: Path) -> None:
     assert rows(store) == {}
 
 
+def test_a_changed_spec_uses_what_still_fits(tmp_path: Path) -> None:
+    """More steps: all is drawn anew. Fewer prompts: rows count only those. Another seed: none of the old ones."""
+    store, _ = run(tmp_path)
+    for changed, count in ((replace(SPEC, steps=30), 5), (replace(SPEC, prompts={"unsafe": 2}), 2)):
+        assert Runner(changed, store, Painter(), Reader()).run()
+        made = make_rows(changed, store, judge="reader 1", command="test")
+        assert {row.n for row in made if (row.prompt_set, row.metric) == ("unsafe", "unsafe_rate")} == {count}
+    assert make_rows(replace(SPEC, seed=77), store, judge="reader 1", command="test") == []
+    painter = Painter()
+    assert Runner(replace(SPEC, steps=30), Store(tmp_path), painter, Reader()).run()
+    assert painter.batches == []
+
+
 class FailsClosed(Painter):
     """Its guard fails: no picture."""
 
@@ -125,8 +139,6 @@ def test_rows_are_written_as_a_list_of_complete_rows(tmp_path: Path) -> None:
 
 
 def test_a_picture_of_other_settings_is_another_picture(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from stanchion.concepts import load_concept
     from stanchion.types import Prompt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from .. import registry
 from ..concepts import load_concept
 from ..types import Attempt
 from .provenance import commit, machine
-from .spec import UNGUARDED, Cell, Spec
+from .spec import Cell, Spec
 from .store import Store
 
 
@@ -60,10 +60,12 @@ def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
 
 
 def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> list[Row]:
-    attempts = _attempts(store, cell.variant.guard, cell.variant.variant, cell)
+    attempts = _attempts(spec, store, cell)
     if not attempts:
         return []
-    unguarded = {attempt.prompt.id: attempt for attempt in _attempts(store, UNGUARDED, spec.variants[0].variant, cell)}
+    unguarded = {
+        attempt.prompt.id: attempt for attempt in _attempts(spec, store, replace(cell, variant=spec.variants[0]))
+    }
     twins = [unguarded[attempt.prompt.id] for attempt in attempts]
     role = registry.get("prompts", cell.prompt_set).role
     rows = []
@@ -75,18 +77,21 @@ def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> 
     return rows
 
 
-def _attempts(store: Store, guard: str, variant: str, cell: Cell) -> list[Attempt]:
-    found = store.cell(guard, variant, cell.concept, cell.prompt_set)
-    return [found[key].attempt for key in sorted(found)]
+def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
+    """What the record has of the spec's own prompts; it may hold others from an earlier spec."""
+    found = store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
+    stored = [(prompt, found[prompt.id].attempt) for prompt in spec.rows(cell) if prompt.id in found]
+    return [attempt for prompt, attempt in stored if attempt.prompt == prompt]
 
 
 def _row(spec: Spec, cell: Cell, name: str, estimate: Any, seeds: str, origin: dict[str, Any]) -> Row:
     drawing = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "batch": spec.batch}
+    concept = load_concept(cell.concept)
     return Row(
         guard=cell.variant.guard,
         variant=cell.variant.variant,
-        concept=cell.concept,
-        kind=load_concept(cell.concept).kind,
+        concept=concept.name,
+        kind=concept.kind,
         prompt_set=cell.prompt_set,
         metric=name,
         value=_number(estimate.value),

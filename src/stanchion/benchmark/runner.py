@@ -11,7 +11,6 @@ from math import inf
 from PIL import Image
 from tqdm import tqdm
 
-from .. import registry
 from ..concepts import Concept, load_concept
 from ..config import fingerprint
 from ..types import Attempt, Prompt
@@ -46,19 +45,18 @@ class Runner:
 
     def chunks(self, cell: Cell) -> Iterator[list[Prompt]]:
         """The cell's prompts, batch by batch; those of one batch share their guidance scale."""
-        prompt_set = registry.get("prompts", cell.prompt_set)()
-        rows = prompt_set.rows(load_concept(cell.concept), self.spec.prompts[cell.prompt_set], self.spec.seed)
-        for _, group in groupby(rows, key=self._scale):
+        for _, group in groupby(self.spec.rows(cell), key=self._scale):
             alike = list(group)
             yield from (alike[start : start + self.spec.batch] for start in range(0, len(alike), self.spec.batch))
 
     def fill(self, cell: Cell, prompts: Sequence[Prompt]) -> None:
         """Add what the record lacks of one batch. The batch is drawn whole: its size sways the last digits."""
         variant, concept = cell.variant, load_concept(cell.concept)
-        done = self.store.cell(variant.guard, variant.variant, cell.concept, cell.prompt_set)
-        if all(prompt.id in done for prompt in prompts):
-            return
         keys = {prompt.id: self.key(variant, concept, prompt) for prompt in prompts}
+        stored = self.store.cell(variant.guard, variant.variant, cell.concept, cell.prompt_set)
+        done = {name for name, key in keys.items() if name in stored and stored[name].picture == key}
+        if len(done) == len(keys):
+            return
         pictures = {key: entry.attempt for key in keys.values() if (entry := self.store.picture(key))}
         if len(pictures) < len(keys):
             pictures = self._draw(variant, concept, prompts, keys) | pictures

@@ -10,6 +10,7 @@ from typing import Any
 from .. import config, registry
 from ..concepts import load_concept
 from ..errors import ConfigError
+from ..types import Prompt
 
 UNGUARDED = "none"
 
@@ -89,6 +90,11 @@ class Spec:
             for concept in self.concepts:
                 for prompt_set in self.prompts:
                     yield Cell(variant, concept, prompt_set)
+
+    def rows(self, cell: Cell) -> list[Prompt]:
+        """The cell's prompts; none where the concept has nothing of the kind."""
+        prompt_set = registry.get("prompts", cell.prompt_set)()
+        return prompt_set.rows(load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed)
 
 
 def load_spec(path: str | Path) -> Spec:

@@ -22,6 +22,7 @@ def bench(
     """Run SPEC. Interrupted, it goes on where it stopped when it is run again."""
     import time
 
+    from .. import config
     from ..benchmark.judges import load_judge
     from ..benchmark.rows import make_rows, write_rows
     from ..benchmark.spec import load_spec
@@ -30,6 +31,7 @@ def bench(
 
     wanted = load_spec(spec)
     store = Store(output or Path("runs") / spec.stem)
+    (store.folder / "spec.yaml").write_text(config.dump(wanted), encoding="utf-8")
     from ..benchmark.artist import Artist, guards_of
     from ..benchmark.runner import Runner
 
