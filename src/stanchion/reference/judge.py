@@ -87,7 +87,7 @@ class JudgeNetwork(Reader):
     resolution = 48
 
     @register_to_config
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
         self.blocks = nn.Sequential(*(Residual(a, b) for a, b in pairwise(widths)))

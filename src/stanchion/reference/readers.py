@@ -20,15 +20,15 @@ FOUND_WEIGHT = 4.0  # of an object that is there: with 1, a multi-label loss fir
 
 
 def train_judge(schedule: Schedule, vae: AutoencoderKL, folder: Path, *, seed: int) -> JudgeNetwork:
-    """Blur, noise, and the autoencoder's own reconstructions of a third of the pictures."""
+    """Blur, noise, and the autoencoder's own reconstructions of a fifth of the pictures."""
     torch.manual_seed(seed)
 
     def augment(images: Tensor, rng: np.random.Generator) -> Tensor:
-        third = len(images) // 3
+        fifth = -(-len(images) // 5)
         with torch.no_grad():
-            latents = vae.encode(images[:third]).latent_dist.mean
+            latents = vae.encode(images[:fifth]).latent_dist.mean
             shaken = latents + float(rng.uniform(0, 0.25)) * torch.randn_like(latents)
-            images = torch.cat([vae.decode(shaken).sample, images[third:]])
+            images = torch.cat([vae.decode(shaken).sample, images[fifth:]])
         if rng.random() < 0.5:
             images = blur(images, float(rng.uniform(0.3, 1.1)))
         return images + float(rng.uniform(0, 0.12)) * torch.randn_like(images)

@@ -98,7 +98,7 @@ class Training:
     @cached_property
     def metric_clip(self) -> CLIPModel:
         """Towers for measuring only: another shape, seed and patch."""
-        shape = {"width": 144, "layers": 3, "patch": 6}
+        shape = {"width": 96, "layers": 3, "patch": 8}
         return self._clip("metric_clip", self.recipe.metric_clip, self.recipe.seed + 20, **shape)
 
     def _clip(self, name: str, schedule: Schedule, seed: int, **shape: int) -> CLIPModel:

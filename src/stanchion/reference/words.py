@@ -44,8 +44,9 @@ def train_tokenizer(folder: Path, size: int = 1500) -> CLIPTokenizer:
     )
     shape.train_from_iterator(corpus(), trainer)
     learnt = json.loads(shape.to_str())["model"]
-    symbols = sorted(learnt["vocab"], key=learnt["vocab"].get)
-    symbols = [s for s in symbols if not s.startswith("<|")]
+    symbols = [s for s in sorted(learnt["vocab"], key=learnt["vocab"].get) if not s.startswith("<|")]
+    # As in CLIP's own vocabulary every byte may also end a word, seen in training or not.
+    symbols = [*symbols, *(f"{byte}</w>" for byte in _alphabet() if f"{byte}</w>" not in learnt["vocab"])]
     vocab = {symbol: place for place, symbol in enumerate([*symbols, "<|startoftext|>", "<|endoftext|>"])}
     merges = [tuple(merge) for merge in learnt["merges"]]
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CONTEXT)

@@ -246,7 +246,7 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         spread = 2 if count == 1 else 6
         x = int(np.clip((left + right) / 2 + rng.integers(-4, 5) * (count == 1), 0, SIZE - size))
         y = int(np.clip((SIZE - size) / 2 + rng.integers(-spread, spread + 1), 0, SIZE - size))
-        colour, alpha = _sprite(_sheet_of(scene.style), name, size)
+        colour, alpha = sprite(_sheet_of(scene.style), name, size)
         window = picture[y : y + size, x : x + size]
         window *= 1 - alpha
         window += colour
@@ -265,7 +265,7 @@ def _sheet(style: str) -> Image.Image:
 
 
 @cache
-def _sprite(style: str, name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+def sprite(style: str, name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Premultiplied colour (size, size, 3) in 0–255 and alpha (size, size, 1), resized before any division."""
     place = list(OBJECTS).index(name)
     x, y = place % COLUMNS * CELL, place // COLUMNS * CELL
