@@ -44,6 +44,8 @@ class GuardedCall:
                 "output_type='latent' would hand out latents that the decoder guard never sees; "
                 "ask for 'pil', 'np' or 'pt', or detach the decoder guard."
             )
+        for record in self._at(Stage.WEIGHTS):
+            record.note(torch.ones(1, dtype=torch.bool))
         self._seams = {
             "encode_prompt": self.text.encode_prompt,
             family.denoiser: self.steps.denoiser,

@@ -1,0 +1,100 @@
+"""The text seam: every prompt is steered once, and nothing else reaches the denoiser."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+from small_guards import Half, Identity
+from stanchion import GuardBypassed, GuardFailed, GuardStack, TraSCE
+
+PROMPTS = ["a photo of a knife", "a cat"]
+
+
+def halved(pipe, prompts=PROMPTS, **options):
+    """The unguarded pipeline's picture of halved states, made by hand."""
+    prompt, negative = pipe.encode_prompt(prompts, "cpu", 1, True)
+    return tiny.draw(pipe, None, prompt_embeds=prompt * 0.5, negative_prompt_embeds=negative, **options)
+
+
+def test_prompts_are_steered_once(pipe):
+    expected = halved(pipe)
+    with Half().attach(pipe) as attachment:
+        assert torch.equal(tiny.draw(pipe, PROMPTS), expected)
+        report = attachment.last.guards[0]
+    assert report.acted == (True, True) and report.active_steps == (1, 1)
+
+
+def test_embeddings_passed_in_are_steered_once(pipe):
+    expected = halved(pipe)
+    prompt, negative = pipe.encode_prompt(PROMPTS, "cpu", 1, True)
+    guard = Half()
+    with guard.attach(pipe):
+        assert torch.equal(pipe.encode_prompt(PROMPTS, "cpu", 1, True)[0], prompt)  # outside a call: as ever
+        assert torch.equal(tiny.draw(pipe, None, prompt_embeds=prompt, negative_prompt_embeds=negative), expected)
+    assert [view.role for view in guard.seen] == ["prompt", "negative"]
+    assert guard.seen[0].texts is None and guard.seen[0].token_ids is None
+
+
+def test_the_guard_sees_tokens_and_texts(pipe):
+    guard = Half()
+    with guard.attach(pipe):
+        tiny.draw(pipe, ["a knife", "a big red cat"], num_images_per_prompt=2)
+    prompt, negative = guard.seen
+    assert prompt.texts == ("a knife", "a knife", "a big red cat", "a big red cat")
+    assert prompt.content.sum(1).tolist() == [2, 2, 4, 4]
+    words = pipe.tokenizer.batch_decode([ids[mask] for ids, mask in zip(prompt.token_ids, prompt.content, strict=True)])
+    assert [word.strip() for word in words] == list(prompt.texts)
+    assert negative.texts == ("",) * 4 and negative.content.sum() == 0
+
+
+@pytest.mark.parametrize("until", [0.0, 0.5])
+def test_steering_may_end_before_the_schedule(until, pipe):
+    plain = tiny.draw(pipe, PROMPTS)
+    with Half(until=until).attach(pipe):
+        steered = tiny.draw(pipe, PROMPTS)
+    assert torch.equal(steered, plain) is (until == 0.0)
+    assert not torch.equal(steered, halved(pipe))
+
+
+def test_without_guidance_only_the_prompt_is_steered(pipe):
+    expected = halved(pipe, guidance_scale=1.0)
+    with Half().attach(pipe):
+        assert torch.equal(tiny.draw(pipe, PROMPTS, guidance_scale=1.0), expected)
+
+
+def test_a_concept_is_not_steered(pipe):
+    """In a stack, a text guard must not erase the concept that the trajectory guard steers away from."""
+    concept = TraSCE("weapons").concept
+    plain = pipe.encode_prompt(concept.text, "cpu", 1, False)[0]
+    guard = Identity()
+    with GuardStack(Half(), guard).attach(pipe), pytest.warns(UserWarning, match="cut off"):
+        begin = guard.begin
+        encoded = []
+        guard.begin = lambda call: encoded.append(call.encode([concept.text, concept.text * 9])) or begin(call)
+        tiny.draw(pipe)
+    assert torch.allclose(encoded[0].embeds[0], plain[0], atol=1e-5)
+
+
+def test_a_callback_that_changes_the_prompt_is_noticed(pipe):
+    def swap(pipeline, index, timestep, values):
+        return {"prompt_embeds": torch.randn_like(values["prompt_embeds"])}
+
+    with Half().attach(pipe), pytest.raises(GuardBypassed, match="prompt_embeds"):
+        tiny.draw(pipe, callback_on_step_end=swap, callback_on_step_end_tensor_inputs=["prompt_embeds"])
+
+
+def test_a_callback_that_encodes_a_new_prompt_gets_it_steered(pipe):
+    def swap(pipeline, index, timestep, values):
+        prompt, negative = pipeline.encode_prompt("a knife", "cpu", 1, True)
+        return {"prompt_embeds": torch.cat([negative, prompt])}
+
+    guard = Half()
+    with guard.attach(pipe):
+        tiny.draw(pipe, callback_on_step_end=swap, callback_on_step_end_tensor_inputs=["prompt_embeds"])
+    assert [view.texts for view in guard.seen[::2]] == [("a photo of a cat",)] + [("a knife",)] * 4
+
+
+def test_broken_states_make_no_picture(pipe):
+    with Half(factor=float("nan")).attach(pipe), pytest.raises(GuardFailed, match="steered prompt"):
+        tiny.draw(pipe)
