@@ -1,0 +1,22 @@
+"""What a newcomer relies on: the same commands everywhere, and a file for every link."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_ci_runs_what_people_run() -> None:
+    assert re.findall(r"^make (\w+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE) == ["lint", "test"]
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]])
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert not [link for link in links if not (ROOT / page.parent / link).exists()]
+
+
+def test_constraints_never_force_a_processor() -> None:
+    assert "+cpu" not in re.sub(r"#.*", "", (ROOT / "constraints.txt").read_text())
