@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from stanchion.benchmark.artist import Artist, guards_of
 from stanchion.benchmark.attempts import Drawn
 from stanchion.benchmark.spec import Variant
