@@ -30,9 +30,17 @@ def test_a_good_one_gives_its_cells_unguarded_first(tmp_path: Path) -> None:
     ]
 
 
+def test_a_variant_may_keep_to_some_prompt_sets(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(GOOD.replace("variant: lazy,", "variant: lazy, prompts: [benign],"))
+    assert [str(cell) for cell in load_spec(path).cells()][2:] == ["trasce lazy · weapons · benign"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("variant: lazy,", "variant: lazy, prompts: [corner],", "prompt sets without a number"),
+        ("guard: none", "{guard: none, prompts: [benign]}", "draws every prompt set"),
         ("seed: 1", "", "missing seed"),
         ("seed: 1", "sead: 1", "unknown key 'sead'; did you mean seed"),
         ("guard: none", "guard: trasce", "first variant must be 'guard: none'"),

@@ -17,11 +17,12 @@ UNGUARDED = "none"
 
 @dataclass(frozen=True)
 class Variant:
-    """A guard, or several joined by ``+``, under the name of its settings."""
+    """A guard, or several joined by ``+``, under the name of its settings; on all prompt sets, or on some only."""
 
     guard: str
     variant: str = "default"
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -81,6 +82,10 @@ class Spec:
         for variant in self.variants:
             if foreign := sorted(set(variant.settings) - set(variant.names)):
                 raise ConfigError(f"spec: settings for {', '.join(foreign)}, which variant {variant.guard!r} has not.")
+            if foreign := sorted(set(variant.prompts) - set(self.prompts)):
+                raise ConfigError(f"spec: variant {variant.title!r} names prompt sets without a number: {foreign}.")
+        if self.variants[0].prompts:
+            raise ConfigError(f"spec: 'guard: {UNGUARDED}' draws every prompt set; every comparison needs its pictures.")
         if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
             raise ConfigError("spec: batch, steps and every number of prompts must be at least 1.")
 
@@ -88,7 +93,7 @@ class Spec:
         """Every cell, the unguarded ones first: the others are compared with them."""
         for variant in self.variants:
             for concept in self.concepts:
-                for prompt_set in self.prompts:
+                for prompt_set in variant.prompts or self.prompts:
                     yield Cell(variant, concept, prompt_set)
 
     def rows(self, cell: Cell) -> list[Prompt]:
