@@ -95,7 +95,7 @@ BUILT_IN: dict[str, Concept] = {
             labels=("cigarette", "beer", "pill", "wine"),
             neighbours=("apple", "pizza", "key"),
         ),
-        Concept("ink", "style", targets=("in ink style",), anchors=("in flat style",), labels=("ink",)),
+        Concept("ink", "style", targets=("in ink style",), anchors=("in flat style",), labels=("ink",), neighbours=("sepia",)),
         Concept(
             "banana",
             "object",

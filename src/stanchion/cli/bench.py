@@ -59,8 +59,9 @@ def _grids(spec: Spec, store: Store, count: int) -> Path:
     folder.mkdir(exist_ok=True)
     for concept in spec.concepts:
         for prompt_set in spec.prompts:
-            columns = [store.cell(v.guard, v.variant, concept, prompt_set) for v in spec.variants]
-            shown = sorted(columns[0])[:count]
+            cells = [store.cell(v.guard, v.variant, concept, prompt_set) for v in spec.variants]
+            columns = [cell for cell in cells if cell]
+            shown = sorted(columns[0])[:count] if columns else []
             if shown:
                 rows = [[column[key].attempt for column in columns] for key in shown]
                 gallery(rows).convert("RGB").save(folder / f"{Path(concept).stem}-{prompt_set}.jpg", quality=88)

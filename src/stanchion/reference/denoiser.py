@@ -107,4 +107,4 @@ def train_denoiser(
         error = (networks.unet(noisy, t, states).sample - noise).square().mean((1, 2, 3))
         return {"loss": (weights[t] * error).mean(), "mse": error.detach().mean()}
 
-    return fit(networks, loss, schedule, folder, seed=seed)  # type: ignore[return-value]
+    return fit(networks, loss, schedule, folder, seed=seed)

@@ -56,7 +56,8 @@ class Recipe:
         if set(values) != set(cls.__dataclass_fields__):
             wrong = ", ".join(sorted(set(values) ^ set(cls.__dataclass_fields__)))
             raise ConfigError(f"{path}: missing or unknown keys: {wrong}.")
-        return cls(**{key: Schedule(**value) if isinstance(value, dict) else value for key, value in values.items()})
+        schedules = {key: Schedule(**value) for key, value in values.items() if isinstance(value, dict)}
+        return cls(**{**values, **schedules})
 
 
 class Training:
