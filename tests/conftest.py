@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import tiny  # noqa: E402
+import tiny
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from stanchion.guards.base import AttentionGuard, DecoderGuard, TextGuard, TrajectoryGuard, WeightGuard
 from stanchion.pipeline.weights_seam import weights_hash
 from stanchion.types import Guided, Steered

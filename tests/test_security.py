@@ -14,11 +14,12 @@ import accelerate
 import diffusers
 import numpy as np
 import pytest
-import tiny
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from peft import LoraConfig
 from PIL import Image
+
+import tiny
 from small_guards import Grey, Half, Mute, Zero
 from stanchion import GuardBypassed, GuardStack, TraSCE, UnsupportedPipeline
 

@@ -18,10 +18,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 CONTEXT = 20
 SIZE = 16
-WORDS = (
-    "a an the and of in with photo drawing picture big small red blue style noto scary weapon knife gun bomb axe "
-    "something skull ghost drug cigarette beer pill banana apple pizza cat dog frog tree car house hammer key blurry"
-).split()
+TEXT = """
+a an the and of in with photo drawing picture big small red blue style noto scary weapon knife gun bomb axe
+something skull ghost drug cigarette beer pill banana apple pizza cat dog frog tree car house hammer key blurry nice
+"""
+WORDS = TEXT.split()
 
 
 @cache

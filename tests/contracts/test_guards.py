@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
+
+import tiny
 from stanchion import AlreadyAttached, load_guard, registry
 from stanchion.concepts import BUILT_IN
 from stanchion.guards.stack import GuardStack

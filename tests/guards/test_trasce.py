@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
+
+import tiny
 from stanchion import Concept, ConfigError, TraSCE
 from stanchion.guards.localised_loss import LocalisedLoss, pull
 from stanchion.guards.trajectory.trasce import State
@@ -84,7 +85,9 @@ def test_3_the_shift_is_the_gradient_by_finite_differences(kernel):
     guard, guided = steer(step, kernel=kernel, sigma=30.0)
     along = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     h = 1e-5
-    rise = loss_value(guard.loss, step.latents + h * along, step) - loss_value(guard.loss, step.latents - h * along, step)
+    rise = loss_value(guard.loss, step.latents + h * along, step) - loss_value(
+        guard.loss, step.latents - h * along, step
+    )
     expected = (guard.loss.b * rise / (2 * h)).item()
     assert ((step.latents - guided.latents) * along).sum().item() == pytest.approx(expected, rel=1e-4)
 
@@ -245,7 +248,7 @@ def test_lazy_skips_the_gradient_where_it_is_weak_and_takes_it_up_again():
 
     guard = TraSCE(Concept("thing", "object", ("a thing",)), sigma=0.01, lazy_tol=1e-3)
     state = State(CONCEPT, None)
-    far = toy_step(predict=predict)
+    far = toy_step(predict=predict, latents=toy_step().latents[:1])
     assert guard.on_step(far, state).latents is far.latents  # expected a shift, found none
     assert guard.on_step(far, state).latents is far.latents
     near = replace(far, prompt=CONCEPT, latents=far.latents * 1.0)

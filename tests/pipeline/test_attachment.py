@@ -7,8 +7,9 @@ import threading
 
 import diffusers
 import pytest
-import tiny
 import torch
+
+import tiny
 from small_guards import Failing, Fixed, Grey, Half, Identity, Mute
 from stanchion import ConfigError, GuardBypassed, GuardFailed, GuardStack, TraSCE, UnsupportedPipeline, load_guard
 

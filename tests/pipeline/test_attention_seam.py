@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
 from diffusers.models.attention_processor import AttnProcessor
+
+import tiny
 from small_guards import Identity, Mute
 from stanchion import GuardBypassed, GuardFailed, GuardStack
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
+
+import tiny
 from small_guards import Grey, Half
 from stanchion import GuardBypassed, GuardFailed, GuardStack, UnsupportedPipeline
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import diffusers
 import numpy as np
 import pytest
-import tiny
 import torch
 from PIL import Image
+
+import tiny
 from small_guards import Failing, Fixed, Identity
 from stanchion import GuardBypassed, GuardFailed, TraSCE, UnsupportedPipeline
 
@@ -217,9 +218,8 @@ def test_the_gradient_reaches_the_unscaled_latents(pipe):
             asked.append((step, torch.autograd.grad(p, x, torch.ones_like(p))[0]))
             return super().on_step(step, state)
 
-    with Asking().attach(pipe):
-        with torch.inference_mode():
-            tiny.draw(pipe, steps=2)
+    with Asking().attach(pipe), torch.inference_mode():
+        tiny.draw(pipe, steps=2)
     for step, gradient in asked:
         scaled = (step.latents * step.input_scale).requires_grad_(True)
         output = pipe.unet(scaled, step.timestep, step.prompt.embeds).sample

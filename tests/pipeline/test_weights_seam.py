@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
+
+import tiny
 from small_guards import Zero
 from stanchion import ArtefactError, ConfigError, GuardBypassed, GuardStack
 

@@ -1,19 +1,21 @@
 """Is a prompt anywhere near the concept? Cheap answers, from which a guard skips its work on benign prompts.
 
-Both gates score a prompt relative to the concept's own phrases, without training: 1 is the concept itself, 0 is the
-anchor that looks most like it. One threshold in [0, 1] therefore means the same for both, and for every concept.
+Both gates compare distances, without training: to the nearest of the concept's target phrases, d_t, and to the nearest
+of its anchor phrases, d_a. The score (d_a - d_t) / (d_a + d_t) is 1 at the concept, 0 half-way, and -1 at an anchor,
+whatever the scale of what is compared.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..concepts import Concept
 from ..types import Call, Condition, PromptEmbeds, Step
 
-HIGHEST_FLOOR = 0.8
+CONTEXTS = ("{}", "a photo of {}", "a nice picture with {}")  # a word's state depends on what stands before it
 
 
 def anchors_of(concept: Concept) -> list[str]:
@@ -22,75 +24,68 @@ def anchors_of(concept: Concept) -> list[str]:
 
 
 class TextGate:
-    """Compares text states; costs no prediction.
+    """Compares text states; costs an encoding of the phrases, and no prediction.
 
-    Two comparisons, the larger counts: any state of the prompt with the last word of each target phrase (a thing that
-    is named among others), and the prompt's last state, which has read all of it, with each target's (a thing that is
-    described). Cosines are taken around the anchors' mean, for text states share a large common part.
+    Every state of the prompt is compared with those of the targets' last words and with all of the anchors', in a few
+    contexts. The highest score counts, so a concept that is named among other things is found. Start tokens are left
+    out: theirs is the same for every prompt.
     """
 
+    threshold: ClassVar[float] = 0.4
+
     def __init__(self, call: Call, concept: Concept) -> None:
-        targets, anchors = call.read(list(concept.targets)), call.read(anchors_of(concept))
-        self._words, self._word_centre = last_words(targets), last_words(anchors).mean(0)
-        self._whole, self._whole_centre = targets.embeds[:, -1].float(), anchors.embeds[:, -1].float().mean(0)
-        self._floors = tuple(scores.max() for scores in self._cosines(anchors.embeds))
+        anchors, targets = in_contexts(anchors_of(concept)), in_contexts(concept.targets)
+        states = call.read([*targets, *anchors])
+        self._targets = last_words(states)[: len(targets)]
+        self._anchors = states.embeds[len(targets) :, 1:].float().flatten(0, 1)
 
     def score(self, step: Step) -> Tensor:
-        """(B,) relative scores of the step's prompts."""
-        pairs = zip(self._cosines(step.prompt.embeds), self._floors, strict=True)
-        return torch.stack([relative(scores, floor) for scores, floor in pairs]).amax(0)
-
-    def _cosines(self, embeds: Tensor) -> tuple[Tensor, Tensor]:
-        states = embeds[:, 1:].float()  # the start token's state is the same for every prompt
-        words = cosine(states - self._word_centre, self._words - self._word_centre).amax((1, 2))
-        whole = cosine(states[:, -1] - self._whole_centre, self._whole - self._whole_centre).amax(1)
-        return words, whole
+        """(B,) scores of the step's prompts."""
+        states = step.prompt.embeds[:, 1:].float()
+        return nearness(distances(states, self._targets), distances(states, self._anchors)).amax(1)
 
 
 class NoiseGate:
-    """Compares predictions in the first steps: what would be drawn, whatever the words.
+    """Compares predictions at x_t in the first steps: what would be drawn, whatever the words.
 
-    How much of the way from the anchors' mean prediction m to a target's c does the prompt's p go,
-    <p - m, c - m> / |c - m|^2? The extra predictions are made in these steps only, in one batch.
+    The extra predictions, one for each target and anchor, are made in these steps only, in one batch.
     """
 
+    threshold: ClassVar[float] = 0.05
+
     def __init__(self, call: Call, concept: Concept) -> None:
-        self._targets = _rows(call.encode(list(concept.targets)))
+        self._targets = _rows(call.encode(concept.targets))
         self._anchors = _rows(call.encode(anchors_of(concept)))
 
     def score(self, step: Step) -> Tensor:
-        """(B,) relative scores at this step's x_t."""
+        """(B,) scores of the step's prompts at its x_t."""
         outputs = step.predict(step.latents, step.prompt, *self._targets, *self._anchors)
         prompt, *others = (output.float().flatten(1) for output in outputs)
-        targets = torch.stack(others[: len(self._targets)], dim=1)
-        anchors = torch.stack(others[len(self._targets) :], dim=1)
-        centre = anchors.mean(1, keepdim=True)
-        ways = targets - centre
-        reach = ways.square().sum(-1).clamp_min(torch.finfo(torch.float32).tiny)
-        shares = torch.einsum("bkn,bjn->bkj", ways, torch.cat([prompt[:, None], anchors], dim=1) - centre)
-        shares = (shares / reach[..., None]).amax(1)
-        return relative(shares[:, 0], shares[:, 1:].amax(1))
+        away = torch.stack([(prompt - other).norm(dim=1) for other in others], dim=1)
+        count = len(self._targets)
+        return nearness(away[:, :count].amin(1), away[:, count:].amin(1))
 
 
-def relative(scores: Tensor, floor: Tensor) -> Tensor:
-    """Scores on the scale on which ``floor`` is 0 and the concept itself, 1, is 1.
-
-    Where the anchors come close to the concept, or go beyond it, they say nothing: then the gate errs to open.
-    """
-    floor = floor.clamp_max(HIGHEST_FLOOR)
-    return (scores - floor) / (1 - floor)
+def nearness(targets: Tensor, anchors: Tensor) -> Tensor:
+    """(d_a - d_t) / (d_a + d_t), in [-1, 1]."""
+    return (anchors - targets) / (anchors + targets).clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def cosine(states: Tensor, targets: Tensor) -> Tensor:
-    """(…, D) and (K, D) to (…, K)."""
-    return F.normalize(states, dim=-1) @ F.normalize(targets, dim=-1).T
+def distances(states: Tensor, others: Tensor) -> Tensor:
+    """(B, L, D) states to (B, L): how far the nearest of (K, D) others is."""
+    return torch.cdist(states, others.expand(len(states), -1, -1)).amin(-1)
+
+
+def in_contexts(phrases: tuple[str, ...] | list[str]) -> list[str]:
+    """Each phrase in each context; the empty one stands alone."""
+    return [context.format(phrase) for phrase in phrases for context in (CONTEXTS if phrase else CONTEXTS[:1])]
 
 
 def last_words(phrases: PromptEmbeds) -> Tensor:
     """(K, D) float32 states of each phrase's last own token; of the start token where it has none."""
     assert phrases.content is not None
     places = phrases.content.sum(1)
-    return phrases.embeds[torch.arange(len(places)), places].float()
+    return phrases.embeds[torch.arange(len(places), device=places.device), places].float()
 
 
 def _rows(condition: Condition) -> list[Condition]:

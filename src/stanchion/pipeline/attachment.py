@@ -56,8 +56,8 @@ class Attachment(AbstractContextManager["Attachment"]):
                 self._tripwires.append(Tripwire(self._modules["vae"].decoder, "decoder"))
             for tripwire in self._tripwires:
                 undo.callback(tripwire.remove)
-            names = ("encode_prompt", self.family.denoiser, "scheduler", "vae")
-            pipeline.__class__ = guarded_class(self._stock, self, names)
+            seamed = ("encode_prompt", self.family.denoiser, "scheduler", "vae")
+            pipeline.__class__ = guarded_class(self._stock, self, seamed)
             undo.callback(setattr, pipeline, "__class__", self._stock)
             self._undo = undo.pop_all()
 

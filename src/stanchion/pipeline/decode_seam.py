@@ -33,7 +33,10 @@ class DecodeSeam:
                 with opened(original.decoder):
                     return original.decode(latents, return_dict=False, **kwargs)[0]
 
-            image = functools.reduce(self._through, self.records, stock)(z)
+            guarded: Callable[[Tensor], Tensor] = stock
+            for record in self.records:
+                guarded = self._through(guarded, record)
+            image = guarded(z)
             self.passes += 1
             return DecoderOutput(sample=image) if return_dict else (image,)
 

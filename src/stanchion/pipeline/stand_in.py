@@ -47,7 +47,9 @@ class StandIn:
 
 def raw(pipe: Any, name: str) -> Any:
     """What the pipeline holds under a name, whatever call is running."""
-    return vars(pipe)[name] if name in vars(pipe) else getattr(super(type(pipe), pipe), name)
+    if name in vars(pipe):
+        return vars(pipe)[name]
+    return getattr(super(type(pipe), pipe) if "_stanchion" in vars(type(pipe)) else pipe, name)
 
 
 class Seamed:

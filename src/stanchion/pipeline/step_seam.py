@@ -84,7 +84,13 @@ class StepSeam:
             return denoiser(sample, timestep, encoder_hidden_states=context, return_dict=False, **inputs)[0]
 
     def _see(
-        self, forward: Any, sample: Tensor, timestep: Any, context: Tensor, inputs: dict[str, Any], place: tuple
+        self,
+        forward: Any,
+        sample: Tensor,
+        timestep: Any,
+        context: Tensor,
+        inputs: dict[str, Any],
+        place: tuple[int, int, int],
     ) -> tuple[Step, Predictor]:
         """The denoiser pass that is due, as a guard sees it."""
         scheduler = raw(self.pipe, "scheduler")
@@ -102,7 +108,9 @@ class StepSeam:
         prompt, empty, negative = self._conditions(context, halves)
         share = alpha_bar(scheduler, float(timestep))
         step = Step(
-            *place,
+            index=place[0],
+            substep=place[1],
+            total=place[2],
             timestep=timestep,
             alpha_bar=share,
             input_scale=input_scale(scheduler, timestep),

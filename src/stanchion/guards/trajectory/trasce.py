@@ -32,11 +32,12 @@ PRESETS = {  # a, b, sigma of the kernel "code"
     "style": (1.0, 1.0, 0.25),
     "object": (1.0, 1.0, 1.0),
 }
+ROUNDING = 1e-9  # a step of b w(d) below this is lost in rounding to float32
 PRESET_OF_KIND = {"unsafe": "violence", "style": "style", "object": "object"}
 
 
 @dataclass(frozen=True)
-class Settings:
+class TraSCESettings:
     """Settings of TraSCE.
 
     Attributes:
@@ -46,10 +47,12 @@ class Settings:
         sigma: width of the loss, for 16384 latent entries; None takes the preset's.
         kernel: "code" or "paper".
         localized: False leaves the loss out: the modified negative prompt only.
-        lazy_tol: the gradient is skipped where its factor b w(d) is below; 0 never skips, 1e-3 is a good start.
+        lazy_tol: the gradient is skipped where its factor b w(d) is below; 0 is faithful: then it is skipped only
+            where float32 would lose it (1e-9).
         gate: skip the concept's prediction where the prompt is far from the concept: "text" compares text
             states, "noise" the predictions of the first steps.
-        gate_threshold: relative score from which on the gate opens; 0 is the nearest anchor, 1 the concept.
+        gate_threshold: score in [-1, 1] from which on the gate opens: -1 is an anchor, 1 the concept; None takes
+            the gate's own, 0.4 for "text" and 0.05 for "noise".
         gate_steps: in how many first steps the gate "noise" looks.
     """
 
@@ -61,14 +64,14 @@ class Settings:
     localized: bool = True
     lazy_tol: float = 0.0
     gate: Literal["none", "text", "noise"] = "none"
-    gate_threshold: float = 0.25
-    gate_steps: int = 2
+    gate_threshold: float | None = None
+    gate_steps: int = 3
 
     def __post_init__(self) -> None:
         if self.sigma is not None and self.sigma <= 0:
             raise ConfigError(f"trasce: sigma is {self.sigma}; it must be above 0.")
         if self.lazy_tol < 0:
-            raise ConfigError(f"trasce: lazy_tol is {self.lazy_tol}; use 0 (never skip) or more.")
+            raise ConfigError(f"trasce: lazy_tol is {self.lazy_tol}; use 0 (faithful) or more.")
         if self.gate_steps < 1:
             raise ConfigError(f"trasce: gate_steps is {self.gate_steps}; the gate must look at least once.")
 
@@ -86,11 +89,11 @@ class State:
 
 
 class TraSCE(TrajectoryGuard):
-    """See the module's docstring for the method, ``Settings`` for the settings, docs/guards/trasce.md for its cost."""
+    """See the module's docstring for the method, ``TraSCESettings`` for the settings, docs/guards/trasce.md for its cost."""
 
     name = "trasce"
-    Settings = Settings
-    settings: Settings
+    Settings = TraSCESettings
+    settings: TraSCESettings
     max_benign_drop: ClassVar[float] = 0.35
 
     def begin(self, call: Call) -> State:
@@ -136,11 +139,12 @@ class TraSCE(TrajectoryGuard):
             return everyone
         if state.seen is None or not torch.equal(state.seen, step.prompt.embeds):
             state.seen, state.looks = step.prompt.embeds, 0
-        if state.looks < (self.settings.gate_steps if isinstance(state.gate, NoiseGate) else 1):
+        if state.score is None or state.looks < (self.settings.gate_steps if isinstance(state.gate, NoiseGate) else 1):
             state.looks += 1
             score = state.gate.score(step)
             state.score = score if state.score is None else torch.maximum(state.score, score)
-        return state.score >= self.settings.gate_threshold
+        threshold = self.settings.gate_threshold
+        return state.score >= (state.gate.threshold if threshold is None else threshold)
 
     def _predict(
         self, step: Step, state: State, conditions: list[Condition], near: Tensor
@@ -155,7 +159,7 @@ class TraSCE(TrajectoryGuard):
         distance = self.loss.distance(step, *predictions[1:3])
         if not self.settings.localized:
             return predictions, step.latents, distance
-        matters = near & (self.loss.strength(distance) >= self.settings.lazy_tol)
+        matters = near & (self.loss.strength(distance) >= max(self.settings.lazy_tol, ROUNDING))
         state.expect_shift = bool(matters.any())
         if not state.expect_shift:
             return predictions, step.latents, distance
@@ -188,8 +192,17 @@ def _unsteered(step: Step) -> Tensor:
 
 
 def _with_graph(step: Step, conditions: list[Condition]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """x_t as a leaf, and predictions of (empty, prompt, concept, ...), of which prompt and concept have a graph."""
+    """x_t as a leaf, and predictions of (empty, prompt, concept, ...), of which prompt and concept have a graph.
+
+    A single picture's come in one batch, for a call of its own costs more than the part of the backward pass that
+    goes through the empty prompt in vain. With more pictures that part is what costs.
+    """
     latents = step.latents.detach().requires_grad_(True)
+    if len(latents) == 1:
+        with torch.enable_grad():
+            return latents, step.predict(latents, *conditions)
+    empty, prompt, concept, *others = conditions
+    e, *rest = step.predict(step.latents, empty, *others)
     with torch.enable_grad():
-        predictions = step.predict(latents, *conditions)
-    return latents, predictions
+        p, c = step.predict(latents, prompt, concept)
+    return latents, (e, p, c, *rest)
