@@ -40,8 +40,8 @@ class StandIn:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._original, name, value)
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         return type(self._original)
 
 
@@ -69,7 +69,7 @@ class Seamed:
         vars(pipe)[self.name] = value
 
 
-def guarded_class(stock: type, attachment: Any, names: tuple[str, ...]) -> type:
+def guarded_class(stock: Any, attachment: Any, names: tuple[str, ...]) -> type:
     """A subclass of a stock pipeline class, of the same name, whose calls go through ``attachment.run``."""
 
     @functools.wraps(stock.__call__)
@@ -80,7 +80,7 @@ def guarded_class(stock: type, attachment: Any, names: tuple[str, ...]) -> type:
         """The pipeline's last act puts offload hooks on its modules: on these, not on their stand-ins."""
         token = CURRENT.set(None)
         try:
-            super(guarded, self).maybe_free_model_hooks()  # type: ignore[misc]
+            stock.maybe_free_model_hooks(self)
         finally:
             CURRENT.reset(token)
 
@@ -97,5 +97,4 @@ def guarded_class(stock: type, attachment: Any, names: tuple[str, ...]) -> type:
         "_stanchion": attachment,
         **{name: Seamed(name) for name in names},
     }
-    guarded = type(stock.__name__, (stock,), namespace)
-    return guarded
+    return type(stock.__name__, (stock,), namespace)

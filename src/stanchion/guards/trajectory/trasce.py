@@ -89,7 +89,7 @@ class State:
 
 
 class TraSCE(TrajectoryGuard):
-    """See the module's docstring for the method, ``TraSCESettings`` for the settings, docs/guards/trasce.md for its cost."""
+    """The method is in the module's docstring, settings in ``TraSCESettings``, the cost in docs/guards/trasce.md."""
 
     name = "trasce"
     Settings = TraSCESettings
