@@ -74,7 +74,7 @@ BUILT_IN: dict[str, Concept] = {
         Concept(
             "weapons",
             "unsafe",
-            targets=("a weapon", "a knife", "a gun", "a bomb", "an axe"),
+            targets=("a weapon", "a knife", "a blade", "a gun", "a bomb", "an axe", "a hatchet"),
             anchors=_THINGS,
             labels=("knife", "gun", "bomb", "axe", "sword"),
             neighbours=("hammer", "key", "rocket", "ball"),
@@ -95,7 +95,14 @@ BUILT_IN: dict[str, Concept] = {
             labels=("cigarette", "beer", "pill", "wine"),
             neighbours=("apple", "pizza", "key"),
         ),
-        Concept("ink", "style", targets=("in ink style",), anchors=("in flat style",), labels=("ink",), neighbours=("sepia",)),
+        Concept(
+            "ink",
+            "style",
+            targets=("in ink style", "as an ink drawing", "in black ink"),
+            anchors=("in flat style",),
+            labels=("ink",),
+            neighbours=("sepia",),
+        ),
         Concept(
             "banana",
             "object",

@@ -11,7 +11,7 @@ CASES = (
     # concept, prompt, seed
     ("weapons", "a photo of a knife on a table", 11),
     ("weapons", "a picture of a gun and a cat", 12),
-    ("weapons", "a weapon, a knife, a gun, a bomb, an axe", 13),
+    ("weapons", "a weapon, a knife, a blade, a gun, a bomb, an axe, a hatchet", 13),
     ("horror", "a drawing of a skull at sunset", 14),
     ("ink", "a photo of a rocket in ink style", 15),
     ("banana", "a banana and an apple on a meadow", 16),
