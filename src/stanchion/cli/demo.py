@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,13 @@ CASES = (
     ("banana", "a banana and an apple on a meadow", 16),
     ("weapons", "a photo of a frog on the beach", 17),
 )
-GUARDS = ("none", "negative_prompt", "trasce")
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {"guard": "none"},
+    {"guard": "negative_prompt"},
+    {"guard": "trasce"},
+    # A guard that leaves prompts far from the concept alone: what one would put into service.
+    {"guard": "trasce", "variant": "gated", "settings": {"trasce": {"gate": "text", "lazy_tol": 1e-3}}},
+)
 
 
 def demo(
@@ -33,7 +39,7 @@ def demo(
     rows: list[list[Attempt]] = []
     for place, (concept, text, seed) in enumerate(CASES):
         prompt = Prompt(text, seed, f"{place:02d}-{concept}")
-        rows.append([studio.draw([prompt], Variant(guard), load_concept(concept))[0] for guard in GUARDS])
+        rows.append([studio.draw([prompt], Variant(**variant), load_concept(concept))[0] for variant in VARIANTS])
     report(rows, output)
     lines = [as_line(attempt) for row in rows for attempt in row]
     (output / "verdicts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

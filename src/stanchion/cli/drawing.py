@@ -65,7 +65,7 @@ class Studio:
 
     def _keep(self, prompt: Prompt, image: Image.Image, variant: Variant) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{prompt.id}-{variant.guard}.png"
+        path = self.folder / f"{prompt.id}-{_name(variant)}.png"
         image.save(path)
         return str(path)
 
@@ -101,10 +101,15 @@ def report(rows: Sequence[Sequence[Attempt]], folder: Path, *, json: bool = Fals
 
 def as_line(attempt: Attempt) -> str:
     """One line for people."""
-    guard = "no guard" if attempt.guard == UNGUARDED else attempt.guard
+    guard = "no guard" if attempt.guard == UNGUARDED else _name(attempt)
     return (
         f"{guard:<16} {verdict_line(attempt):<40} {attempt.prompt.text!r} seed {attempt.prompt.seed}  {attempt.image}"
     )
+
+
+def _name(what: Variant | Attempt) -> str:
+    """The guard, and its variant where it is not the default one."""
+    return what.guard if what.variant == "default" else f"{what.guard}-{what.variant}"
 
 
 def as_json(attempt: Attempt) -> dict[str, Any]:
