@@ -16,11 +16,12 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-CONTEXT = 20
+CONTEXT = 48
 SIZE = 16
 TEXT = """
 a an the and of in with photo drawing picture big small red blue style noto scary weapon knife gun bomb axe
-something skull ghost drug cigarette beer pill banana apple pizza cat dog frog tree car house hammer key blurry nice
+blade hatchet something skull ghost drug cigarette beer pill banana apple pizza cat dog frog tree car house hammer key
+blurry nice
 """
 WORDS = TEXT.split()
 

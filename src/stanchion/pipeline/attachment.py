@@ -11,6 +11,7 @@ from ..errors import AlreadyAttached, ConfigError, GuardBypassed
 from ..types import Report
 from .families import family_of
 from .guarded_call import GuardedCall
+from .phrase_book import PhraseBook
 from .stages import Stage
 from .stand_in import guarded_class, raw
 from .tripwire import Tripwire
@@ -48,6 +49,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._modules = {name: getattr(pipeline, name) for name in self.family.modules}
         self._lock = threading.RLock()
         self._running = False
+        self._book = PhraseBook()
         with ExitStack() as undo:
             self._weights = WeightsSeam(pipeline, [g for g in self.guards if g.stage is Stage.WEIGHTS])
             undo.callback(self._weights.restore)
@@ -106,7 +108,7 @@ class Attachment(AbstractContextManager["Attachment"]):
             self._running, self.last = True, None
             try:
                 self.assert_active()
-                call = GuardedCall(pipe, self.family, self.guards, dict(arguments.arguments))
+                call = GuardedCall(pipe, self.family, self.guards, dict(arguments.arguments), self._book)
                 with call.running():
                     output = self._stock.__call__(pipe, *args, **kwargs)
                 self.assert_active()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,18 +12,20 @@ from torch import Tensor
 
 from ..errors import UnsupportedPipeline
 from ..types import Condition, PromptEmbeds
+from .phrase_book import PhraseBook, identity_of
 from .stand_in import raw
 
 
 class Encoding:
     """The ``Call`` of one guarded call. Texts go round the text guards: a concept must stay what it says."""
 
-    def __init__(self, pipe: Any, arguments: dict[str, Any]) -> None:
+    def __init__(self, pipe: Any, arguments: dict[str, Any], book: PhraseBook) -> None:
         self.pipe = pipe
+        self.book = book
         self.clip_skip = arguments.get("clip_skip")
         self.lora_scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
 
-    @property
+    @cached_property
     def device(self) -> torch.device:
         """Where the denoiser runs."""
         return self.pipe._execution_device
@@ -38,21 +41,37 @@ class Encoding:
         Raises:
             UnsupportedPipeline: the pipeline has no text encoder to encode a concept with.
         """
-        if self.pipe.text_encoder is None or self.pipe.tokenizer is None:
-            raise UnsupportedPipeline(
-                "the guard must encode its concept: keep text_encoder and tokenizer on the pipeline."
-            )
-        _warn_of_cuts(self.pipe.tokenizer, texts)
-        encode = raw(self.pipe, "encode_prompt")
-        options = {"clip_skip": self.clip_skip, "lora_scale": self.lora_scale}
-        with torch.no_grad():
-            embeds, _ = encode(list(texts), self.device, 1, False, **options)
+        embeds = self.encode(texts).embeds
         ids, content = token_ids(self.pipe, texts, embeds)
         return PromptEmbeds(embeds, ids, content, tuple(texts))
 
     def encode(self, texts: Sequence[str]) -> Condition:
-        """(len(texts), L, D) states as a condition."""
-        return Condition(self.read(texts).embeds)
+        """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
+        known = self._known
+        if (key := tuple(texts)) not in known:
+            _warn_of_cuts(self.pipe.tokenizer, texts)
+            known[key] = self._encode(texts)
+        return Condition(known[key])
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, ...], Tensor]:
+        encoder, tokenizer = self.pipe.text_encoder, self.pipe.tokenizer
+        if encoder is None or tokenizer is None:
+            raise UnsupportedPipeline(
+                "the guard must encode its concept: keep text_encoder and tokenizer on the pipeline."
+            )
+        encode = raw(self.pipe, "encode_prompt")
+        probe = self._encode([""])
+        options = (self.clip_skip, self.lora_scale, id(getattr(encode, "__func__", encode)))
+        known = self.book.open(identity_of(encoder, tokenizer, *options), probe)
+        known[("",)] = probe
+        return known
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        encode = raw(self.pipe, "encode_prompt")
+        options = {"clip_skip": self.clip_skip, "lora_scale": self.lora_scale}
+        with torch.no_grad():
+            return encode(list(texts), self.device, 1, False, **options)[0]
 
 
 def token_ids(pipe: Any, texts: Sequence[str], embeds: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,11 +88,10 @@ def token_ids(pipe: Any, texts: Sequence[str], embeds: Tensor) -> tuple[Tensor, 
 
 def _warn_of_cuts(tokenizer: Any, texts: Sequence[str]) -> None:
     limit = tokenizer.model_max_length
-    for text in texts:
-        excess = len(tokenizer(text, truncation=False, verbose=False).input_ids) - limit
-        if excess > 0:
+    for text, ids in zip(texts, tokenizer(list(texts), truncation=False, verbose=False).input_ids, strict=True):
+        if len(ids) > limit:
             warnings.warn(
-                f"the guard's text {text!r} is {excess} tokens longer than the {limit} that the text encoder reads; "
-                "its end is cut off. Give fewer or shorter target phrases.",
+                f"the guard's text {text!r} is {len(ids) - limit} tokens longer than the {limit} that the text encoder "
+                "reads; its end is cut off. Give fewer or shorter target phrases.",
                 stacklevel=2,
             )

@@ -15,6 +15,7 @@ from .attention_seam import AttentionSeam
 from .decode_seam import DecodeSeam
 from .encoding import Encoding
 from .families import Family
+from .phrase_book import PhraseBook
 from .record import Record
 from .schedule import check_scheduler
 from .stages import Stage
@@ -26,12 +27,14 @@ from .text_seam import TextSeam
 class GuardedCall:
     """Made for one call and thrown away after it, so that threads may share guards."""
 
-    def __init__(self, pipe: Any, family: Family, guards: tuple[Any, ...], arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, pipe: Any, family: Family, guards: tuple[Any, ...], arguments: dict[str, Any], book: PhraseBook
+    ) -> None:
         family.check_call(arguments)
         check_scheduler(pipe.scheduler)
         self.pipe = pipe
         self.output_type = arguments.get("output_type")
-        call = Encoding(pipe, arguments)
+        call = Encoding(pipe, arguments, book)
         self.records = [Record(guard, call) for guard in guards]
         self.denoiser = raw(pipe, family.denoiser)
         self.attention = AttentionSeam(self.denoiser, self._at(Stage.ATTENTION))

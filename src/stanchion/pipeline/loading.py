@@ -16,14 +16,14 @@ REFERENCE = Path(__file__).parent.parent / "reference" / "weights" / "pipeline"
 
 def load_pipeline(
     source: str | Path = "reference",
-    torch_dtype: torch.dtype | None = None,
+    dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
 ) -> Any:
     """A pipeline that guards can be attached to.
 
     Args:
         source: "reference", a folder as ``save_pretrained`` writes it, or a hub id.
-        torch_dtype: None for the type that the weights are stored in on a GPU or CPU alike, float32.
+        dtype: None for the type that the weights are stored in on a GPU or CPU alike, float32.
         device: None for the GPU where there is one, else the CPU.
 
     Raises:
@@ -38,7 +38,7 @@ def load_pipeline(
         )
     try:
         pipe = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=torch_dtype or torch.float32, use_safetensors=True, **_checker(folder)
+            folder, dtype=dtype or torch.float32, use_safetensors=True, **_checker(folder)
         )
     except (OSError, ValueError) as error:
         raise UnknownName(
