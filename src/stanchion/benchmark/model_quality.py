@@ -56,7 +56,7 @@ class Bench:
         """The shipped pipeline, as stock diffusers loads it."""
         from diffusers import StableDiffusionPipeline
 
-        pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "pipeline", torch_dtype=torch.float32)
+        pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "pipeline", dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

@@ -85,7 +85,9 @@ class Spec:
             if foreign := sorted(set(variant.prompts) - set(self.prompts)):
                 raise ConfigError(f"spec: variant {variant.title!r} names prompt sets without a number: {foreign}.")
         if self.variants[0].prompts:
-            raise ConfigError(f"spec: 'guard: {UNGUARDED}' draws every prompt set; every comparison needs its pictures.")
+            raise ConfigError(
+                f"spec: 'guard: {UNGUARDED}' draws every prompt set; every comparison needs its pictures."
+            )
         if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
             raise ConfigError("spec: batch, steps and every number of prompts must be at least 1.")
 
