@@ -28,6 +28,7 @@ ALLOWED = {
     "benchmark.metrics": ("errors", "types", "concepts", "benchmark.roles", "benchmark.intervals"),
     "benchmark.judges": ("errors", "types", "concepts", "registry", "reference"),
     "benchmark.model_quality": ("types", "concepts", "reference", "benchmark"),  # measures the stock pipeline itself
+    "benchmark.model_grid": ("types", "reference", "benchmark"),
     "benchmark": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "cli": ("",),
     "": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards", "benchmark"),

@@ -89,9 +89,9 @@ def test_wrong_names_are_one_line_with_code_2(
 
 
 def test_a_long_prompt_says_how_many_tokens_are_cut(model: str, tmp_path: Path) -> None:
-    result = generate(model, tmp_path, "a cat " * 12, "--guard", "none")
+    result = generate(model, tmp_path, "a cat " * 26, "--guard", "none")
     assert result.exit_code == 0, result.output
-    assert "6 tokens at the end of" in result.stderr  # 24 words, start and end; the model reads 20
+    assert "6 tokens at the end of" in result.stderr  # 52 words, start and end; the model reads 48
 
 
 def test_bench_writes_rows_and_goes_on_where_it_stopped(model: str, tmp_path: Path) -> None:

@@ -58,13 +58,10 @@ class Studio:
 
     def _load(self) -> tuple[Any, Any]:
         if self._tools is None:
-            from diffusers.utils import logging as diffusers_logging
-            from transformers.utils import logging as transformers_logging
-
             from ..benchmark.artist import Artist
+            from ..pipeline.loading import without_progress_bars
 
-            diffusers_logging.disable_progress_bar()  # theirs count files; ours count pictures
-            transformers_logging.disable_progress_bar()
+            without_progress_bars()
             self._tools = Artist.of(self.model), load_judge(self.judge)
         return self._tools
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from ..errors import ConfigError, UnknownName
 from .families import family_of
@@ -48,6 +50,12 @@ def load_pipeline(
     family_of(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def without_progress_bars() -> None:
+    """Switch off the bars with which diffusers and transformers count files, for the whole process: for programs."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
 
 
 def _checker(folder: str | Path) -> dict[str, Any]:
