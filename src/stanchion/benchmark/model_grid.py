@@ -44,8 +44,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/images/reference_model.jpg"))
     output = parser.parse_args().output
     bench = Bench(n=1, seed=SEED)
-    images = bench.draw([Prompt(text, SEED + k, str(k)) for k, text in enumerate(prompts())])
-    tiles = [Tile(image, f"“{text}”") for image, text in zip(images, prompts(), strict=True)]
+    texts = prompts()
+    images = bench.draw([Prompt(text, SEED + k, str(k)) for k, text in enumerate(texts)])
+    tiles = [Tile(image, f"“{text}”") for image, text in zip(images, texts, strict=True)]
     rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
     output.parent.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(rows, titles=[""] * COLUMNS, names=[""] * len(rows))

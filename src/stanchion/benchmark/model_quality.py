@@ -84,6 +84,17 @@ class Bench:
         scenes = [world.sample(rng, names, styled) for _ in range(2 * self.n)]
         return scenes, np.stack([world.render(scene, rng) for scene in scenes])
 
+    @cached_property
+    def reconstructions(self) -> tuple[list[world.Scene], torch.Tensor, torch.Tensor]:
+        """Fresh scenes of known objects; their renders and what the autoencoder makes of them, (N, 3, 48, 48)."""
+        scenes, images = self.renders(world.KNOWN)
+        vae, originals = self.pipeline.vae, to_tensor(images)
+        with torch.no_grad():
+            decoded = [
+                vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in originals.split(64)
+            ]
+        return scenes, originals, torch.cat(decoded)
+
 
 def judge_on_renders(bench: Bench) -> dict[str, Found]:
     """The judge on fresh renders: whole object sets, each object, style, background."""
@@ -92,26 +103,16 @@ def judge_on_renders(bench: Bench) -> dict[str, Found]:
 
 
 def ceiling(bench: Bench) -> dict[str, Found]:
-    """The same on the autoencoder's reconstructions: what a perfect denoiser could reach. And the PSNR."""
-    scenes, images = bench.renders(world.KNOWN)
-    drawn = []
-    with torch.no_grad():
-        for part in to_tensor(images).split(64):
-            latents = bench.pipeline.vae.encode(part).latent_dist.mean
-            pixels = bench.pipeline.vae.decode(latents).sample.clamp(-1, 1)
-            drawn.append(((pixels.permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy())
-    decoded = np.concatenate(drawn)
-    return _reading(scenes, bench.look(list(decoded)), "ceiling")
+    """The same on the autoencoder's reconstructions: what a perfect denoiser could reach."""
+    scenes, _, decoded = bench.reconstructions
+    pixels = ((decoded.permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy()
+    return _reading(scenes, bench.look(list(pixels)), "ceiling")
 
 
 def psnr(bench: Bench) -> Estimate:
     """Mean PSNR (dB, peak 255) of reconstructions, with a normal interval."""
-    _, images = bench.renders(world.KNOWN)
-    values: list[float] = []
-    with torch.no_grad():
-        for part in to_tensor(images).split(64):
-            decoded = bench.pipeline.vae.decode(bench.pipeline.vae.encode(part).latent_dist.mean).sample.clamp(-1, 1)
-            values += (-10 * ((decoded - part) / 2).square().mean((1, 2, 3)).log10()).tolist()
+    _, images, decoded = bench.reconstructions
+    values = (-10 * ((decoded - images) / 2).square().mean((1, 2, 3)).log10()).tolist()
     spread = 1.96 * float(np.std(values)) / len(values) ** 0.5
     mean = float(np.mean(values))
     return Estimate(mean, mean - spread, mean + spread, len(values))

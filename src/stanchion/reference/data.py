@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from . import world
+from .judge import BACKGROUNDS, OBJECTS, STYLES
 from .words import spoken
-
-STYLES, BACKGROUNDS, OBJECTS = tuple(world.STYLES), tuple(world.BACKGROUNDS), tuple(world.OBJECTS)
 
 
 def scenes(

@@ -92,7 +92,9 @@ def train_denoiser(
         if grow:
             names, styles = growing(step, schedule.steps)
             key = (len(names), len(styles))
-            chosen = places.setdefault(key, pool.showing(names, styles)) if key not in places else places[key]
+            if key not in places:
+                places[key] = pool.showing(names, styles)
+            chosen = places[key]
         rows = rng.choice(chosen, schedule.batch)
         clean = pool.latents[torch.from_numpy(rows)].float()
         ids = tokens(tokenizer, data.captions([pool.scenes[row] for row in rows], rng))

@@ -70,7 +70,7 @@ class Training:
         final = self.folder / name / "final"
         if not final.exists():
             train().save_pretrained(final)
-        return load(final).eval() if name != "tokenizer" else load(final)
+        return load(final)
 
     @cached_property
     def tokenizer(self) -> CLIPTokenizer:
