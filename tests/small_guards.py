@@ -114,7 +114,7 @@ class Zero(Small, WeightGuard):
 
     def __init__(self, pipe, *keys):
         parameters = {key: _parameter(pipe, key) for key in keys}
-        super().__init__(base_hash=weights_hash(parameters))
+        super().__init__(base={"weights": weights_hash(parameters)})
         self.tensors = {key: torch.zeros_like(value) for key, value in parameters.items()}
 
     def weights(self):

@@ -29,6 +29,7 @@ FOLDERS = {
     "metrics": "benchmark/metrics",
     "prompts": "benchmark/prompts",
     "attacks": "attacks",
+    "recipes": "training/recipes",
 }
 
 

@@ -23,6 +23,9 @@ NAMES = list(world.OBJECTS)
 class Painter:
     identity = "painter"
 
+    def identity_of(self, variant, concept):
+        return [variant.guard, str(variant.settings), concept.name] if variant.names else []
+
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
 

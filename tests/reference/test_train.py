@@ -8,9 +8,9 @@ from torch import nn
 
 from stanchion.reference import train
 from stanchion.reference.autoencoder import normalise
-from stanchion.reference.fitting import Schedule, fit
 from stanchion.reference.judge import load_judge, load_reward
 from stanchion.reference.model import build_vae
+from stanchion.training.fitting import Schedule, fit
 
 
 @pytest.fixture(scope="module")

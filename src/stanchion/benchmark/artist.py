@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,7 +13,9 @@ from .. import registry
 from ..concepts import Concept
 from ..config import fingerprint
 from ..errors import GuardFailed
+from ..guards.loading import load_guard
 from ..guards.stack import GuardStack
+from ..pipeline.attachment import Attachment
 from ..pipeline.loading import load_pipeline
 from ..types import Prompt
 from .attempts import Drawn
@@ -27,7 +28,8 @@ class Artist:
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
         self.identity = _identity(pipeline)
-        self._guards: dict[str, Any] = {}
+        self._guards: dict[str, GuardStack] = {}
+        self._attached: Attachment | None = None
 
     @classmethod
     def of(cls, model: str) -> Artist:
@@ -42,17 +44,17 @@ class Artist:
         A guard that fails closed gives pictures of None; every other error is raised.
         """
         generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
+        attachment = self._attach(variant, concept)
         start = time.perf_counter()
         try:
-            with self._guarded(variant, concept) as attachment:
-                images = self.pipeline(
-                    [prompt.text for prompt in prompts],
-                    num_inference_steps=steps,
-                    guidance_scale=guidance_scale,
-                    generator=generators,
-                    output_type="pil",
-                ).images
-                acted = _acted(attachment, len(prompts))
+            images = self.pipeline(
+                [prompt.text for prompt in prompts],
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                generator=generators,
+                output_type="pil",
+            ).images
+            acted = _acted(attachment, len(prompts))
         except GuardFailed as error:
             share = (time.perf_counter() - start) / len(prompts)
             return [Drawn(None, {}, share, str(error)) for _ in prompts]
@@ -64,23 +66,42 @@ class Artist:
         tokenizer = self.pipeline.tokenizer
         return max(0, len(tokenizer(text, verbose=False).input_ids) - tokenizer.model_max_length)
 
-    def _guarded(self, variant: Variant, concept: Concept) -> Any:
-        if not variant.names:
-            return nullcontext()
+    def identity_of(self, variant: Variant, concept: Concept) -> list[str]:
+        """What the variant's guards are: their settings and their tensors."""
+        return [guard.identity for guard in self._stack(variant, concept).guards] if variant.names else []
+
+    def release(self) -> None:
+        """Take the last variant's guards off the pipeline."""
+        if self._attached:
+            self._attached.detach()
+        self._attached = None
+
+    def _attach(self, variant: Variant, concept: Concept) -> Attachment | None:
+        """The variant's guards on the pipeline; they stay on for as long as the same are asked for."""
+        wanted = self._stack(variant, concept).guards if variant.names else ()
+        if wanted != (self._attached.guards if self._attached else ()):
+            self.release()
+            self._attached = GuardStack(*wanted).attach(self.pipeline) if wanted else None
+        return self._attached
+
+    def _stack(self, variant: Variant, concept: Concept) -> GuardStack:
         key = fingerprint([variant.names, variant.settings, concept.to_dict()])
         if key not in self._guards:
             self._guards[key] = guards_of(variant, concept)
-        return self._guards[key].attach(self.pipeline)
+        return self._guards[key]
 
 
-def guards_of(variant: Variant, concept: Concept) -> GuardStack | None:
-    """The variant's guards; None where there is none. Needs no pipeline, so that mistakes show early.
+def guards_of(variant: Variant, concept: Concept) -> GuardStack:
+    """The variant's guards. Needs no pipeline, so that mistakes show early.
 
     Raises:
-        ConfigError: unknown names or settings, or guards that can't stand together.
+        ConfigError: unknown names or settings, no guard at all, or guards that can't stand together.
     """
-    guards = [registry.get("guards", name)(concept, **variant.settings.get(name, {})) for name in variant.names]
-    return GuardStack(*guards) if guards else None
+    known = registry.names("guards")
+    loaded = [
+        load_guard(name, concept if name in known else None, **variant.settings.get(name, {})) for name in variant.names
+    ]
+    return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
 
 
 def _acted(attachment: Any, count: int) -> list[dict[str, int]]:

@@ -43,6 +43,10 @@ class Draws(Protocol):
         """One batch: a picture for each prompt from the prompt's own seed."""
         ...
 
+    def identity_of(self, variant: Variant, concept: Concept) -> list[str]:
+        """What decides how the variant's guards act; nothing where there is none."""
+        ...
+
 
 def make_attempts(
     artist: Draws,

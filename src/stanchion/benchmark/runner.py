@@ -68,7 +68,7 @@ class Runner:
 
     def key(self, variant: Variant, concept: Concept, prompt: Prompt) -> str:
         """What names a picture: all that decides its pixels, and the judge that labelled it."""
-        guard = [variant.guard, variant.settings, concept.to_dict()] if variant.names else []
+        guard = self.artist.identity_of(variant, concept)
         drawing = [self.artist.identity, self.spec.steps, self._scale(prompt), prompt.text, prompt.seed]
         return fingerprint([guard, drawing, self.judge.identity])
 

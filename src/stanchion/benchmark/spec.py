@@ -104,6 +104,11 @@ class Spec:
         return prompt_set.rows(load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed)
 
 
+def is_saved(guard: str) -> bool:
+    """Whether this is a saved guard's folder or its id on the Hub, and not a registered name."""
+    return "/" in guard or Path(guard).is_dir()
+
+
 def load_spec(path: str | Path) -> Spec:
     """Read a spec and check every name in it, before anything slow is loaded.
 
@@ -115,7 +120,7 @@ def load_spec(path: str | Path) -> Spec:
     for concept in spec.concepts:
         load_concept(concept)
     wanted = {
-        "guards": [name for variant in spec.variants for name in variant.names],
+        "guards": [name for variant in spec.variants for name in variant.names if not is_saved(name)],
         "prompts": list(spec.prompts),
         "judges": [spec.judge],
         "metrics": list(spec.metrics),

@@ -14,6 +14,7 @@ from .demo import demo
 from .generate import generate
 from .judge import judge
 from .list import list_
+from .train import train
 
 FAILED, MISUSED = 1, 2
 
@@ -55,6 +56,7 @@ def stanchion(
 
 app.command()(generate)
 app.command("list")(list_)
+app.command()(train)
 app.command()(judge)
 app.command()(bench)
 app.command()(demo)

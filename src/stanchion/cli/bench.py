@@ -35,7 +35,7 @@ def bench(
     from ..benchmark.artist import Artist, guards_of
     from ..benchmark.runner import Runner
 
-    for variant in wanted.variants:
+    for variant in wanted.variants[1:]:
         guards_of(variant, load_concept(wanted.concepts[0]))
     judge = load_judge(wanted.judge)
     runner = Runner(wanted, store, Artist.of(wanted.model), judge)

@@ -16,7 +16,7 @@ from .. import registry
 from ..benchmark.attempts import make_attempts
 from ..benchmark.gallery import gallery, verdict_line
 from ..benchmark.judges import load_judge
-from ..benchmark.spec import UNGUARDED, Variant
+from ..benchmark.spec import UNGUARDED, Variant, is_saved
 from ..concepts import Concept
 from ..errors import ConfigError
 from ..types import Attempt, Prompt
@@ -33,10 +33,11 @@ class Studio:
 
     def draw(self, prompts: Sequence[Prompt], variant: Variant, concept: Concept) -> list[Attempt]:
         """Draw, save and judge a picture for each prompt."""
-        registry.check("guards", variant.names)
+        registry.check("guards", [name for name in variant.names if not is_saved(name)])
         from ..benchmark.artist import guards_of
 
-        guards_of(variant, concept)
+        if variant.names:
+            guards_of(variant, concept)
         artist, judge = self._load()
         _warn_of_cuts(artist, prompts)
         attempts: list[Attempt] = []
@@ -111,7 +112,8 @@ def as_line(attempt: Attempt) -> str:
 
 def _name(what: Variant | Attempt) -> str:
     """The guard, and its variant where it is not the default one."""
-    return what.guard if what.variant == "default" else f"{what.guard}-{what.variant}"
+    guard = Path(what.guard).name
+    return guard if what.variant == "default" else f"{guard}-{what.variant}"
 
 
 def as_json(attempt: Attempt) -> dict[str, Any]:

@@ -12,7 +12,9 @@ def generate(
     prompts: Annotated[list[str], typer.Argument(help="One picture for each prompt.")],
     model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
     concept: Annotated[str, typer.Option(help="What must not be drawn: a name or a YAML file.")] = "weapons",
-    guard: Annotated[str, typer.Option(help="One name, several joined by commas, or `none`.")] = "trasce",
+    guard: Annotated[
+        str, typer.Option(help="A name, a saved guard's folder, several by commas, or `none`.")
+    ] = "trasce",
     settings: Annotated[list[str] | None, typer.Option("--set", help="GUARD.KEY=VALUE; may be repeated.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Draw each prompt without the guard as well.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the first prompt; the next ones follow.")] = 0,

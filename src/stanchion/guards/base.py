@@ -15,9 +15,10 @@ from torch import Tensor
 
 from .. import config
 from ..concepts import Concept, load_concept
-from ..errors import ArtefactError
+from ..errors import ArtefactError, ConfigError
 from ..pipeline.attachment import Attachment
 from ..pipeline.stages import Stage
+from ..pipeline.weights_seam import weights_hash
 from ..types import Call, Guided, PromptEmbeds, Steered, Step
 
 SCHEMA = 1
@@ -40,17 +41,43 @@ class Guard(ABC):
         Settings: a frozen dataclass; its fields are the guard's settings, and the command line's options.
         max_benign_drop: how far a benign picture may move, as mean absolute difference of pixels in [0, 1]; held by
             the contract test.
+        trained: whether it needs tensors that a recipe of the same name makes.
+        base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "unet") and its
+            ``weights_hash``; checked when it is attached.
+        training: what its recipe says of how it was made: settings, seed, seconds.
     """
 
     name: ClassVar[str]
     stage: ClassVar[Stage]
     Settings: ClassVar[type] = NoSettings
     max_benign_drop: ClassVar[float]
+    trained: ClassVar[bool] = False
 
-    def __init__(self, concept: str | Concept, *, tensors: Mapping[str, Tensor] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        concept: str | Concept,
+        *,
+        tensors: Mapping[str, Tensor] | None = None,
+        base: Mapping[str, str] | None = None,
+        training: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         self.concept = load_concept(concept)
         self.settings: Any = config.from_dict(self.Settings, settings, where=self.name)
         self.tensors: dict[str, Tensor] = dict(tensors or {})
+        self.base: dict[str, str] = dict(base or {})
+        self.training: dict[str, Any] = dict(training or {})
+        if self.trained and not self.tensors:
+            raise ConfigError(
+                f"guard {self.name!r} must be trained for a concept and a model: run 'stanchion train {self.name} "
+                "--concept … --model … --output FOLDER' and load FOLDER."
+            )
+
+    @property
+    def identity(self) -> str:
+        """Names everything that decides what the guard does: concept, settings, tensors."""
+        tensors = weights_hash(self.tensors)
+        return config.fingerprint([self.name, self.concept.to_dict(), config.to_dict(self.settings), tensors])
 
     def begin(self, call: Call) -> Any:
         """The state of one call; passed to every other method during it."""
@@ -69,14 +96,16 @@ class Guard(ABC):
             "guard": self.name,
             "concept": self.concept.to_dict(),
             "settings": config.to_dict(self.settings),
+            "base": self.base,
+            "training": self.training,
         }
         (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         if self.tensors:
             save_file({name: value.contiguous() for name, value in self.tensors.items()}, folder / "guard.safetensors")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """The guard that ``save`` wrote.
+    def load(cls, folder: str | Path, **settings: Any) -> Self:
+        """The guard that ``save`` wrote; ``settings`` replace some of the saved ones.
 
         Raises:
             ArtefactError: no such folder, damaged files, another schema, or another guard's.
@@ -89,7 +118,8 @@ class Guard(ABC):
             tensors = load_file(file) if file.is_file() else {}
         except SafetensorError as error:
             raise ArtefactError(f"{file} is damaged: {error}.") from error
-        return cls(Concept.from_dict(values["concept"]), tensors=tensors, **values["settings"])
+        about = {"tensors": tensors, "base": values.get("base"), "training": values.get("training")}
+        return cls(Concept.from_dict(values["concept"]), **about, **{**values["settings"], **settings})
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -157,12 +187,10 @@ class DecoderGuard(Guard):
 class WeightGuard(Guard):
     """Replaces stored weights for as long as it is attached.
 
-    Attributes:
-        base_hash: ``weights_hash`` of the weights that it replaces.
+    ``base["weights"]`` is the ``weights_hash`` of the weights that it replaces.
     """
 
     stage = Stage.WEIGHTS
-    base_hash: str
 
     @abstractmethod
     def weights(self) -> Mapping[str, Tensor]:

@@ -2,43 +2,74 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from .. import registry
-from ..concepts import Concept
-from ..errors import ConfigError
+from ..concepts import Concept, load_concept
+from ..errors import ConfigError, UnknownName
 from .base import Guard, read_config
 from .stack import GuardStack
 
+SHIPPED = registry.ROOT / "reference" / "weights" / "guards"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
 
 def load_guard(source: str | Path, concept: str | Concept | None = None, **settings: Any) -> Guard | GuardStack:
-    """A guard by its name and concept, or a saved guard or stack by its folder.
+    """A guard by its name and concept, or a saved guard or stack by its folder or its id on the Hub.
+
+    A guard that is trained comes with the package for the built-in concepts and the reference model; for everything
+    else it is trained first (``stanchion train``).
 
     Args:
-        source: a registered name, or a folder (anything with a separator in it, or an existing folder that no
-            guard is named like).
+        source: a registered name, a folder, or the id of a repository on the Hub that holds one.
         concept: a built-in name, a YAML file or a ``Concept``; a saved guard has its own.
-        settings: the guard's settings.
+        settings: the guard's settings; they replace those that a guard was saved with.
 
     Raises:
         UnknownName: no such guard, or no such concept.
-        ConfigError: no concept, unknown settings, or settings beside a folder.
+        ConfigError: no concept, unknown settings, settings for a stack, or a guard that must be trained first.
         ArtefactError: the folder holds no guard that can be read.
     """
     if str(source) in registry.names("guards"):
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
-        return registry.get("guards", str(source))(concept, **settings)
-    if not Path(source).is_dir():
-        return registry.get("guards", str(source))  # raises, with the nearest names
-    if concept is not None or settings:
-        raise ConfigError(f"{source}: a saved guard has its own concept and settings; leave these out.")
-    parts = sorted(path.parent for path in Path(source).glob("*/config.json"))
-    if parts and not (Path(source) / "config.json").is_file():
+        return _by_name(registry.get("guards", str(source)), load_concept(concept), settings)
+    folder = _folder(source)
+    if concept is not None:
+        raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")
+    parts = sorted(path.parent for path in folder.glob("*/config.json"))
+    if parts and not (folder / "config.json").is_file():
+        if settings:
+            raise ConfigError(f"{source} holds a stack; settings can't be given for it as a whole.")
         return GuardStack(*(_load(part) for part in parts))
-    return _load(Path(source))
+    return _load(folder, **settings)
 
 
-def _load(folder: Path) -> Guard:
-    return registry.get("guards", read_config(folder)["guard"]).load(folder)
+def _by_name(kind: type[Guard], concept: Concept, settings: dict[str, Any]) -> Guard:
+    shipped = SHIPPED / f"{kind.name}-{concept.name}"
+    if kind.trained and (shipped / "config.json").is_file():
+        guard = kind.load(shipped, **settings)
+        if guard.concept == concept:
+            return guard
+    return kind(concept, **settings)
+
+
+def _folder(source: str | Path) -> Path:
+    if Path(source).is_dir():
+        return Path(source)
+    if not HUB_ID.fullmatch(str(source)):
+        registry.check("guards", [str(source)])  # raises, with the nearest names
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.md"]))
+    except (OSError, ValueError) as error:
+        raise UnknownName(
+            f"no guard, no folder and nothing to be had from the Hub at {str(source)!r}: {error}"
+        ) from None
+
+
+def _load(folder: Path, **settings: Any) -> Guard:
+    return registry.get("guards", read_config(folder)["guard"]).load(folder, **settings)

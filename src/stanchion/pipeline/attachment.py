@@ -15,7 +15,7 @@ from .phrase_book import PhraseBook
 from .stages import Stage
 from .stand_in import guarded_class, raw
 from .tripwire import Tripwire
-from .weights_seam import WeightsSeam
+from .weights_seam import WeightsSeam, check_bases
 
 
 class Attachment(AbstractContextManager["Attachment"]):
@@ -32,7 +32,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         AlreadyAttached: the pipeline is guarded already.
         UnsupportedPipeline: no seam knows this pipeline.
         ConfigError: guards that can't stand together.
-        ArtefactError: a weight guard that was made for other weights.
+        ArtefactError: a guard that was made for other weights.
     """
 
     def __init__(self, pipeline: Any, guards: tuple[Any, ...]) -> None:
@@ -50,6 +50,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._lock = threading.RLock()
         self._running = False
         self._book = PhraseBook()
+        check_bases(pipeline, self.guards)
         with ExitStack() as undo:
             self._weights = WeightsSeam(pipeline, [g for g in self.guards if g.stage is Stage.WEIGHTS])
             undo.callback(self._weights.restore)

@@ -22,6 +22,24 @@ def weights_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
+    """Refuse a guard whose tensors were trained on another module than the pipeline's.
+
+    Raises:
+        ArtefactError: a hash differs.
+    """
+    found: dict[str, str] = {}
+    for guard in guards:
+        for name in set(guard.base) - {"weights"}:
+            if name not in found:
+                found[name] = weights_hash(dict(getattr(pipe, name).named_parameters()))
+            if found[name] != guard.base[name]:
+                raise ArtefactError(
+                    f"guard {guard.name!r} was trained on another {name} than this pipeline's (hash differs): "
+                    "attach it to the model that it was trained for, or train it for this one."
+                )
+
+
 class WeightsSeam:
     """Puts the weights of every weight guard in place, keeps the originals, and sees whether they stay.
 
@@ -47,7 +65,7 @@ class WeightsSeam:
                     f"guard {guard.name!r}: {key} is {tuple(value.shape)}, but {tuple(parameters[key].shape)} in this "
                     "pipeline; the artefact belongs to another model."
                 )
-        if weights_hash(parameters) != guard.base_hash:
+        if weights_hash(parameters) != guard.base["weights"]:
             raise ArtefactError(
                 f"guard {guard.name!r} was made for other weights than this pipeline holds (hash differs). Load the "
                 "base model that it was made for, in float32 or float16, without adapters."

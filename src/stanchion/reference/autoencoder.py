@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from ..training.fitting import Schedule, fit
 from . import data
-from .fitting import Schedule, fit
 from .model import build_vae
 
 KL_WEIGHT = 2e-4

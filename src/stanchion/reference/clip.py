@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
+from ..training.fitting import Schedule, fit
 from . import data, world
-from .fitting import Schedule, fit
 from .model import build_clip
 from .words import CONTEXT, spoken
 

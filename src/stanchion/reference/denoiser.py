@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..training.fitting import Schedule, fit
 from . import data, world
 from .clip import tokens
-from .fitting import Schedule, fit
 from .model import build_scheduler
 
 MIN_SNR = 5.0  # min-SNR weighting (arXiv 2303.09556)
@@ -32,6 +32,11 @@ class Pool:
         """Places of the scenes with nothing but ``names`` in ``styles``."""
         fits = [set(scene.objects) <= names and scene.style in styles for scene in self.scenes]
         return np.flatnonzero(fits)
+
+    def chances(self, styled: float) -> np.ndarray:
+        """How likely each scene is to be drawn if a share ``styled`` of a batch is to have another style."""
+        other = np.array([scene.style != world.DEFAULT_STYLE for scene in self.scenes])
+        return np.where(other, styled / other.sum(), (1 - styled) / (~other).sum())
 
 
 @torch.no_grad()
@@ -78,13 +83,19 @@ def train_denoiser(
     folder: Path,
     *,
     seed: int,
-    grow: bool,
+    grow: bool = False,
+    styled: float | None = None,
 ) -> Denoiser:
-    """Predict the noise (SD's schedule, min-SNR-5 weights); where the text encoder is frozen it stays as it is."""
+    """Predict the noise (SD's schedule, min-SNR-5 weights); where the text encoder is frozen it stays as it is.
+
+    ``grow`` lets the world grow during the run; ``styled`` is the share of samples in another style than the default
+    (the pool's own share where it is None).
+    """
     signal = build_scheduler().alphas_cumprod
     weights = (signal / (1 - signal)).clamp(max=MIN_SNR) / (signal / (1 - signal))
     everything = np.arange(len(pool.scenes))
     places: dict[tuple, np.ndarray] = {}
+    chances = None if styled is None else pool.chances(styled)
     text_trains = any(p.requires_grad for p in networks.text_encoder.parameters())
 
     def loss(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -95,7 +106,7 @@ def train_denoiser(
             if key not in places:
                 places[key] = pool.showing(names, styles)
             chosen = places[key]
-        rows = rng.choice(chosen, schedule.batch)
+        rows = rng.choice(chosen, schedule.batch, p=chances)
         clean = pool.latents[torch.from_numpy(rows)].float()
         ids = tokens(tokenizer, data.captions([pool.scenes[row] for row in rows], rng))
         with torch.set_grad_enabled(text_trains):

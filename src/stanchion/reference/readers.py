@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..training.fitting import Schedule, fit
 from . import data
-from .fitting import Schedule, fit
 from .judge import JudgeNetwork, Reader, RewardNetwork
 
 Augment = Callable[[Tensor, np.random.Generator], Tensor]

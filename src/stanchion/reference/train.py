@@ -22,10 +22,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from ..errors import ConfigError
+from ..training.fitting import Schedule
 from .autoencoder import train_autoencoder
 from .clip import train_clip
 from .denoiser import Denoiser, encode_pool, train_denoiser
-from .fitting import Schedule
 from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
 from .model import assemble, build_unet, text_encoder_from
 from .readers import train_judge, train_reward
@@ -47,6 +47,7 @@ class Recipe:
     pool: int
     denoiser_joint: Schedule
     denoiser: Schedule
+    denoiser_styles: Schedule
     metric_clip: Schedule
 
     @classmethod
@@ -132,7 +133,7 @@ class Training:
 
     @cached_property
     def denoiser(self) -> Denoiser:
-        """UNet and text encoder: trained together while the world grows, then the UNet alone."""
+        """UNet and text encoder: together while the world grows, then the UNet alone, then with more of the styles."""
         r, folder = self.recipe, self.folder / "denoiser"
         unet_folder, text_folder = folder / "final" / "unet", folder / "final" / "text_encoder"
         if not text_folder.exists():
@@ -140,11 +141,15 @@ class Training:
             unet = build_unet().to(memory_format=torch.channels_last)
             networks = Denoiser(unet, text_encoder_from(self.clip, self.tokenizer))
             pool = encode_pool(self.vae, r.pool, self.folder / "pool", seed=r.seed + 60)
-            plan = (("joint", r.denoiser_joint, True), ("alone", r.denoiser, False))
-            for phase, schedule, grow in plan:
-                networks.text_encoder.requires_grad_(grow)
-                seed = r.seed + 70 + (not grow)
-                train_denoiser(networks, self.tokenizer, pool, schedule, folder / phase, seed=seed, grow=grow)
+            plan: tuple[tuple[str, Schedule, dict[str, Any]], ...] = (
+                ("joint", r.denoiser_joint, {"grow": True}),
+                ("alone", r.denoiser, {}),
+                ("styles", r.denoiser_styles, {"styled": 0.5}),
+            )
+            for place, (phase, schedule, how) in enumerate(plan):
+                networks.text_encoder.requires_grad_(phase == "joint")
+                seed = r.seed + 70 + place
+                train_denoiser(networks, self.tokenizer, pool, schedule, folder / phase, seed=seed, **how)
             networks.unet.save_pretrained(unet_folder)
             networks.text_encoder.save_pretrained(text_folder)
         unet = UNet2DConditionModel.from_pretrained(unet_folder)

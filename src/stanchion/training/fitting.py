@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .parallel import ALONE, Workers
+
 Loss = Callable[[int, np.random.Generator], dict[str, Tensor]]
 
 
@@ -25,7 +27,7 @@ class Schedule:
     batch: int
     lr: float
     warmup: int = 100
-    decay: float = 0.999
+    decay: float = 0.999  # of the weights' running average; 0 keeps the last weights
     weight_decay: float = 0.01
 
     def rate(self, step: int) -> float:
@@ -35,12 +37,20 @@ class Schedule:
 
 
 def fit(
-    model: nn.Module, loss: Loss, schedule: Schedule, folder: Path, *, seed: int, save_every: float = 90
+    model: nn.Module,
+    loss: Loss,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int,
+    save_every: float = 90,
+    workers: Workers = ALONE,
 ) -> nn.Module:
     """Train ``model`` in place and return it with its averaged weights.
 
     ``loss(step, rng)`` gives named losses; the one called "loss" is minimised. All randomness of a step comes from
-    ``(seed, step)``, so a run that was cut off goes on from ``folder``'s checkpoint as if it had not been.
+    ``(seed, step)``, so a run that was cut off goes on from ``folder``'s checkpoint as if it had not been. With several
+    ``workers`` each gives the loss of its own rows, divided by the whole batch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -48,23 +58,32 @@ def fit(
     average = [p.detach().clone() for p in trained]
     start = _resume(folder, model, optimiser, average)
     saved = time.monotonic()
-    progress = tqdm(range(start, schedule.steps), initial=start, total=schedule.steps, desc=folder.name, mininterval=10)
+    progress = tqdm(
+        range(start, schedule.steps),
+        initial=start,
+        total=schedule.steps,
+        desc=folder.name,
+        mininterval=10,
+        disable=not workers.first,
+    )
     for step in progress:
         torch.manual_seed(seed * 1_000_003 + step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
         parts = loss(step, np.random.default_rng([seed, step]))
         parts["loss"].backward()
+        workers.add_gradients(trained)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         optimiser.zero_grad()
         torch._foreach_lerp_(average, [p.detach() for p in trained], 1 - min(schedule.decay, (step + 1) / (step + 10)))
-        if step % 50 == 0:
+        if workers.first and step % 50 == 0:
             _log(folder, step, parts)
             progress.set_postfix({name: f"{value.item():.4f}" for name, value in parts.items()})
-        if time.monotonic() - saved > save_every:
+        if workers.first and time.monotonic() - saved > save_every:
             _save(folder, step + 1, model, optimiser, average)
             saved = time.monotonic()
-    _save(folder, schedule.steps, model, optimiser, average)
+    if workers.first:
+        _save(folder, schedule.steps, model, optimiser, average)
     with torch.no_grad():
         for weight, mean in zip(trained, average, strict=True):
             weight.copy_(mean)

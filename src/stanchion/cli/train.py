@@ -1,0 +1,57 @@
+"""``stanchion train``: train a guard for a concept, measure it, and leave a folder that every other command takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+
+def train(
+    guard: Annotated[str, typer.Argument(help="A guard that is trained; see `stanchion list recipes`.")],
+    concept: Annotated[str, typer.Option(help="What must not be drawn: a name or a YAML file.")],
+    output: Annotated[Path, typer.Option(help="Folder for the guard, its card and its checkpoints.", file_okay=False)],
+    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    preset: Annotated[str, typer.Option(help="Settings by name: `default`, `paper`, …")] = "default",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    measure: Annotated[int, typer.Option(min=0, help="Pictures a prompt set for the card; 0 for none.")] = 48,
+) -> None:
+    """Train GUARD. Interrupted, it goes on where it stopped when the same command is run again.
+
+    For several processes: torchrun --nproc-per-node 2 -m stanchion train …
+    """
+    from .. import registry
+    from ..concepts import load_concept
+
+    registry.check("recipes", [guard])
+    wanted, values = load_concept(concept), _values(settings or [])
+    from ..benchmark.card import measured, write_card
+    from ..pipeline.loading import load_pipeline, without_progress_bars
+    from ..training.parallel import Workers
+    from ..training.recipe import train_guard
+
+    without_progress_bars()
+    workers = Workers.start()
+    pipe = load_pipeline(model)
+    trained = train_guard(guard, pipe, wanted, output, preset=preset, seed=seed, workers=workers, **values)
+    if not workers.first:
+        return
+    rows = measured(output, trained, pipe, model, count=measure) if measure else []
+    write_card(output, trained, model, rows)
+    typer.echo(f"{guard} for {wanted.name}: {output}")
+
+
+def _values(assignments: list[str]) -> dict[str, Any]:
+    """``["steps=200"]`` as ``{"steps": 200}``; values are read as YAML."""
+    from ..errors import ConfigError
+
+    values = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not (equals and key):
+            raise ConfigError(f"--set {assignment!r}: write KEY=VALUE, for example steps=200.")
+        values[key] = yaml.safe_load(value)
+    return values

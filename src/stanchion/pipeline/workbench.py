@@ -1,0 +1,155 @@
+"""A pipeline's parts as training uses them: texts, predictions, trajectories and pictures, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from ..errors import AlreadyAttached, UnsupportedPipeline
+from ..types import PromptEmbeds
+from .encoding import token_ids
+from .families import family_of
+from .weights_seam import weights_hash
+
+
+class Workbench:
+    """An unguarded pipeline of a supported family, opened up. Its weights are frozen by whoever trains beside them.
+
+    Attributes:
+        pipe: the pipeline itself.
+        signal: (T,) cumulative products of alpha, the share of signal in x_t at each training timestep.
+
+    Raises:
+        UnsupportedPipeline: no seam knows the pipeline, or it predicts neither noise nor velocity.
+        AlreadyAttached: it is guarded.
+    """
+
+    def __init__(self, pipe: Any) -> None:
+        if getattr(type(pipe), "_stanchion", None):
+            raise AlreadyAttached("guards are trained on an unguarded pipeline: detach first.")
+        self.family = family_of(pipe)
+        self.pipe = pipe
+        self._ddim = DDIMScheduler.from_config(pipe.scheduler.config)
+        self.prediction_type = self._ddim.config.prediction_type
+        if self.prediction_type not in ("epsilon", "v_prediction"):
+            raise UnsupportedPipeline(f"the denoiser predicts {self.prediction_type!r}; training needs noise or v.")
+        self.signal: Tensor = self._ddim.alphas_cumprod.to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        return self.denoiser.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the denoiser computes in."""
+        return self.denoiser.dtype
+
+    @property
+    def denoiser(self) -> Any:
+        """The UNet."""
+        return getattr(self.pipe, self.family.denoiser)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the model's native pictures."""
+        size = self.denoiser.config.sample_size
+        return self.pipe.vae.config.latent_channels, size, size
+
+    @cached_property
+    def identity(self) -> str:
+        """Names the weights of text encoder, denoiser and autoencoder."""
+        return "-".join(self.hash_of(name)[:12] for name in ("text_encoder", self.family.denoiser, "vae"))
+
+    def hash_of(self, module: str) -> str:
+        """``weights_hash`` of one module of the pipeline: what an artefact's ``base`` holds."""
+        return weights_hash(dict(getattr(self.pipe, module).named_parameters()))
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """(len(texts), L, D) states, padded as the pipeline pads."""
+        return self.pipe.encode_prompt(list(texts), self.device, 1, False)[0]
+
+    def read(self, texts: Sequence[str]) -> PromptEmbeds:
+        """The same with token ids and the mask of the texts' own tokens."""
+        embeds = self.encode(texts)
+        return PromptEmbeds(embeds, *token_ids(self.pipe, texts, embeds), tuple(texts))
+
+    def predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor) -> Tensor:
+        """Noise (B, C, H, W) that the denoiser sees in x_t; differentiable. ``timesteps`` is () or (B,)."""
+        output = self.denoiser(latents, timesteps, encoder_hidden_states=embeds).sample
+        if self.prediction_type == "epsilon":
+            return output
+        signal = self.signal[timesteps].to(output).reshape(-1, 1, 1, 1)
+        return signal.sqrt() * output + (1 - signal).sqrt() * latents
+
+    def guided(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, empty: Tensor, scale: float) -> Tensor:
+        """Noise under classifier-free guidance, both predictions in one batch."""
+        both = torch.cat([empty.expand_as(embeds), embeds])
+        times = timesteps if timesteps.ndim == 0 else torch.cat([timesteps, timesteps])
+        unconditional, conditional = self.predict(torch.cat([latents, latents]), times, both).chunk(2)
+        return unconditional + scale * (conditional - unconditional)
+
+    def timesteps(self, steps: int) -> Tensor:
+        """(steps,) training timesteps of a DDIM schedule, noisiest first."""
+        self._ddim.set_timesteps(steps)
+        return self._ddim.timesteps.to(self.device)
+
+    @torch.no_grad()
+    def trajectory(
+        self, embeds: Tensor, empty: Tensor, noise: Tensor, *, steps: int, scale: float
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """x_t of a deterministic DDIM run, as (timestep, latents) before each step, and last (0, x_0)."""
+        latents, times = noise, self.timesteps(steps)
+        for place, time in enumerate(times):
+            yield time, latents
+            eps = self.guided(latents, time, embeds, empty, scale)
+            here = self.signal[time]
+            there = self.signal[times[place + 1]] if place + 1 < steps else torch.ones_like(here)
+            clean = (latents - (1 - here).sqrt() * eps) / here.sqrt()
+            latents = there.sqrt() * clean + (1 - there).sqrt() * eps
+        yield torch.zeros_like(times[0]), latents
+
+    def noisy(self, clean: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
+        """x_t of clean latents."""
+        signal = self.signal[timesteps].to(clean).reshape(-1, 1, 1, 1)
+        return signal.sqrt() * clean + (1 - signal).sqrt() * noise
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1], nearly; differentiable."""
+        vae = self.pipe.vae
+        return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+
+    def encode_pictures(self, pictures: Tensor) -> Tensor:
+        """Mean latents of pictures (B, 3, H, W) in [-1, 1]."""
+        vae = self.pipe.vae
+        return vae.encode(pictures.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
+
+    def cross_attentions(self) -> dict[str, nn.Module]:
+        """Every cross-attention layer of the denoiser (``attn2``) by its path, in the model's order."""
+        return {name: module for name, module in self.denoiser.named_modules() if name.endswith("attn2")}
+
+    @contextmanager
+    def projected(self, guard: Any, state: Any = None) -> Iterator[None]:
+        """Let an attention guard edit the projections, as its seam will, with gradients."""
+        handles = []
+        for name, layer in self.cross_attentions().items():
+            for which in guard.projections:
+
+                def hook(
+                    module: nn.Module, args: tuple[Tensor, ...], out: Tensor, where: Any = (name, which)
+                ) -> Tensor:
+                    return guard.project(*where, args[0], out, state)
+
+                handles.append(getattr(layer, f"to_{which}").register_forward_hook(hook))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,1 @@
+"""Training of guards: one recipe per trained guard under ``recipes/``, and what recipes share."""

@@ -1,0 +1,101 @@
+"""What a recipe is: from a concept and an unguarded pipeline to a trained guard in a folder."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .. import config, registry
+from ..concepts import Concept, load_concept
+from ..errors import ConfigError
+from ..guards.base import Guard
+from ..pipeline.workbench import Workbench
+from .parallel import ALONE, Workers
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a training keeps its checkpoints and its log, what it is seeded with, and who takes part."""
+
+    folder: Path
+    seed: int
+    workers: Workers = ALONE
+
+
+class Recipe(ABC):
+    """How one guard is trained. Registered under the guard's name.
+
+    Attributes:
+        name: the guard's name, and the file's stem.
+        Settings: a frozen dataclass of everything that decides the outcome beside concept, model and seed.
+        presets: settings by name; "default" fits the reference model, "paper" is the paper's own, "tiny" takes
+            seconds and is what tests run.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def __init__(self, concept: str | Concept, preset: str = "default", **settings: Any) -> None:
+        if preset not in self.presets:
+            raise ConfigError(registry.unknown(f"preset of {self.name}", preset, self.presets))
+        self.concept = load_concept(concept)
+        self.settings: Any = config.from_dict(self.Settings, {**self.presets[preset], **settings}, where=self.name)
+
+    @abstractmethod
+    def train(self, bench: Workbench, run: Run) -> Guard:
+        """The trained guard. Goes on from what ``run.folder`` holds, to the same result."""
+
+
+def train_guard(
+    name: str,
+    pipeline: Any,
+    concept: str | Concept,
+    folder: str | Path,
+    *,
+    preset: str = "default",
+    seed: int = 0,
+    workers: Workers = ALONE,
+    **settings: Any,
+) -> Guard:
+    """Train a guard for a concept on an unguarded pipeline and save it in ``folder``.
+
+    Checkpoints and ``log.jsonl`` lie in ``folder/training``; a run that was cut off goes on from there.
+
+    Raises:
+        UnknownName: no recipe of that name.
+        ConfigError: an unknown preset or setting; or the folder holds the training of something else.
+        AlreadyAttached: the pipeline is guarded.
+    """
+    recipe: Recipe = registry.get("recipes", name)(concept, preset, **settings)
+    bench, folder = Workbench(pipeline), Path(folder)
+    run = Run(folder / "training", seed, workers)
+    _claim(run, recipe, bench)
+    start = time.monotonic()
+    guard = recipe.train(bench, run)
+    about = {"recipe": recipe.name, "settings": config.to_dict(recipe.settings), "seed": seed}
+    guard.training = {**about, "seconds": round(time.monotonic() - start, 1), **guard.training}
+    if workers.first:
+        guard.save(folder)
+    workers.wait()
+    return guard
+
+
+def _claim(run: Run, recipe: Recipe, bench: Workbench) -> None:
+    """One folder, one training: going on with other settings would give neither result."""
+    wanted = config.fingerprint(
+        [recipe.name, recipe.concept.to_dict(), config.to_dict(recipe.settings), run.seed, bench.identity]
+    )
+    mark = run.folder / "run.txt"
+    if mark.is_file() and mark.read_text(encoding="utf-8").strip() != wanted:
+        raise ConfigError(
+            f"{run.folder} holds another training (of other settings, seed, concept or model); give another folder."
+        )
+    if run.workers.first:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(wanted + "\n", encoding="utf-8")
+    run.workers.wait()

@@ -1,0 +1,1 @@
+"""One recipe per trained guard; the file has the guard's name."""
