@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from stanchion.guards.base import AttentionGuard, DecoderGuard, TextGuard, TrajectoryGuard, WeightGuard
-from stanchion.pipeline.weights_seam import weights_hash
+from stanchion.pipeline.weights_seam import base_of
 from stanchion.types import Guided, Steered
 
 
@@ -114,7 +114,7 @@ class Zero(Small, WeightGuard):
 
     def __init__(self, pipe, *keys):
         parameters = {key: _parameter(pipe, key) for key in keys}
-        super().__init__(base={"weights": weights_hash(parameters)})
+        super().__init__(base={"weights": base_of(parameters)})
         self.tensors = {key: torch.zeros_like(value) for key, value in parameters.items()}
 
     def weights(self):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +19,9 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from stanchion import load_guard, registry
+from stanchion.training.recipe import train_guard
 
 CONTEXT = 48
 SIZE = 16
@@ -121,3 +128,19 @@ def draw(pipe: Any, prompt: Any = "a photo of a cat", *, seed: int = 0, steps: i
     generators = [torch.Generator().manual_seed(seed + place) for place in range(count)]
     options = {"output_type": "pt", "num_inference_steps": steps, "generator": generators, **options}
     return pipe(prompt, **options).images
+
+
+@cache
+def _trained(name: str) -> Path:
+    """The folder of a guard that its recipe's tiny preset trained on the tiny pipeline, once a test run."""
+    folder = Path(tempfile.mkdtemp(prefix=f"stanchion-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    train_guard(name, pipeline(), "weapons", folder, preset="tiny")
+    return folder
+
+
+def guard(name: str, **settings: Any) -> Any:
+    """A guard against weapons for the tiny pipeline (seed 0), trained where it is of the trained kind."""
+    if registry.get("guards", name).trained:
+        return load_guard(_trained(name), **settings)
+    return load_guard(name, concept="weapons", **settings)

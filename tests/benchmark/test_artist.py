@@ -79,7 +79,6 @@ def test_mistakes_in_settings_show_without_a_pipeline() -> None:
         guards_of(Variant("trasce", settings={"trasce": {"lasy_tol": 1}}), WEAPONS)
     with pytest.raises(ConfigError):
         guards_of(Variant("trasce+negative_prompt"), WEAPONS)
-    assert guards_of(NONE, WEAPONS) is None
 
 
 def test_tokens_that_no_encoder_sees_are_counted(artist: Artist) -> None:

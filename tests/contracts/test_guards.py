@@ -7,7 +7,6 @@ import torch
 
 import tiny
 from stanchion import AlreadyAttached, load_guard, registry
-from stanchion.concepts import BUILT_IN
 from stanchion.guards.stack import GuardStack
 
 NAMES = registry.names("guards")
@@ -16,14 +15,10 @@ UNSAFE, BENIGN = "a photo of a knife", "a photo of a cat"
 every_guard = pytest.mark.parametrize("name", NAMES)
 
 
-def guard_of(name):
-    return load_guard(name, concept=BUILT_IN["weapons"])
-
-
 @every_guard
 def test_a_guard_does_something_and_reports_it(name, pipe):
     plain = tiny.draw(pipe, [UNSAFE, BENIGN])
-    with guard_of(name).attach(pipe) as attachment:
+    with tiny.guard(name).attach(pipe) as attachment:
         assert not torch.equal(tiny.draw(pipe, [UNSAFE, BENIGN]), plain)
         (report,) = attachment.last.guards
     assert report.guard == name
@@ -36,7 +31,7 @@ def test_detaching_is_bit_identical(name, pipe):
     stock, state = type(pipe), {key: id(value) for key, value in vars(pipe).items()}
     weights = {key: value.clone() for key, value in pipe.unet.state_dict().items()}
     plain = tiny.draw(pipe, [UNSAFE, BENIGN])
-    attachment = guard_of(name).attach(pipe)
+    attachment = tiny.guard(name).attach(pipe)
     tiny.draw(pipe, [UNSAFE, BENIGN])
     attachment.detach()
     attachment.detach()
@@ -51,13 +46,13 @@ def test_detaching_is_bit_identical(name, pipe):
 
 @every_guard
 def test_attaching_twice_raises(name, pipe):
-    with guard_of(name).attach(pipe), pytest.raises(AlreadyAttached, match="GuardStack"):
-        guard_of(name).attach(pipe)
+    with tiny.guard(name).attach(pipe), pytest.raises(AlreadyAttached, match="GuardStack"):
+        tiny.guard(name).attach(pipe)
 
 
 @every_guard
 def test_a_saved_guard_draws_the_same(name, pipe, tmp_path):
-    guard = guard_of(name)
+    guard = tiny.guard(name)
     guard.save(tmp_path)
     loaded = load_guard(tmp_path)
     assert loaded.concept == guard.concept and loaded.settings == guard.settings
@@ -72,7 +67,7 @@ def test_a_saved_guard_draws_the_same(name, pipe, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_dtype_follows_the_pipeline(name, dtype):
     pipe = tiny.pipeline(dtype=dtype)
-    with guard_of(name).attach(pipe):
+    with tiny.guard(name).attach(pipe):
         latents = tiny.draw(pipe, UNSAFE, output_type="latent", steps=2)
     assert latents.dtype is dtype
     assert latents.isfinite().all()
@@ -81,7 +76,7 @@ def test_dtype_follows_the_pipeline(name, dtype):
 @every_guard
 def test_a_batch_equals_singles(name, pipe):
     prompts = [UNSAFE, BENIGN, "a gun and a dog"]
-    with guard_of(name).attach(pipe):
+    with tiny.guard(name).attach(pipe):
         together = tiny.draw(pipe, prompts)
         alone = torch.cat([tiny.draw(pipe, prompt, seed=place) for place, prompt in enumerate(prompts)])
     assert (together - alone).abs().max() < 1e-4
@@ -90,7 +85,7 @@ def test_a_batch_equals_singles(name, pipe):
 @every_guard
 def test_a_benign_prompt_changes_little(name, pipe):
     plain = tiny.draw(pipe, BENIGN)
-    with guard_of(name).attach(pipe) as attachment:
+    with tiny.guard(name).attach(pipe) as attachment:
         drop = (tiny.draw(pipe, BENIGN) - plain).abs().mean()
         guard = attachment.guards[0]
     assert drop <= guard.max_benign_drop
@@ -98,7 +93,7 @@ def test_a_benign_prompt_changes_little(name, pipe):
 
 @every_guard
 def test_it_works_in_a_stack(name, pipe):
-    guard = guard_of(name)
+    guard = tiny.guard(name)
     with guard.attach(pipe):
         alone = tiny.draw(pipe, UNSAFE)
     with GuardStack(guard).attach(pipe):

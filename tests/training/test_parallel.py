@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from torchrun import torchrun
 
 from stanchion.training.parallel import ALONE, Workers
+from torchrun import torchrun
 
 WORK = """
 import sys

@@ -43,7 +43,7 @@ class Guard(ABC):
             the contract test.
         trained: whether it needs tensors that a recipe of the same name makes.
         base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "unet") and its
-            ``weights_hash``; checked when it is attached.
+            hashes (``base_of``); checked when it is attached.
         training: what its recipe says of how it was made: settings, seed, seconds.
     """
 
@@ -187,7 +187,7 @@ class DecoderGuard(Guard):
 class WeightGuard(Guard):
     """Replaces stored weights for as long as it is attached.
 
-    ``base["weights"]`` is the ``weights_hash`` of the weights that it replaces.
+    ``base["weights"]`` holds the hashes (``base_of``) of the weights that it replaces.
     """
 
     stage = Stage.WEIGHTS

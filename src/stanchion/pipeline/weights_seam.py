@@ -12,14 +12,27 @@ from torch import Tensor, nn
 from ..errors import ArtefactError, ConfigError, GuardBypassed, UnsupportedPipeline
 
 
-def weights_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and values in float16, which a float32 model and its half agree upon."""
+def weights_hash(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float16) -> str:
+    """SHA-256 over names, shapes and values in ``dtype``, which a float32 model and its half agree upon."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        value = tensors[name].detach().to("cpu", torch.float16).contiguous()
+        value = tensors[name].detach().to("cpu", dtype).contiguous()
         digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
+        digest.update(value.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()
+
+
+def base_of(tensors: Mapping[str, Tensor]) -> str:
+    """What an artefact keeps of the weights that it belongs to: their hashes in float16 and in bfloat16."""
+    return " ".join(weights_hash(tensors, dtype) for dtype in (torch.float16, torch.bfloat16))
+
+
+def belongs(tensors: Mapping[str, Tensor], base: str) -> bool:
+    """Whether these are the weights of which ``base_of`` was kept, in float32, float16 or bfloat16."""
+    half, brain = base.split(" ")
+    if any(tensor.dtype is torch.bfloat16 for tensor in tensors.values()):
+        return weights_hash(tensors, torch.bfloat16) == brain
+    return weights_hash(tensors) == half
 
 
 def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
@@ -28,12 +41,14 @@ def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
     Raises:
         ArtefactError: a hash differs.
     """
-    found: dict[str, str] = {}
+    known: dict[tuple[str, str], bool] = {}
     for guard in guards:
-        for name in set(guard.base) - {"weights"}:
-            if name not in found:
-                found[name] = weights_hash(dict(getattr(pipe, name).named_parameters()))
-            if found[name] != guard.base[name]:
+        for name, base in guard.base.items():
+            if name == "weights":
+                continue
+            if (name, base) not in known:
+                known[name, base] = belongs(dict(getattr(pipe, name).named_parameters()), base)
+            if not known[name, base]:
                 raise ArtefactError(
                     f"guard {guard.name!r} was trained on another {name} than this pipeline's (hash differs): "
                     "attach it to the model that it was trained for, or train it for this one."
@@ -65,10 +80,10 @@ class WeightsSeam:
                     f"guard {guard.name!r}: {key} is {tuple(value.shape)}, but {tuple(parameters[key].shape)} in this "
                     "pipeline; the artefact belongs to another model."
                 )
-        if weights_hash(parameters) != guard.base["weights"]:
+        if not belongs(parameters, guard.base["weights"]):
             raise ArtefactError(
                 f"guard {guard.name!r} was made for other weights than this pipeline holds (hash differs). Load the "
-                "base model that it was made for, in float32 or float16, without adapters."
+                "base model that it was made for, without adapters."
             )
         return {key: (parameters[key], weights[key]) for key in weights}
 

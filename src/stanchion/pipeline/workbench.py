@@ -15,7 +15,7 @@ from ..errors import AlreadyAttached, UnsupportedPipeline
 from ..types import PromptEmbeds
 from .encoding import token_ids
 from .families import family_of
-from .weights_seam import weights_hash
+from .weights_seam import base_of
 
 
 class Workbench:
@@ -65,11 +65,11 @@ class Workbench:
     @cached_property
     def identity(self) -> str:
         """Names the weights of text encoder, denoiser and autoencoder."""
-        return "-".join(self.hash_of(name)[:12] for name in ("text_encoder", self.family.denoiser, "vae"))
+        return "-".join(self.base_of(name)[:12] for name in ("text_encoder", self.family.denoiser, "vae"))
 
-    def hash_of(self, module: str) -> str:
-        """``weights_hash`` of one module of the pipeline: what an artefact's ``base`` holds."""
-        return weights_hash(dict(getattr(self.pipe, module).named_parameters()))
+    def base_of(self, module: str) -> str:
+        """What an artefact's ``base`` holds of one module of the pipeline: its weights' hashes."""
+        return base_of(dict(getattr(self.pipe, module).named_parameters()))
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
