@@ -19,6 +19,8 @@ _HOMES = {
     "Guard": ".guards.base",
     "GuardStack": ".guards.stack",
     "NegativePrompt": ".guards.trajectory.negative_prompt",
+    "SLD": ".guards.trajectory.sld",
+    "SteerDiff": ".guards.text.steerdiff",
     "TraSCE": ".guards.trajectory.trasce",
     "load_concept": ".concepts",
     "load_guard": ".guards.loading",

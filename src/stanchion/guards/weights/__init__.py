@@ -1,0 +1,1 @@
+"""Guards that replace stored weights, before any prompt arrives."""
