@@ -16,6 +16,7 @@ PUBLIC = {
     "Attachment",
     "Concept",
     "ConfigError",
+    "ForceForget",
     "Guard",
     "GuardBypassed",
     "GuardError",

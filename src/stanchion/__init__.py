@@ -16,6 +16,7 @@ from typing import Any
 _HOMES = {
     "Attachment": ".pipeline.attachment",
     "Concept": ".concepts",
+    "ForceForget": ".guards.attention.forceforget",
     "Guard": ".guards.base",
     "GuardStack": ".guards.stack",
     "NegativePrompt": ".guards.trajectory.negative_prompt",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import GuardBypassed, UnsupportedPipeline
+from ..errors import GuardBypassed, StanchionError, UnsupportedPipeline
 from .record import Record
 
 
@@ -25,6 +25,8 @@ class AttentionSeam:
         self._wanted = {which for record in records for which in record.guard.projections}
         self._layers = _projections(denoiser, self._wanted)
         self._hit: set[tuple[str, str]] = set()
+        self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
+        self._seen: dict[tuple[Record, str], tuple[Tensor, int]] = {}  # results of the text, which stay the same
         if records and not self._layers:
             raise UnsupportedPipeline("the denoiser has no cross-attention layer (attn2) for an attention guard.")
 
@@ -44,6 +46,7 @@ class AttentionSeam:
     def watched(self) -> Iterator[None]:
         """One pass of the denoiser: every projection must have been hit in it."""
         self._hit.clear()
+        self._peaks.clear()
         yield
         missing = [f"{name}.to_{which}" for name, which in self._layers if (name, which) not in self._hit]
         if missing:
@@ -52,23 +55,48 @@ class AttentionSeam:
                 f"(first: {missing[0]}). Fused projections and processors of their own hide them: undo "
                 "fuse_qkv_projections, or use a standard attention processor."
             )
+        self._check()
         for record in self.records:
             record.note(torch.ones(1, dtype=torch.bool))
 
+    def _check(self) -> None:
+        """Refuse NaN and infinity, all projections of a pass at once: asking the device for each would cost more."""
+        if not self._peaks:
+            return
+        device = self._peaks[0][2].device
+        if not torch.isfinite(torch.stack([peak.float().to(device) for _, _, peak in self._peaks])).all():
+            record, what = next((record, what) for record, what, peak in self._peaks if not torch.isfinite(peak))
+            raise record.not_finite(what)
+
     def _hook(self, name: str, which: str) -> Any:
+        what = f"{name}.to_{which}"
+        guarding = [record for record in self.records if which in record.guard.projections]
+
         @torch.compiler.disable
         def hook(module: nn.Module, args: tuple[Tensor, ...], projected: Tensor) -> Tensor:
             self._hit.add((name, which))
-            for record in self.records:
-                if which not in record.guard.projections:
-                    continue
-                with record.blame():
+            for record in guarding:
+                try:
                     result = record.guard.project(name, which, args[0], projected, record.state)
-                record.check(f"{name}.to_{which}", result, projected.shape)
+                except StanchionError:
+                    raise
+                except Exception as error:
+                    raise record.failure(error) from error
+                record.check_shape(what, result, projected.shape)
+                self._look(record, what, result, lasting=which != "q")
                 projected = result.to(projected.dtype)
             return projected
 
         return hook
+
+    def _look(self, record: Record, what: str, result: Tensor, lasting: bool) -> None:
+        """Keep the largest value of a result for ``_check``; the tensor of an earlier pass needs no second look."""
+        seen = self._seen.get((record, what))
+        if seen is not None and seen[0] is result and seen[1] == result._version:
+            return
+        self._peaks.append((record, what, torch.linalg.vector_norm(result.detach(), float("inf"))))
+        if lasting:
+            self._seen[record, what] = (result, result._version)
 
 
 def _projections(denoiser: nn.Module, wanted: set[str]) -> dict[tuple[str, str], nn.Module]:

@@ -32,17 +32,28 @@ class Record:
         except StanchionError:
             raise
         except Exception as error:
-            raise GuardFailed(f"guard {self.guard.name!r} failed: {error!r}; no image was made.") from error
+            raise self.failure(error) from error
+
+    def failure(self, error: Exception) -> GuardFailed:
+        """What to raise for an error inside the guard."""
+        return GuardFailed(f"guard {self.guard.name!r} failed: {error!r}; no image was made.")
 
     def check(self, what: str, tensor: Any, shape: torch.Size) -> None:
         """Refuse a tensor of the wrong shape, and NaN and infinity."""
-        found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        if found != tuple(shape):
-            raise GuardFailed(
-                f"guard {self.guard.name!r}: {what} is {found}, expected {tuple(shape)}; no image was made."
-            )
+        self.check_shape(what, tensor, shape)
         if not torch.isfinite(tensor).all():
-            raise GuardFailed(f"guard {self.guard.name!r}: {what} holds NaN or infinity; no image was made.")
+            raise self.not_finite(what)
+
+    def check_shape(self, what: str, tensor: Any, shape: torch.Size) -> None:
+        """Refuse what is no tensor or one of the wrong shape."""
+        if isinstance(tensor, Tensor) and tensor.shape == shape:
+            return
+        found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise GuardFailed(f"guard {self.guard.name!r}: {what} is {found}, expected {tuple(shape)}; no image was made.")
+
+    def not_finite(self, what: str) -> GuardFailed:
+        """What to raise where a guard gave NaN or infinity."""
+        return GuardFailed(f"guard {self.guard.name!r}: {what} holds NaN or infinity; no image was made.")
 
     def note(
         self,

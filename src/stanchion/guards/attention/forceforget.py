@@ -1,0 +1,194 @@
+"""ForceForget (arXiv 2606.14351): a Safe Adapter in every cross-attention layer, trained by policy gradient.
+
+The text states are split along their rows: c'' are the first S - m rows, c' the last m. With Delta the low-rank
+updates (LoRA) and W_k', W_v' the adapter,
+
+    K = [ c'' (W_k + Delta_k) | c' W_k' ]     V = [ c'' (W_v + Delta_v) | c' W_v' ]      Eq. (6), (7)
+    Q = Z (W_q + Delta_q)                                                                Eq. (8)
+
+One attention over all S keys follows, as without the guard. The paper's LoRA in the *self*-attention layers is left
+out: the seam shows cross-attention only, and the text enters there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError, UnsupportedPipeline
+from ...types import Call
+from ..base import AttentionGuard
+
+WIDE = 512  # channels from which two thin products are cheaper than one square one
+
+
+@dataclass(frozen=True)
+class ForceForgetSettings:
+    """Settings of ``ForceForget``; all but ``scale`` are those that it was trained with.
+
+    Attributes:
+        scale: how much of the guard acts, in [0, 1]: 0 is the unguarded model, 1 the guard as it was trained.
+        tokens: m, how many text rows the adapter projects; 1 or more.
+        position: whether these are the last rows or the first. The paper's are the last, normally padding; the first
+            destroy prompt following (its Table of ablations).
+        rows: S, the length of the padded text states.
+    """
+
+    scale: float = 1.0
+    tokens: int = 4
+    position: Literal["end", "begin"] = "end"
+    rows: int = 77
+
+
+class Projection(NamedTuple):
+    """What one projection adds: ``down`` (D, r) and ``up`` (r, C) of its LoRA (None: nothing), and its adapter.
+
+    ``adapter`` (D, C) stands in place of the stock weights, or beside them where ``beside`` says so. Where ``up`` is
+    None, ``down`` is their product.
+    """
+
+    down: Tensor | None
+    up: Tensor | None
+    adapter: Tensor | None
+    beside: bool
+
+
+@dataclass
+class State:
+    """The projections in a device's and a type's form, and the text's K and V: they are the same in every step."""
+
+    projections: Mapping[tuple[str, str], Projection]
+    known: dict[tuple[str, str], tuple[Tensor, int, Tensor]] = field(default_factory=dict)
+
+
+class ForceForget(AttentionGuard):
+    """Safe Adapter and LoRA in cross-attention, trained by reward to draw something else.
+
+    Source: ForceForget (arXiv 2606.14351), Eq. (6) to (8); the training is ``training/recipes/forceforget.py``.
+
+    Tensors, by layer and projection: ``….lora_down`` (r, D) and ``….lora_up`` (C, r) for q, k and v; for k and v also
+    ``….adapter`` (C, D), or ``….adapter_down`` (r, D) and ``….adapter_up`` (C, r), added to the stock weights.
+
+    A prompt so long that it reaches the last m rows puts words into the adapter's rows, which was trained on padding.
+    """
+
+    name = "forceforget"
+    Settings = ForceForgetSettings
+    max_benign_drop = 0.1
+    trained = True
+    projections = ("k", "v", "q")
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        if not 0 <= self.settings.scale <= 1:
+            raise ConfigError(f"forceforget: scale is {self.settings.scale}; give a number from 0 to 1.")
+        if not 1 <= self.settings.tokens < self.settings.rows:
+            raise ConfigError(
+                f"forceforget: tokens is {self.settings.tokens}; give 1 or more, and fewer than the text's "
+                f"{self.settings.rows} rows."
+            )
+        self._prepared: dict[tuple[torch.device, torch.dtype], Mapping[tuple[str, str], Projection]] = {}
+
+    def begin(self, call: Call) -> State:
+        """The tensors as this pipeline computes; made once for a device and a type, and kept."""
+        key = (call.device, call.dtype)
+        if key not in self._prepared:
+            with torch.no_grad():
+                self._prepared[key] = prepare(self.tensors, *key, scale=self.settings.scale)
+        return State(self._prepared[key])
+
+    def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: State) -> Tensor:
+        """Eq. (6) to (8) for one projection.
+
+        Raises:
+            UnsupportedPipeline: text states with fewer rows than the guard was trained with; or no such layer.
+        """
+        where = (layer, which)
+        if which == "q":
+            return low_rank(context, projected, self._of(where, state))
+        known = state.known.get(where)
+        if known is not None and known[0] is context and known[1] == context._version:
+            return known[2]
+        result = self._project_text(context, projected, self._of(where, state))
+        if not (result.requires_grad or context.requires_grad):
+            state.known[where] = (context, context._version, result)
+        return result
+
+    def _of(self, where: tuple[str, str], state: State) -> Projection:
+        try:
+            return state.projections[where]
+        except KeyError:
+            raise UnsupportedPipeline(
+                f"forceforget was not trained for the layer {where[0]}: it belongs to another denoiser."
+            ) from None
+
+    def _project_text(self, context: Tensor, projected: Tensor, projection: Projection) -> Tensor:
+        if context.shape[1] < self.settings.rows:
+            raise UnsupportedPipeline(
+                f"the text states have {context.shape[1]} rows, and forceforget's adapter projects the "
+                f"{self.settings.tokens} at the {self.settings.position} of {self.settings.rows}: pad the prompt "
+                "to the full length (padding='max_length')."
+            )
+        if self.settings.scale == 0:
+            return projected
+        if projection.adapter is None:
+            return low_rank(context, projected, projection)
+        split = self.settings.tokens
+        if self.settings.position == "begin":
+            own, rest = context[:, :split], slice(split, None)
+        else:
+            own, rest = context[:, -split:], slice(None, -split)
+        outside = low_rank(context[:, rest], projected[:, rest], projection)
+        adapted = own @ projection.adapter
+        stock = projected[:, :split] if self.settings.position == "begin" else projected[:, -split:]
+        if projection.beside:
+            adapted = stock + adapted
+        elif self.settings.scale < 1:
+            adapted = adapted + (1 - self.settings.scale) * stock
+        return torch.cat([adapted, outside] if self.settings.position == "begin" else [outside, adapted], 1)
+
+
+def low_rank(context: Tensor, projected: Tensor, projection: Projection) -> Tensor:
+    """``projected`` + ``context`` Delta, for (rows, L, D) and (rows, L, C)."""
+    if projection.down is None:
+        return projected
+    thin = context if projection.up is None else context @ projection.down
+    last = projection.down if projection.up is None else projection.up
+    flat = torch.addmm(projected.reshape(-1, projected.shape[-1]), thin.reshape(-1, thin.shape[-1]), last)
+    return flat.view(projected.shape)
+
+
+def prepare(
+    tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, *, scale: float = 1.0
+) -> dict[tuple[str, str], Projection]:
+    """Each projection's matrices, transposed, scaled and cast once; differentiable.
+
+    ``scale`` weighs everything that is added and the adapter itself.
+    """
+    prepared = {}
+    for layer, which in sorted({tuple(name.rsplit(".", 2)[:2]) for name in tensors}):
+        name = f"{layer}.{which}"
+        lora = tensors.get(f"{name}.lora_down"), tensors.get(f"{name}.lora_up")
+        down, up = _lora(*lora, scale, device, dtype)
+        full, beside = tensors.get(f"{name}.adapter"), f"{name}.adapter_down" in tensors
+        if beside:
+            full = tensors[f"{name}.adapter_up"].float() @ tensors[f"{name}.adapter_down"].float()
+        adapter = None if full is None else (scale * full.float()).T.to(device, dtype).contiguous()
+        prepared[layer, which.removeprefix("to_")] = Projection(down, up, adapter, beside)
+    return prepared
+
+
+def _lora(
+    down: Tensor | None, up: Tensor | None, scale: float, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None]:
+    """(D, r) and (r, C) where that is cheaper, else their product (D, C) and None."""
+    if down is None or up is None or scale == 0:
+        return None, None
+    first, last = down.float().T, scale * up.float().T
+    if up.shape[0] >= WIDE:
+        return first.to(device, dtype).contiguous(), last.to(device, dtype).contiguous()
+    return (first @ last).to(device, dtype).contiguous(), None

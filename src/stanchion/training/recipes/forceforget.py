@@ -1,0 +1,153 @@
+"""ForceForget's training: policy gradient on the concept-erasing reward (arXiv 2606.14351, sections 3 and 4).
+
+The preset "paper" is the published setting. "default" learns from far fewer pictures: the pictures of a prompt share
+their first noise and are compared with one another, runs are short, and a tether holds benign predictions in place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ...errors import ConfigError
+from ...guards.attention.forceforget import ForceForget
+from ...pipeline.workbench import Workbench
+from ..ddpo import Trainer
+from ..prompt_pool import SUBJECTS, PromptPool
+from ..recipe import Recipe, Run
+from ..reward_models import load_reward
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the outcome beside concept, model and seed.
+
+    Attributes:
+        iterations: of sampling and learning.
+        prompts, group: prompts an iteration, and pictures of each: ``prompts * group`` pictures an iteration.
+        shares: how often the concept alone, beside a companion, and benign prompts are drawn.
+        subjects: everyday things for companions and benign prompts; name some that the model draws well.
+        shared_noise: whether the pictures of a group begin with the same noise.
+        advantages: rewards compared within their "group", or with the "prompt"'s own history as DDPO does.
+        advantage_limit: largest advantage either way.
+        spread_floor: least deviation that a group's rewards are divided by.
+        steps, eta, guidance_scale: of the sampler.
+        replayed: share of the steps, from the noisiest, that are learnt from.
+        fraction: of these, the share that is drawn by lot for each update.
+        updates: optimiser steps an iteration; each takes its share of the pictures.
+        delta: how far a ratio may leave 1 before its gradient ends.
+        lr: learning rate. It falls with the share of unsafe pictures where ``cooling`` is on.
+        average: weight of the past in the running average of the tensors that is kept; 0 keeps the last.
+        empty_gradient: whether the empty prompt's prediction is learnt from too; costs as much again.
+        tether: weight of the tether on benign prompts; 0 for none.
+        tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
+        alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
+        evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id.
+        temperature: by which the reference evaluator's logits are divided.
+        lora_rank, adapter, adapter_rank, tokens, position: see ``SafeAdapter`` and the guard.
+        chunk: most actions in one pass with gradients; less takes less memory.
+    """
+
+    iterations: int = 40
+    prompts: int = 5
+    group: int = 8
+    shares: tuple[float, ...] = (0.3, 0.7, 0.0)
+    subjects: tuple[str, ...] = SUBJECTS
+    shared_noise: bool = True
+    advantages: Literal["group", "prompt"] = "group"
+    advantage_limit: float = 3.0
+    spread_floor: float = 0.05
+    steps: int = 10
+    eta: float = 1.0
+    guidance_scale: float = 4.0
+    replayed: float = 1.0
+    fraction: float = 0.5
+    updates: int = 4
+    delta: float = 0.01
+    lr: float = 2e-3
+    cooling: bool = True
+    average: float = 0.8
+    empty_gradient: bool = False
+    tether: float = 5.0
+    tether_prompts: int = 32
+    tether_batch: int = 16
+    alpha: float = 1.0
+    beta: float = -2.0
+    l1: float = 1.0
+    l2: float = 1.0
+    reward_scale: Literal["raw", "unit"] = "raw"
+    evaluator: str = "reference"
+    captioner: str = "reference"
+    scorer: str = "reference"
+    temperature: float = 5.0
+    lora_rank: int = 4
+    adapter: bool = True
+    adapter_rank: int | None = None
+    tokens: int = 4
+    position: Literal["end", "begin"] = "end"
+    chunk: int = 48
+
+    def __post_init__(self) -> None:
+        if len(self.shares) != 3 or min(self.shares) < 0 or not sum(self.shares):
+            raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {self.shares}.")
+        for name in ("replayed", "fraction", "eta"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"forceforget.{name}: {getattr(self, name)} is not above 0 and at most 1.")
+        if self.prompts * self.group < self.updates:
+            raise ConfigError(f"forceforget.updates: {self.updates} need as many pictures an iteration at least.")
+
+
+class ForceForgetRecipe(Recipe):
+    """Concept-erasing reward, policy gradient over the denoising steps, Safe Adapter and LoRA."""
+
+    name = "forceforget"
+    Settings = Settings
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "paper": {
+            "iterations": 60,
+            "prompts": 32,
+            "group": 1,
+            "shares": (1.0, 0.0, 0.0),
+            "shared_noise": False,
+            "advantages": "prompt",
+            "advantage_limit": 1.5,
+            "steps": 50,
+            "guidance_scale": 4.5,
+            "replayed": 1.0,
+            "fraction": 1.0,
+            "updates": 2,
+            "delta": 3e-4,
+            "lr": 1e-4,
+            "cooling": False,
+            "average": 0.0,
+            "empty_gradient": True,
+            "tether": 0.0,
+        },
+        "tiny": {
+            "iterations": 2,
+            "prompts": 2,
+            "group": 2,
+            "steps": 3,
+            "updates": 2,
+            "tether_prompts": 2,
+            "tether_batch": 2,
+            "lr": 1e-2,
+        },
+    }
+
+    def train(self, bench: Workbench, run: Run) -> ForceForget:
+        pool = PromptPool(self.concept, self.settings.subjects)
+        reward = load_reward(self.concept, self.settings, bench.device)
+        trainer = Trainer(bench, pool, reward, self.settings, run)
+        trainer.train()
+        tensors = {name: value.half().cpu() for name, value in trainer.tensors().items()}
+        return ForceForget(
+            self.concept,
+            tensors=tensors,
+            base={"unet": bench.base_of(bench.family.denoiser)},
+            training={"images": trainer.images, "stopped": trainer.stopped},
+            tokens=self.settings.tokens,
+            position=self.settings.position,
+            rows=trainer.rows,
+        )
