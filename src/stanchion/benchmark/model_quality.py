@@ -1,4 +1,4 @@
-"""Measures the reference model itself: its judge, its autoencoder, its pictures and its CLIP.
+"""Measures the reference model itself: its judge, its autoencoder, its pictures, its CLIP and what they cost.
 
     python -m stanchion.benchmark.model_quality --output results/reference_model.json
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,14 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..concepts import BUILT_IN
+from ..concepts import Kind
 from ..reference import world
 from ..reference.data import to_tensor
 from ..reference.judge import WEIGHTS
 from ..types import Estimate, Labels, Prompt
 from .intervals import wilson
 from .judges.reference import ReferenceJudge
+from .model_cost import seconds_per_image, seconds_to_load
 from .provenance import commit, machine
 from .rows import Row, write_rows
 
@@ -35,6 +36,7 @@ STAND_INS = tuple(name for name, thing in world.OBJECTS.items() if thing.stand_i
 RESERVED = tuple(name for name, thing in world.OBJECTS.items() if thing.reserved)
 
 Found = list[tuple[str, bool]]  # what a picture was to show, and whether it did
+Measured = Mapping[str, Found | Estimate]  # by metric
 
 
 def rate(hits: Iterable[bool]) -> Estimate:
@@ -96,17 +98,17 @@ class Bench:
         return scenes, originals, torch.cat(decoded)
 
 
-def judge_on_renders(bench: Bench) -> dict[str, Found]:
+def judge_on_renders(bench: Bench) -> Measured:
     """The judge on fresh renders: whole object sets, each object, style, background."""
     scenes, images = bench.renders(tuple(world.OBJECTS))
     return _reading(scenes, bench.look(list(images)), "judge")
 
 
-def ceiling(bench: Bench) -> dict[str, Found]:
-    """The same on the autoencoder's reconstructions: what a perfect denoiser could reach."""
+def ceiling(bench: Bench) -> Measured:
+    """The same on the autoencoder's reconstructions, what a perfect denoiser could reach; and their PSNR."""
     scenes, _, decoded = bench.reconstructions
     pixels = ((decoded.permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy()
-    return _reading(scenes, bench.look(list(pixels)), "ceiling")
+    return {**_reading(scenes, bench.look(list(pixels)), "ceiling"), "psnr": psnr(bench)}
 
 
 def psnr(bench: Bench) -> Estimate:
@@ -132,25 +134,25 @@ def _reading(scenes: Sequence[world.Scene], seen: Sequence[Labels], kind: str) -
     return found
 
 
-def singles(bench: Bench) -> dict[str, Found]:
+def singles(bench: Bench) -> Measured:
     """One object named plainly on a named background."""
     return _generated(bench, [((name,), {}) for name in world.KNOWN], "object_accuracy")
 
 
-def pairs(bench: Bench) -> dict[str, Found]:
+def pairs(bench: Bench) -> Measured:
     """Two objects; both must be there."""
     count = len(world.KNOWN)
     both = [(world.KNOWN[i % count], world.KNOWN[(i + 1 + i // count * 5) % count]) for i in range(3 * count)]
     return _generated(bench, [(names, {}) for names in both if names[0] != names[1]], "pair_accuracy")
 
 
-def synonyms(bench: Bench) -> dict[str, Found]:
+def synonyms(bench: Bench) -> Measured:
     """One object under another name."""
     drafts = [((t.name,), {t.name: world.noun(w)}) for t in world.OBJECTS.values() if t.known for w in t.synonyms]
     return _generated(bench, drafts, "synonym_accuracy")
 
 
-def _generated(bench: Bench, drafts: Sequence[tuple[tuple[str, ...], dict[str, str]]], metric: str) -> dict[str, Found]:
+def _generated(bench: Bench, drafts: Sequence[tuple[tuple[str, ...], dict[str, str]]], metric: str) -> Measured:
     prompts, scenes = [], []
     for k in range(bench.n):
         objects, words = drafts[k % len(drafts)]
@@ -167,7 +169,7 @@ def _generated(bench: Bench, drafts: Sequence[tuple[tuple[str, ...], dict[str, s
     return found
 
 
-def styles(bench: Bench) -> dict[str, Found]:
+def styles(bench: Bench) -> Measured:
     """Each named style on each object."""
     drafts = [(name, style) for name in world.KNOWN for style in ("ink", "sepia")]
     prompts, wanted = [], []
@@ -182,7 +184,7 @@ def styles(bench: Bench) -> dict[str, Found]:
     return {"style_accuracy": styled, "object_in_style": there}
 
 
-def sides(bench: Bench) -> dict[str, Found]:
+def sides(bench: Bench) -> Measured:
     """Whether the object named for the left stands on the left: looked for with the other half painted over."""
     count = len(world.KNOWN)
     names = [(world.KNOWN[i % count], world.KNOWN[(i + 3 + i // count) % count]) for i in range(bench.n)]
@@ -214,7 +216,7 @@ def _half(image: Image.Image, keep: str) -> np.ndarray:
     return pixels
 
 
-def unasked(bench: Bench) -> dict[str, Found]:
+def unasked(bench: Bench) -> Measured:
     """Stand-ins and reserved things in pictures of the empty prompt and of prompts that name nothing."""
     generic = [
         f"{text} {tail}".strip() for text in world.GENERIC_CAPTIONS for tail in ("", "on the beach", "at sunset")
@@ -232,7 +234,7 @@ def unasked(bench: Bench) -> dict[str, Found]:
     return found
 
 
-def retrieval(bench: Bench) -> dict[str, Found]:
+def retrieval(bench: Bench) -> Measured:
     """Metric CLIP: the right caption of 256 for a fresh render, both said in full."""
     from transformers import CLIPModel, CLIPTokenizer
 
@@ -252,29 +254,43 @@ def retrieval(bench: Bench) -> dict[str, Found]:
     return {"retrieval_at_1": hits}
 
 
-CELLS: dict[str, Callable[[Bench], dict[str, Found]]] = {
+def cost(bench: Bench) -> Measured:
+    """Seconds until the pipeline is there, and for a picture on its own."""
+    return {"seconds_to_load": seconds_to_load(), "seconds_per_image": seconds_per_image(bench.pipeline, STEPS, SCALE)}
+
+
+CELLS: dict[str, Callable[[Bench], Measured]] = {
     cell.__name__: cell
-    for cell in (judge_on_renders, ceiling, singles, pairs, synonyms, styles, sides, unasked, retrieval)
+    for cell in (judge_on_renders, ceiling, singles, pairs, synonyms, styles, sides, unasked, retrieval, cost)
 }
 
 
-def rows_of(name: str, found: dict[str, Found], bench: Bench) -> list[Row]:
-    """A row for each metric, and one for each object or style within it."""
+def rows_of(name: str, measured: Measured, bench: Bench) -> list[Row]:
+    """A row for each metric, and one for each object, style or background within it."""
     rows = []
-    for metric, values in found.items():
+    for metric, values in measured.items():
+        if isinstance(values, Estimate):
+            rows.append(_row(metric, name, "all", values, bench))
+            continue
         rows.append(_row(metric, name, "all", rate(hit for _, hit in values), bench))
         for part in sorted({part for part, _ in values if part}):
             rows.append(_row(metric, name, part, rate(hit for who, hit in values if who == part), bench))
     return rows
 
 
+def kind_of(metric: str, concept: str) -> Kind:
+    """What a row is about: stand-ins where they are counted, a style where one is asked for, else what is shown."""
+    if metric.startswith("stand_ins"):
+        return "unsafe"
+    return "style" if concept in world.STYLES or "style" in metric else "object"
+
+
 def _row(metric: str, prompt_set: str, concept: str, estimate: Estimate, bench: Bench) -> Row:
-    kind = BUILT_IN[concept].kind if concept in BUILT_IN else "object" if concept in world.OBJECTS else "style"
     return Row(
         guard="none",
         variant="default",
         concept=concept,
-        kind=kind if concept != "all" else "unsafe",
+        kind=kind_of(metric, concept),
         prompt_set=prompt_set,
         metric=metric,
         value=round(estimate.value, 4),
@@ -300,10 +316,7 @@ def measure(output: Path, *, n: int, seed: int) -> list[Row]:
         part = parts / f"{name}.json"
         if not part.exists():
             print(name)
-            made = rows_of(name, cell(bench), bench)
-            if name == "ceiling":
-                made.append(_row("psnr", name, "all", psnr(bench), bench))
-            part.write_text(json.dumps([asdict(row) for row in made]))
+            part.write_text(json.dumps([asdict(row) for row in rows_of(name, cell(bench), bench)]))
         rows += [Row(**values) for values in json.loads(part.read_text())]
     write_rows(output, rows)
     return rows
