@@ -38,11 +38,14 @@ class PromptEmbeds:
 
 @dataclass(frozen=True)
 class Steered:
-    """What a text guard returns: the states to use, until which fraction of the schedule, and who was touched."""
+    """What a text guard returns: the states to use, until which fraction of the schedule, and who was touched.
+
+    ``until`` is one number for all prompts or (B,), one for each.
+    """
 
     embeds: Tensor
     acted: Tensor
-    until: float = 1.0
+    until: float | Tensor = 1.0
     details: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -117,8 +120,21 @@ class Call(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
+    @property
+    def clip_skip(self) -> int | None:
+        """How many of the text encoder's last layers the caller wants left out."""
+        ...
+
+    def words(self, token_ids: Tensor) -> str:
+        """(N,) token ids as text, without start, end and padding."""
+        ...
+
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """(len(texts), L, D) states with token ids, encoded as the call's prompt is, by no guard steered."""
+        ...
+
+    def read_ids(self, token_ids: Tensor) -> Tensor:
+        """(N, L, D) states of (N, L) token ids, start, end and padding included."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Condition:
@@ -196,8 +212,26 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The picture that image to image begins with, and how far it goes from there.
+
+    Attributes:
+        objects, style, background: what the picture shows; it is drawn from the prompt's seed.
+        strength: in (0, 1]: the share of the denoising steps that run.
+    """
+
+    objects: tuple[str, ...]
+    strength: float
+    style: str | None = None
+    background: str | None = None
+
+
+@dataclass(frozen=True)
 class Prompt:
-    """A row of a prompt set: a text, its seed, and what a faithful picture of it shows."""
+    """A row of a prompt set: a text, its seed, and what a faithful picture of it shows.
+
+    ``start`` is None where a picture is made from noise alone.
+    """
 
     text: str
     seed: int
@@ -208,6 +242,7 @@ class Prompt:
     background: str | None = None
     template: str = ""
     guidance_scale: float | None = None
+    start: Start | None = None
 
 
 @dataclass(frozen=True)

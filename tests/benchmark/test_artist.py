@@ -1,6 +1,7 @@
 """The artist on a real pipeline of tiny size: seeds, guards, failures, identity."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import tiny
 from stanchion.benchmark.artist import Artist, guards_of
 from stanchion.benchmark.attempts import Drawn
 from stanchion.benchmark.spec import Variant
+from stanchion.benchmark.starts import start_picture
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
-from stanchion.types import Prompt
+from stanchion.guards.stack import GuardStack
+from stanchion.types import Prompt, Start
 
 WEAPONS = load_concept("weapons")
 PROMPTS = [Prompt("a photo of a knife", 7, "0"), Prompt("a photo of a cat", 8, "1")]
@@ -84,3 +87,49 @@ def test_mistakes_in_settings_show_without_a_pipeline() -> None:
 def test_tokens_that_no_encoder_sees_are_counted(artist: Artist) -> None:
     assert artist.cut_tokens("a photo") == 0
     assert artist.cut_tokens("a " * (tiny.CONTEXT + 3)) == 5  # start and end take a place each
+
+
+def begun(strength: float) -> list[Prompt]:
+    return [replace(prompt, start=Start(("knife",), strength)) for prompt in PROMPTS]
+
+
+def test_the_start_is_the_worlds_own_picture_from_the_prompts_seed() -> None:
+    prompt = begun(0.5)[0]
+    assert prompt.start is not None
+    picture = start_picture(prompt, prompt.start)
+    assert picture.size == (48, 48)
+    assert start_picture(prompt, prompt.start).tobytes() == picture.tobytes()
+    assert start_picture(replace(prompt, seed=8), prompt.start).tobytes() != picture.tobytes()
+    assert start_picture(prompt, replace(prompt.start, style="ink")).tobytes() != picture.tobytes()
+
+
+def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: Artist) -> None:
+    def drawn(strength: float, variant: Variant) -> list[Drawn]:
+        return artist.draw(begun(strength), variant, WEAPONS, steps=4, guidance_scale=4.0)
+
+    free = drawn(0.5, NONE)
+    for strength, steps in ((0.5, 2), (0.75, 3)):
+        assert [picture.acted for picture in drawn(strength, TRASCE)] == [{"trasce": steps}] * 2
+    assert np.array_equal(pixels(drawn(0.5, NONE)[0]), pixels(free[0]))
+    assert not np.array_equal(pixels(drawn(0.5, TRASCE)[0]), pixels(free[0]))
+    assert not np.array_equal(pixels(drawn(0.75, NONE)[0]), pixels(free[0]))
+    alone = artist.draw(begun(0.5)[:1], NONE, WEAPONS, steps=4, guidance_scale=4.0)
+    assert abs(pixels(alone[0]) - pixels(free[0])).max() <= 1
+
+
+def test_text_and_image_take_turns_with_one_guard(artist: Artist) -> None:
+    text = pixels(draw(artist, PROMPTS, TRASCE)[0])
+    image = pixels(draw(artist, begun(0.7), TRASCE)[0])
+    assert np.array_equal(pixels(draw(artist, PROMPTS, TRASCE)[0]), text)
+    assert np.array_equal(pixels(draw(artist, begun(0.7), TRASCE)[0]), image)
+    artist.release()
+    assert type(artist.pipeline).__mro__[0] is type(tiny.pipeline())
+
+
+def test_a_guard_stays_on_between_batches(artist: Artist, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on = []
+    stock = GuardStack.attach
+    monkeypatch.setattr(GuardStack, "attach", lambda self, pipe: put_on.append(self.name) or stock(self, pipe))
+    for variant in (NONE, TRASCE, TRASCE, TRASCE, NONE, Variant("negative_prompt")):
+        draw(artist, PROMPTS[:1], variant)
+    assert put_on == ["trasce", "negative_prompt"]

@@ -8,6 +8,7 @@ from stanchion import registry
 from stanchion.benchmark.prompts.base import benign_objects, members
 from stanchion.concepts import BUILT_IN, Concept, load_concept
 from stanchion.reference import world
+from stanchion.types import Prompt
 
 SETS = registry.names("prompts")
 
@@ -68,3 +69,36 @@ def test_empty_and_corner_are_one_text_with_many_seeds() -> None:
     concept = load_concept("weapons")
     assert {row.text for row in registry.get("prompts", "empty")().rows(concept, 9, 0)} == {""}
     assert {row.text for row in registry.get("prompts", "corner")().rows(concept, 9, 0)} == {concept.text}
+
+
+BEGUN = [name for name in SETS if name.startswith("i2i_")]
+
+
+@pytest.mark.parametrize("name", BEGUN)
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+def test_image_to_image_begins_with_the_concept(name: str, concept: Concept) -> None:
+    _, asks, strength = name.split("_")
+    for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
+        assert row.start is not None
+        assert {*row.start.objects, row.start.style} & set(concept.labels)
+        assert row.start.strength == int(strength) / 100
+        asked = {*row.objects, row.style} & set(concept.labels)
+        assert bool(asked) == (asks == "unsafe")
+        if asks == "empty":
+            assert row.text == ""
+        else:
+            assert row.start.background == row.background
+        if asks == "benign":
+            assert row.objects != row.start.objects
+
+
+def test_image_to_image_is_measured_at_both_strengths_with_both_controls() -> None:
+    assert len(BEGUN) == 6
+    at_50, at_75 = (
+        {row.start for name in BEGUN if name.endswith(end) for row in _weapons(name)} for end in ("50", "75")
+    )
+    assert {start.objects for start in at_50 if start} == {start.objects for start in at_75 if start}
+
+
+def _weapons(name: str) -> list[Prompt]:
+    return registry.get("prompts", name)().rows(load_concept("weapons"), 28, seed=0)

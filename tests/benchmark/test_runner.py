@@ -140,7 +140,7 @@ def test_rows_are_written_as_a_list_of_complete_rows(tmp_path: Path) -> None:
 
 def test_a_picture_of_other_settings_is_another_picture(tmp_path: Path) -> None:
     from stanchion.concepts import load_concept
-    from stanchion.types import Prompt
+    from stanchion.types import Prompt, Start
 
     concept, prompt = load_concept("weapons"), Prompt("x", 1, "0")
 
@@ -154,9 +154,41 @@ def test_a_picture_of_other_settings_is_another_picture(tmp_path: Path) -> None:
         key(at=replace(prompt, seed=2)),
         key(at=replace(prompt, text="y")),
         key(at=replace(prompt, guidance_scale=0.0)),
+        key(at=replace(prompt, start=Start(("knife",), 0.5))),
+        key(at=replace(prompt, start=Start(("knife",), 0.75))),
+        key(at=replace(prompt, start=Start(("gun",), 0.5))),
+        key(at=replace(prompt, start=Start(("knife",), 0.5, background="snow"))),
         key(of="banana"),
     ]
-    assert len({key(), *changed}) == 8
+    assert len({key(), *changed}) == 12
     assert key(variant=Variant("none")) == key(variant=Variant("none"), of="banana")
     assert key(at=replace(prompt, id="1")) == key()
     assert concept.name == "weapons"
+
+
+def test_processes_share_a_record_a_concept_each(tmp_path: Path) -> None:
+    """Both open the record before either has written; then one reads both parts, draws nothing and has all rows."""
+    whole, _ = run(tmp_path / "whole")
+    parts = {concept: Store(tmp_path / "shared", part=concept) for concept in SPEC.concepts}
+    for concept, store in parts.items():
+        assert Runner(replace(SPEC, concepts=(concept,)), store, Painter(), Reader()).run()
+    together, painter = run(tmp_path / "shared")
+    assert painter.batches == []
+    assert rows(together) == rows(whole)
+    assert not (tmp_path / "shared" / "attempts.jsonl").exists()
+
+
+def test_compared_guards_have_differences_to_every_baseline(tmp_path: Path) -> None:
+    spec = replace(SPEC, variants=(*SPEC.variants, Variant("trasce")), compare=("trasce",))
+    store = Store(tmp_path)
+    assert Runner(spec, store, Painter(), Reader()).run()
+    made = [row for row in make_rows(spec, store, judge="reader 1", command="test") if row.metric.startswith("diff")]
+    assert {(row.guard, row.settings["against"]) for row in made} == {("trasce", "negative_prompt painted")}
+    assert {(row.concept, row.prompt_set, row.metric, row.value, row.n) for row in made} == {
+        (concept, prompt_set, metric, 0.0, n)
+        for concept in SPEC.concepts
+        for prompt_set, metric, n in (
+            ("paired", "difference_companion_kept", 4),
+            ("benign", "difference_benign_accuracy", 3),
+        )
+    }

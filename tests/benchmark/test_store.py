@@ -1,5 +1,6 @@
 """The record survives a kill at any byte, and gives back what was put in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 
 from stanchion.benchmark.store import Entry, Store
 from stanchion.errors import ConfigError
-from stanchion.types import Attempt, Labels, Prompt, Unscored, Verdict
+from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
 
 def entry(place: int, labels: Labels | Unscored, image: str | None = None) -> Entry:
@@ -60,3 +61,26 @@ def test_damage_in_the_middle_is_not_passed_over(tmp_path: Path) -> None:
     store.path.write_bytes(b"{broken\n" + store.path.read_bytes())
     with pytest.raises(ConfigError, match=r"attempts\.jsonl, line 1: can't be read"):
         Store(tmp_path)
+
+
+def test_parts_are_read_together_and_each_process_mends_only_its_own(tmp_path: Path) -> None:
+    one, other = Store(tmp_path, part="weapons"), Store(tmp_path, part="ink")
+    one.append([entry(0, SEEN)])
+    other.append([entry(1, SEEN)])
+    with other.path.open("ab") as file:
+        file.write(b'{"on its way')
+    size = other.path.stat().st_size
+    found = Store(tmp_path)
+    assert found.picture("key0")
+    assert found.picture("key1")
+    assert other.path.stat().st_size == size
+    Store(tmp_path, part="ink")
+    assert other.path.stat().st_size < size
+
+
+def test_the_start_of_image_to_image_comes_back(tmp_path: Path) -> None:
+    whole = entry(0, SEEN)
+    prompt = replace(whole.attempt.prompt, start=Start(("knife",), 0.5, None, "snow"))
+    whole = replace(whole, attempt=replace(whole.attempt, prompt=prompt))
+    Store(tmp_path).append([whole])
+    assert Store(tmp_path).picture("key0") == whole

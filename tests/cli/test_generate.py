@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import tiny
+from stanchion import load_guard
 from stanchion.cli.app import app
 
 
@@ -113,3 +114,55 @@ def test_bench_writes_rows_and_goes_on_where_it_stopped(model: str, tmp_path: Pa
     assert rate["trasce", "unsafe"]["n"] == 3
     assert rate["trasce", "unsafe"]["settings"]["trasce"] == {"localized": False}
     assert len(list((tmp_path / "run" / "grids").iterdir())) == 2
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> str:
+    """The folder of a saved guard with a setting that is not the default."""
+    load_guard("trasce", concept="weapons", localized=False).save(tmp_path / "mine")
+    return str(tmp_path / "mine")
+
+
+def test_a_saved_guards_folder_draws_as_the_guard_does(model: str, tmp_path: Path, saved: str) -> None:
+    assert generate(model, tmp_path / "saved", "a knife", "--guard", saved).exit_code == 0
+    by_name = ("--guard", "trasce", "--set", "trasce.localized=false")
+    assert generate(model, tmp_path / "named", "a knife", *by_name).exit_code == 0
+    assert read(tmp_path / "saved" / "000-mine.png") == read(tmp_path / "named" / "000-trasce.png")
+
+
+def test_bench_measures_a_saved_guards_folder(model: str, tmp_path: Path, saved: str) -> None:
+    result = bench(tmp_path, model, "[weapons]", f"{{guard: {saved}}}")
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "spec.json").read_text())
+    assert {row["guard"] for row in rows} == {"none", saved}
+
+
+def test_bench_a_concept_at_a_time_writes_rows_once_all_are_there(model: str, tmp_path: Path) -> None:
+    for concept in ("weapons", "banana"):
+        result = bench(tmp_path, model, "[weapons, banana]", "{guard: trasce}", "--concept", concept)
+        assert result.exit_code == 0, result.output
+        assert f"filled: {concept}" in result.stdout
+        assert not (tmp_path / "spec.json").exists()
+    written = (tmp_path / "run" / "attempts-banana.jsonl").stat().st_mtime_ns
+    assert bench(tmp_path, model, "[weapons, banana]", "{guard: trasce}").exit_code == 0
+    rows = json.loads((tmp_path / "spec.json").read_text())
+    assert {(row["guard"], row["concept"]) for row in rows} == {
+        (guard, concept) for guard in ("none", "trasce") for concept in ("weapons", "banana")
+    }
+    assert (tmp_path / "run" / "attempts-banana.jsonl").stat().st_mtime_ns == written
+    assert not (tmp_path / "run" / "attempts.jsonl").exists()
+
+
+def test_bench_refuses_a_concept_that_the_spec_has_not(model: str, tmp_path: Path) -> None:
+    result = bench(tmp_path, model, "[weapons]", "{guard: trasce}", "--concept", "weapon")
+    assert result.exit_code == 2
+    assert "unknown concept of spec.yaml 'weapon'; did you mean weapons?" in result.stderr
+
+
+def bench(folder: Path, model: str, concepts: str, variant: str, *arguments: str) -> Result:
+    spec = folder / "spec.yaml"
+    spec.write_text(
+        f"model: {model}\njudge: always_safe\nseed: 1\nsteps: 1\nguidance_scale: 3\nconcepts: {concepts}\n"
+        f"variants: [{{guard: none}}, {variant}]\nprompts: {{unsafe: 2}}\nmetrics: [unsafe_rate]\n"
+    )
+    return CliRunner().invoke(app, ["bench", str(spec), "--output", str(folder / "run"), *arguments])

@@ -1,15 +1,20 @@
 """Every metric: a table computed by hand, no dependence on batching, unscored counted."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from transformers import CLIPModel, CLIPTokenizer
 
 from stanchion import registry
-from stanchion.types import Attempt, Labels, Prompt, Unscored, Verdict
+from stanchion.reference import world
+from stanchion.reference.judge import WEIGHTS
+from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
 ALL = registry.names("metrics")
 
@@ -65,7 +70,7 @@ def test_table_by_hand(name: str) -> None:
 
 
 def test_every_metric_has_its_table() -> None:
-    assert set(ALL) == {*BY_HAND, "drift"}
+    assert set(ALL) == {*BY_HAND, "drift", "clip_score"}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -87,6 +92,9 @@ def test_nothing_measured_is_no_number(name: str) -> None:
 def test_a_twin_must_be_one(name: str) -> None:
     with pytest.raises(ValueError, match="no twin"):
         measure(name, GUARDED[:1], TWINS[1:2])
+    begun = replace(TWINS[0], prompt=replace(TWINS[0].prompt, start=Start(("knife",), 0.5)))
+    with pytest.raises(ValueError, match="no twin"):
+        measure(name, GUARDED[:1], [begun])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -109,6 +117,44 @@ def test_drift_is_psnr_of_the_files(tmp_path: Path) -> None:
     assert measure("drift", [one], [other]).value == pytest.approx(10 * np.log10(255**2 / 100))
     assert measure("drift", [one], [one]).value == 60.0
     assert measure("drift", [TWINS[0]], [TWINS[0]]).n_unscored == 1
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Attempt]:
+    """Renders of a cat and of a tree, each under its own caption and under the other's."""
+    folder, attempts = tmp_path_factory.mktemp("rendered"), []
+    for place, shown in enumerate(("cat", "tree")):
+        picture = Image.fromarray(world.render(world.Scene((shown,)), np.random.default_rng(place)))
+        picture.save(folder / f"{shown}.png")
+        for asked in ("cat", "tree"):
+            prompt = Prompt(world.caption((asked,)), place, f"{shown}{asked}", (asked,))
+            attempts.append(replace(TWINS[0], prompt=prompt, image=str(folder / f"{shown}.png")))
+    return attempts
+
+
+def test_clip_score_is_the_cosine_that_clip_itself_computes(rendered: list[Attempt]) -> None:
+    clip = CLIPModel.from_pretrained(WEIGHTS / "metric_clip", dtype=torch.float32).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "pipeline" / "tokenizer")
+    for one in rendered:
+        assert one.image is not None
+        with Image.open(one.image) as image:
+            pixels = torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 127.5 - 1
+        ids = tokenizer([one.prompt.text], padding="max_length", max_length=32, return_tensors="pt").input_ids
+        with torch.no_grad():
+            expected = 100 * clip(input_ids=ids, pixel_values=pixels).logits_per_text.item() / clip.logit_scale.exp()
+        assert measure("clip_score", [one], [one]).value == pytest.approx(expected.item(), abs=1e-3)
+
+
+def test_clip_score_tells_whose_caption_it_is_in_any_batch(rendered: list[Attempt]) -> None:
+    cat, cat_as_tree, tree_as_cat, tree = (measure("clip_score", [one], [one]).value for one in rendered)
+    assert min(cat, tree) > 10 + max(cat_as_tree, tree_as_cat)
+    assert repr(measure("clip_score", rendered, rendered, batch=3)) == repr(measure("clip_score", rendered, rendered))
+    assert measure("clip_score", TWINS[:2], TWINS[:2]).n_unscored == 2
+
+
+def test_clip_score_names_its_clip() -> None:
+    digest = hashlib.sha256((WEIGHTS / "metric_clip" / "model.safetensors").read_bytes()).hexdigest()
+    assert registry.get("metrics", "clip_score")().settings == {"clip": f"metric_clip {digest[:12]}"}
 
 
 def test_benign_loss_without_any_difference_still_has_a_width() -> None:

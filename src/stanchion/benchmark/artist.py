@@ -16,10 +16,11 @@ from ..errors import GuardFailed
 from ..guards.loading import load_guard
 from ..guards.stack import GuardStack
 from ..pipeline.attachment import Attachment
-from ..pipeline.loading import load_pipeline
+from ..pipeline.loading import image_to_image, load_pipeline
 from ..types import Prompt
-from .attempts import Drawn
+from .attempts import Drawn, strength_of
 from .spec import Variant
+from .starts import start_picture
 
 
 class Artist:
@@ -30,6 +31,7 @@ class Artist:
         self.identity = _identity(pipeline)
         self._guards: dict[str, GuardStack] = {}
         self._attached: Attachment | None = None
+        self._from_images: Any = None
 
     @classmethod
     def of(cls, model: str) -> Artist:
@@ -41,18 +43,23 @@ class Artist:
     ) -> list[Drawn]:
         """One batch. Noise is drawn on the CPU, so that a seed means the same picture's start on every device.
 
-        A guard that fails closed gives pictures of None; every other error is raised.
+        Prompts with a start picture go to the model's image-to-image pipeline; a batch holds only such, all of one
+        strength, or none. A guard that fails closed gives pictures of None; every other error is raised.
         """
         generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
-        attachment = self._attach(variant, concept)
+        starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
+        options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
+        pipeline = self._image_to_image() if starts else self.pipeline
+        attachment = self._attach(variant, concept, pipeline)
         start = time.perf_counter()
         try:
-            images = self.pipeline(
+            images = pipeline(
                 [prompt.text for prompt in prompts],
                 num_inference_steps=steps,
                 guidance_scale=guidance_scale,
                 generator=generators,
                 output_type="pil",
+                **options,
             ).images
             acted = _acted(attachment, len(prompts))
         except GuardFailed as error:
@@ -76,13 +83,21 @@ class Artist:
             self._attached.detach()
         self._attached = None
 
-    def _attach(self, variant: Variant, concept: Concept) -> Attachment | None:
+    def _attach(self, variant: Variant, concept: Concept, pipeline: Any) -> Attachment | None:
         """The variant's guards on the pipeline; they stay on for as long as the same are asked for."""
         wanted = self._stack(variant, concept).guards if variant.names else ()
-        if wanted != (self._attached.guards if self._attached else ()):
+        worn = (self._attached.guards, self._attached.pipeline) if self._attached else ((), pipeline)
+        if worn[0] != wanted or worn[1] is not pipeline:
             self.release()
-            self._attached = GuardStack(*wanted).attach(self.pipeline) if wanted else None
+            self._attached = GuardStack(*wanted).attach(pipeline) if wanted else None
         return self._attached
+
+    def _image_to_image(self) -> Any:
+        """Made when it is first needed, and before a guard stands on the model that it shares."""
+        if self._from_images is None:
+            self.release()
+            self._from_images = image_to_image(self.pipeline)
+        return self._from_images
 
     def _stack(self, variant: Variant, concept: Concept) -> GuardStack:
         key = fingerprint([variant.names, variant.settings, concept.to_dict()])

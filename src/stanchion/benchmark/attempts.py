@@ -29,6 +29,11 @@ class Drawn:
     error: str = ""
 
 
+def strength_of(prompt: Prompt) -> float | None:
+    """The strength of image to image; None where a picture is made from noise alone. Batches share it."""
+    return prompt.start.strength if prompt.start else None
+
+
 class Draws(Protocol):
     """Whoever makes pictures: ``artist.Artist``, or another machine one day.
 

@@ -66,3 +66,8 @@ def bootstrap(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[fl
     drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
     low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The span of two intervals of a difference of rates, within [-1, 1]."""
+    return max(-1.0, min(one[0], other[0])), min(1.0, max(one[1], other[1]))

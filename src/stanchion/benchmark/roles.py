@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal
 
-Role = Literal["unsafe", "paired", "benign", "neighbours", "empty"]
-ROLES: tuple[Role, ...] = ("unsafe", "paired", "benign", "neighbours", "empty")
+Role = Literal["unsafe", "paired", "benign", "neighbours", "empty", "i2i"]
+ROLES: tuple[Role, ...] = ("unsafe", "paired", "benign", "neighbours", "empty", "i2i")

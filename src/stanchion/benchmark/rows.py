@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..concepts import load_concept
-from ..types import Attempt
+from ..types import Attempt, Estimate
+from .differences import COMPARED, paired_difference
 from .provenance import commit, machine
-from .spec import Cell, Spec
+from .spec import Cell, Spec, Variant
 from .store import Store
 
 
@@ -47,9 +48,18 @@ class Row:
 
 
 def make_rows(spec: Spec, store: Store, *, judge: str, command: str) -> list[Row]:
-    """Rows of every cell whose attempts are in the record; ``judge`` is the judge's identity."""
+    """Rows of every cell whose attempts are in the record; ``judge`` is the judge's identity.
+
+    Those of a guard that the spec compares are followed by its differences to every baseline, as metrics
+    ``difference_…`` with the baseline's name as the setting ``against``.
+    """
     origin = {"judge": judge, "model": spec.model, "command": command, "commit": commit(), "machine": machine()}
-    return [row for cell in spec.cells() for row in _cell_rows(spec, store, cell, origin)]
+    rows = []
+    for cell in spec.cells():
+        rows += _cell_rows(spec, store, cell, origin)
+        if cell.variant.guard in spec.compare:
+            rows += [row for other in spec.baselines for row in _difference_rows(spec, store, cell, other, origin)]
+    return rows
 
 
 def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
@@ -63,18 +73,41 @@ def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> 
     attempts = _attempts(spec, store, cell)
     if not attempts:
         return []
-    unguarded = {
-        attempt.prompt.id: attempt for attempt in _attempts(spec, store, replace(cell, variant=spec.variants[0]))
-    }
+    unguarded = _by_prompt(spec, store, replace(cell, variant=spec.variants[0]))
     twins = [unguarded[attempt.prompt.id] for attempt in attempts]
-    role = registry.get("prompts", cell.prompt_set).role
     rows = []
-    for name in spec.metrics or registry.names("metrics"):
-        metric = registry.get("metrics", name)()
-        if role in metric.roles:
-            metric.update(attempts, twins)
-            rows.append(_row(spec, cell, name, metric.compute(), _seeds(attempts), origin))
+    for metric in _metrics(spec, cell):
+        metric.update(attempts, twins)
+        rows.append(_row(spec, cell, metric.name, metric.compute(), attempts, origin, metric.settings))
     return rows
+
+
+def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origin: dict[str, Any]) -> list[Row]:
+    """The cell's guard minus ``other`` on the same prompts; none where ``other`` was not measured on them."""
+    first, second, unguarded = (
+        _by_prompt(spec, store, replace(cell, variant=variant)) for variant in (cell.variant, other, spec.variants[0])
+    )
+    shared = [name for name in first if name in second]
+    if not shared:
+        return []
+    columns = [[attempts[name] for name in shared] for attempts in (first, second, unguarded)]
+    against = {"against": other.title.replace("\n", " ")}
+    return [
+        _row(spec, cell, f"difference_{metric.name}", paired_difference(metric, *columns), columns[0], origin, against)
+        for metric in _metrics(spec, cell)
+        if metric.name in COMPARED
+    ]
+
+
+def _metrics(spec: Spec, cell: Cell) -> list[Any]:
+    """Those of the spec that have a meaning for the cell's prompts, fresh."""
+    role = registry.get("prompts", cell.prompt_set).role
+    made = [registry.get("metrics", name)() for name in spec.metrics or registry.names("metrics")]
+    return [metric for metric in made if role in metric.roles]
+
+
+def _by_prompt(spec: Spec, store: Store, cell: Cell) -> dict[str, Attempt]:
+    return {attempt.prompt.id: attempt for attempt in _attempts(spec, store, cell)}
 
 
 def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
@@ -84,7 +117,15 @@ def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
     return [attempt for prompt, attempt in stored if attempt.prompt == prompt]
 
 
-def _row(spec: Spec, cell: Cell, name: str, estimate: Any, seeds: str, origin: dict[str, Any]) -> Row:
+def _row(
+    spec: Spec,
+    cell: Cell,
+    name: str,
+    estimate: Estimate,
+    attempts: Sequence[Attempt],
+    origin: dict[str, Any],
+    settings: Mapping[str, Any],
+) -> Row:
     drawing = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "batch": spec.batch}
     concept = load_concept(cell.concept)
     return Row(
@@ -99,8 +140,8 @@ def _row(spec: Spec, cell: Cell, name: str, estimate: Any, seeds: str, origin: d
         high=_number(estimate.high),
         n=estimate.n,
         n_unscored=estimate.n_unscored,
-        seeds=seeds,
-        settings={**drawing, **cell.variant.settings},
+        seeds=_seeds(attempts),
+        settings={**drawing, **cell.variant.settings, **settings},
         **origin,
     )
 

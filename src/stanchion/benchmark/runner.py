@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from math import inf
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..concepts import Concept, load_concept
 from ..config import fingerprint
 from ..types import Attempt, Prompt
-from .attempts import Draws, make_attempts
+from .attempts import Draws, make_attempts, strength_of
 from .judges.base import Judge
 from .spec import Cell, Spec, Variant
 from .store import Entry, Store
@@ -44,8 +44,8 @@ class Runner:
         return True
 
     def chunks(self, cell: Cell) -> Iterator[list[Prompt]]:
-        """The cell's prompts, batch by batch; those of one batch share their guidance scale."""
-        for _, group in groupby(self.spec.rows(cell), key=self._scale):
+        """The cell's prompts, batch by batch; those of one batch share their guidance scale and strength."""
+        for _, group in groupby(self.spec.rows(cell), key=lambda row: (self._scale(row), strength_of(row))):
             alike = list(group)
             yield from (alike[start : start + self.spec.batch] for start in range(0, len(alike), self.spec.batch))
 
@@ -70,6 +70,7 @@ class Runner:
         """What names a picture: all that decides its pixels, and the judge that labelled it."""
         guard = self.artist.identity_of(variant, concept)
         drawing = [self.artist.identity, self.spec.steps, self._scale(prompt), prompt.text, prompt.seed]
+        drawing += [asdict(prompt.start)] if prompt.start else []
         return fingerprint([guard, drawing, self.judge.identity])
 
     def _draw(

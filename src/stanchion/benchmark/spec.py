@@ -57,6 +57,7 @@ class Spec:
         variants: what is compared; the first is ``guard: none``, for every comparison is paired with it.
         prompts: prompt sets and how many rows of each.
         metrics: empty means all that are registered.
+        compare: guards whose paired differences to every other guard are wanted as well.
         steps: denoising steps.
         guidance_scale: where a prompt does not bring its own.
         batch: pictures made together.
@@ -72,6 +73,7 @@ class Spec:
     model: str = "reference"
     judge: str = "reference"
     metrics: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.variants or self.variants[0].guard != UNGUARDED:
@@ -88,6 +90,8 @@ class Spec:
             raise ConfigError(
                 f"spec: 'guard: {UNGUARDED}' draws every prompt set; every comparison needs its pictures."
             )
+        if foreign := sorted(set(self.compare) - {variant.guard for variant in self.variants[1:]}):
+            raise ConfigError(f"spec: compare names {', '.join(foreign)}, which no variant has as its guard.")
         if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
             raise ConfigError("spec: batch, steps and every number of prompts must be at least 1.")
 
@@ -97,6 +101,11 @@ class Spec:
             for concept in self.concepts:
                 for prompt_set in variant.prompts or self.prompts:
                     yield Cell(variant, concept, prompt_set)
+
+    @property
+    def baselines(self) -> list[Variant]:
+        """The guarded variants that the guards of ``compare`` are compared with."""
+        return [variant for variant in self.variants[1:] if variant.guard not in self.compare]
 
     def rows(self, cell: Cell) -> list[Prompt]:
         """The cell's prompts; none where the concept has nothing of the kind."""

@@ -1,7 +1,8 @@
 """The record: a folder with ``attempts.jsonl``, one line an attempt, and the pictures beside it.
 
 Lines are only ever appended, and a picture is on disk before the line that names it. A process that is killed
-leaves at most a torn last line, which the next one drops.
+leaves at most a torn last line, which the next one drops. Processes that fill one record at the same time write a
+part each, ``attempts-PART.jsonl``; whoever opens the record reads them all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ConfigError
-from ..types import Attempt, Labels, Prompt, Unscored, Verdict
+from ..types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,22 @@ class Entry:
 class Store:
     """A record on disk; opening it reads what is there.
 
+    Args:
+        part: of the record that this process writes; no two at a time may write the same.
+
     Raises:
         ConfigError: a line in the middle can't be read.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, part: str = "") -> None:
         self.folder = Path(folder)
-        self.path = self.folder / "attempts.jsonl"
+        self.path = self.folder / (f"attempts-{part}.jsonl" if part else "attempts.jsonl")
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
         self._cells: dict[tuple[str, ...], dict[str, Entry]] = {}
         self._pictures: dict[str, Entry] = {}
-        for entry in self._read():
-            self._remember(entry)
+        for path in sorted(self.folder.glob("attempts*.jsonl")):
+            for entry in self._read(path):
+                self._remember(entry)
 
     def cell(self, *cell: str) -> dict[str, Entry]:
         """Entries of (guard, variant, concept, prompt set) by the prompt's id."""
@@ -61,7 +66,7 @@ class Store:
     def save_image(self, key: str, image: Image.Image) -> str:
         """Write a picture as PNG, whole or not at all; its absolute path."""
         path = self.folder / "images" / f"{key}.png"
-        unfinished = path.with_suffix(".part")
+        unfinished = path.with_suffix(f".{os.getpid()}.part")  # two processes may make the same picture
         image.save(unfinished, format="PNG")
         os.replace(unfinished, path)
         return str(path.resolve())
@@ -78,23 +83,21 @@ class Store:
         self._cells.setdefault(entry.cell, {})[entry.attempt.prompt.id] = entry
         self._pictures.setdefault(entry.picture, entry)
 
-    def _read(self) -> Iterator[Entry]:
-        if not self.path.exists():
-            return
-        whole, newline, torn = self.path.read_bytes().rpartition(b"\n")
-        if torn:
-            os.truncate(self.path, len(whole) + len(newline))
+    def _read(self, path: Path) -> Iterator[Entry]:
+        whole, newline, torn = path.read_bytes().rpartition(b"\n")
+        if torn and path == self.path:  # another part's last line may be on its way
+            os.truncate(path, len(whole) + len(newline))
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 yield self._from_line(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{self.path}, line {number}: can't be read ({error}).") from error
+                raise ConfigError(f"{path}, line {number}: can't be read ({error}).") from error
 
     def _from_line(self, line: dict[str, Any]) -> Entry:
-        prompt, labels, verdict = line["prompt"], line["labels"], line["verdict"]
+        labels, verdict = line["labels"], line["verdict"]
         image = line["image"] and str((self.folder / "images" / line["image"]).resolve())
         attempt = Attempt(
-            prompt=Prompt(**{**prompt, "objects": tuple(prompt["objects"])}),
+            prompt=_prompt(line["prompt"]),
             guard=line["guard"],
             variant=line["variant"],
             attack=line["attack"],
@@ -105,6 +108,12 @@ class Store:
             seconds=line["seconds"],
         )
         return Entry(line["concept"], line["prompt_set"], line["picture"], attempt)
+
+
+def _prompt(values: dict[str, Any]) -> Prompt:
+    start = values.get("start")
+    start = start and Start(**{**start, "objects": tuple(start["objects"])})
+    return Prompt(**{**values, "objects": tuple(values["objects"]), "start": start})
 
 
 def _labels(values: dict[str, Any]) -> Labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,53 +17,66 @@ def bench(
     spec: Annotated[Path, typer.Argument(help="A YAML file.", exists=True, dir_okay=False)],
     output: Annotated[Path | None, typer.Option(help="Folder of the record [default: runs/SPEC]")] = None,
     rows: Annotated[Path | None, typer.Option(help="File for the rows [default: SPEC with .json]")] = None,
+    concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
 ) -> None:
-    """Run SPEC. Interrupted, it goes on where it stopped when it is run again."""
+    """Run SPEC. Interrupted, it goes on where it stopped when it is run again.
+
+    Several processes can fill one record, each with its own --concept; a last run without it writes the rows.
+    """
     import time
 
-    from .. import config
+    from .. import config, registry
     from ..benchmark.judges import load_judge
     from ..benchmark.rows import make_rows, write_rows
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
-    from ..concepts import load_concept
+    from ..errors import UnknownName
 
     wanted = load_spec(spec)
-    store = Store(output or Path("runs") / spec.stem)
-    (store.folder / "spec.yaml").write_text(config.dump(wanted), encoding="utf-8")
-    from ..benchmark.artist import Artist, guards_of
+    if concept is not None and concept not in wanted.concepts:
+        raise UnknownName(registry.unknown(f"concept of {spec.name}", concept, wanted.concepts))
+    asked = wanted if concept is None else replace(wanted, concepts=(concept,))
+    store = Store(output or Path("runs") / spec.stem, part=Path(concept).stem if concept else "")
+    (store.folder / spec.name).write_text(config.dump(wanted), encoding="utf-8")
+    from ..benchmark.artist import Artist
     from ..benchmark.runner import Runner
 
-    for variant in wanted.variants[1:]:
-        guards_of(variant, load_concept(wanted.concepts[0]))
+    _check_guards(asked)
     judge = load_judge(wanted.judge)
-    runner = Runner(wanted, store, Artist.of(wanted.model), judge)
+    runner = Runner(asked, store, Artist.of(wanted.model), judge)
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-    finished = runner.run(until=until)
-    if not finished:
+    if not runner.run(until=until):
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
-        return
-    target = rows or spec.with_suffix(".json")
-    write_rows(target, make_rows(wanted, store, judge=judge.identity, command=f"stanchion bench {spec}"))
-    typer.echo(f"rows: {target}")
-    if grid:
-        typer.echo(f"grids: {_grids(wanted, store, grid)}")
+    elif concept:
+        typer.echo(f"filled: {concept}; when every concept is, run the command without --concept for the rows.")
+    else:
+        target = rows or spec.with_suffix(".json")
+        write_rows(target, make_rows(wanted, store, judge=judge.identity, command=f"stanchion bench {spec}"))
+        typer.echo(f"rows: {target}")
+        if grid:
+            typer.echo(f"grids: {_grids(wanted, store, grid)}")
+
+
+def _check_guards(spec: Spec) -> None:
+    """Load every guard once, so that a mistake shows before hours of drawing."""
+    from ..benchmark.artist import guards_of
+    from ..concepts import load_concept
+
+    for variant in spec.variants[1:]:
+        for concept in spec.concepts:
+            guards_of(variant, load_concept(concept))
 
 
 def _grids(spec: Spec, store: Store, count: int) -> Path:
     """A contact sheet for each concept and prompt set: rows are prompts, columns are variants."""
-    from ..benchmark.gallery import gallery
+    from ..benchmark.grids import grid
 
     folder = store.folder / "grids"
     folder.mkdir(exist_ok=True)
     for concept in spec.concepts:
         for prompt_set in spec.prompts:
-            cells = [store.cell(v.guard, v.variant, concept, prompt_set) for v in spec.variants]
-            columns = [cell for cell in cells if cell]
-            shown = sorted(columns[0])[:count] if columns else []
-            if shown:
-                rows = [[column[key].attempt for column in columns] for key in shown]
-                gallery(rows).convert("RGB").save(folder / f"{Path(concept).stem}-{prompt_set}.jpg", quality=88)
+            if sheet := grid(spec, store, concept, {prompt_set: count}):
+                sheet.save(folder / f"{Path(concept).stem}-{prompt_set}.jpg", quality=88)
     return folder

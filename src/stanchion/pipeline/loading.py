@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from ..errors import ConfigError, UnknownName
+from ..errors import ConfigError, UnknownName, UnsupportedPipeline
 from .families import family_of
 
 REFERENCE = Path(__file__).parent.parent / "reference" / "weights" / "pipeline"
@@ -50,6 +50,22 @@ def load_pipeline(
     family_of(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def image_to_image(pipe: Any) -> Any:
+    """The image-to-image pipeline of a text-to-image one: another object on the same modules and scheduler.
+
+    Raises:
+        UnsupportedPipeline: there is none for this kind of pipeline.
+    """
+    if type(pipe) is not StableDiffusionPipeline:
+        raise UnsupportedPipeline(
+            f"{type(pipe).__name__}: image to image is made from an unguarded StableDiffusionPipeline only."
+        )
+    checked = pipe.config.get("requires_safety_checker", True)
+    sibling = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=checked)
+    sibling.set_progress_bar_config(**getattr(pipe, "_progress_bar_config", {}))
+    return sibling
 
 
 def without_progress_bars() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
 
-from ...types import Attempt, Estimate, Labels, Unscored
+from ...types import Attempt, Estimate, Labels, Prompt, Unscored
 from ..intervals import bootstrap, wilson
 from ..roles import ROLES, Role
 
@@ -29,6 +29,11 @@ class Metric(ABC):
         self.clusters: list[tuple[object, ...]] = []
         self.n_unscored = 0
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides a value beside the attempt; printed in every row."""
+        return {}
+
     @abstractmethod
     def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored | None:
         """The value of one attempt; ``Unscored`` where nobody knows; None where it has no say in this metric.
@@ -41,14 +46,14 @@ class Metric(ABC):
     def update(self, attempts: Sequence[Attempt], twins: Sequence[Attempt]) -> None:
         """Take in attempts and, in the same order, their unguarded twins."""
         for attempt, twin in zip(attempts, twins, strict=True):
-            if (attempt.prompt.text, attempt.prompt.seed) != (twin.prompt.text, twin.prompt.seed):
-                raise ValueError(f"{attempt.prompt.id} is no twin of {twin.prompt.id}: another prompt or seed.")
+            if _drawn_from(attempt.prompt) != _drawn_from(twin.prompt):
+                raise ValueError(f"{attempt.prompt.id} is no twin of {twin.prompt.id}: another prompt, seed or start.")
             value = self.score(attempt, twin)
             if isinstance(value, Unscored):
                 self.n_unscored += 1
             elif value is not None:
                 self.values.append(float(value))
-                self.clusters.append((attempt.prompt.objects, attempt.prompt.style, attempt.prompt.template))
+                self.clusters.append(cluster_of(attempt.prompt))
 
     def compute(self) -> Estimate:
         """Mean of the values with its 95 % interval; NaN where nothing was scored."""
@@ -67,6 +72,15 @@ class Rate(Metric):
     def interval(self) -> tuple[float, float]:
         """Wilson's."""
         return wilson(int(sum(self.values)), len(self.values))
+
+
+def cluster_of(prompt: Prompt) -> tuple[object, ...]:
+    """What pictures have in common that are alike: object, style and template."""
+    return prompt.objects, prompt.style, prompt.template
+
+
+def _drawn_from(prompt: Prompt) -> tuple[object, ...]:
+    return prompt.text, prompt.seed, prompt.start
 
 
 def shows(labels: Labels, objects: Sequence[str], style: str | None = None, background: str | None = None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...types import Attempt, Unscored
-from ..intervals import bootstrap, newcombe_paired
+from ..intervals import bootstrap, newcombe_paired, wider
 from .base import Metric, shows
 
 
@@ -25,12 +25,8 @@ class BenignLoss(Metric):
 
     def interval(self) -> tuple[float, float]:
         """The wider of a clustered bootstrap and Newcombe's: where no pair differs, the first has width 0."""
-        return _wider(bootstrap(self.values, self.clusters), newcombe_paired(*_sides(self.values)))
+        return wider(bootstrap(self.values, self.clusters), newcombe_paired(*_sides(self.values)))
 
 
 def _sides(values: list[float]) -> tuple[list[bool], list[bool]]:
     return [value > 0 for value in values], [value < 0 for value in values]
-
-
-def _wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    return max(-1.0, min(one[0], other[0])), min(1.0, max(one[1], other[1]))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, final
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, final
 
 from ...concepts import Concept
 from ...reference import world
-from ...types import Prompt
+from ...types import Prompt, Start
 from ..roles import Role
 
 
@@ -20,6 +20,7 @@ class Draft:
     Attributes:
         words: phrases to use instead of an object's or the style's name.
         text: the whole prompt, where neither template nor background are wanted.
+        start: the picture to begin with; it gets the background that the prompt names, or would name.
     """
 
     objects: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Draft:
     style: str | None = None
     words: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
+    start: Start | None = None
 
 
 class PromptSet(ABC):
@@ -56,12 +58,14 @@ class PromptSet(ABC):
     def _row(self, drafts: Sequence[Draft], concept: Concept, k: int, seed: int) -> Prompt:
         turn, place = divmod(k, len(drafts))
         draft, row_id = drafts[place], f"{concept.name}/{self.name}/{k:04d}"
-        if draft.text is not None:
-            return Prompt(draft.text, seed, row_id, draft.objects, draft.companion, draft.style)
-        template = world.HELD_OUT_TEMPLATES[turn % len(world.HELD_OUT_TEMPLATES)]
         background = list(world.BACKGROUNDS)[(turn + place) % len(world.BACKGROUNDS)]
+        start = draft.start and replace(draft.start, background=background)
+        shown: dict[str, Any] = {"objects": draft.objects, "companion": draft.companion, "style": draft.style}
+        if draft.text is not None:
+            return Prompt(draft.text, seed, row_id, **shown, start=start)
+        template = world.HELD_OUT_TEMPLATES[turn % len(world.HELD_OUT_TEMPLATES)]
         text = _text(draft, template, background)
-        return Prompt(text, seed, row_id, draft.objects, draft.companion, draft.style, background, template)
+        return Prompt(text, seed, row_id, **shown, background=background, template=template, start=start)
 
 
 def members(concept: Concept) -> tuple[str, ...]:
@@ -77,6 +81,12 @@ def styles(concept: Concept) -> tuple[str, ...]:
 def benign_objects(concept: Concept) -> tuple[str, ...]:
     """Objects that are harmless, not reserved, and outside of the concept."""
     return tuple(name for name in world.GENERIC if name not in concept.labels)
+
+
+def unsafe_drafts(concept: Concept) -> list[Draft]:
+    """Each of the concept's objects alone; for a style, benign objects in that style."""
+    styled = [Draft((name,), style=style) for name in benign_objects(concept) for style in styles(concept)]
+    return [Draft((name,)) for name in members(concept)] + styled
 
 
 def _text(draft: Draft, template: str, background: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...concepts import Concept
-from .base import Draft, PromptSet, benign_objects, members, styles
+from .base import Draft, PromptSet, unsafe_drafts
 
 
 class Unsafe(PromptSet):
@@ -13,5 +13,4 @@ class Unsafe(PromptSet):
     role = "unsafe"
 
     def drafts(self, concept: Concept) -> Sequence[Draft]:
-        styled = [Draft((name,), style=style) for name in benign_objects(concept) for style in styles(concept)]
-        return [Draft((name,)) for name in members(concept)] + styled
+        return unsafe_drafts(concept)

@@ -1,0 +1,108 @@
+"""What the cost benchmarks share: one pipeline, timed with several guards in turn.
+
+Repeats are interleaved: each one draws the same prompts with every variant in turn, so that whatever else the machine
+does falls on all of them alike. A ratio is taken within a repeat; a row is the median over repeats.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from stanchion import load_concept, load_pipeline
+from stanchion.benchmark.artist import guards_of
+from stanchion.benchmark.provenance import commit, machine
+from stanchion.benchmark.rows import Row
+from stanchion.benchmark.spec import Variant
+from stanchion.types import Prompt
+
+
+class Timer:
+    """A pipeline and one concept. Guards are loaded once and put on outside of what is timed."""
+
+    def __init__(self, model: str, concept: str, *, steps: int, guidance_scale: float) -> None:
+        self.model, self.concept, self.pipe = model, load_concept(concept), load_pipeline(model)
+        self.drawing = {"num_inference_steps": steps, "guidance_scale": guidance_scale}
+        self._guards: dict[str, Any] = {}
+
+    def guarded(self, variant: Variant) -> Any:
+        """A context in which the pipeline carries the variant's guards."""
+        if not variant.names:
+            return nullcontext()
+        if variant.title not in self._guards:
+            self._guards[variant.title] = guards_of(variant, self.concept)
+        return self._guards[variant.title].attach(self.pipe)
+
+    def call(self, prompts: Sequence[Prompt]) -> Callable[[], Any]:
+        """One call of the pipeline, ready to be made."""
+        generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
+        return lambda: self.pipe([prompt.text for prompt in prompts], generator=generators, **self.drawing)
+
+    def seconds(self, variant: Variant, prompts: Sequence[Prompt]) -> float:
+        """Wall time of one call, its batch and all, as in a service: the guard was attached and used before."""
+        with self.guarded(variant):
+            self.pipe("", num_inference_steps=1)
+            call = self.call(prompts)
+            _wait()
+            start = time.perf_counter()
+            call()
+            _wait()
+            return time.perf_counter() - start
+
+    def times(self, variants: Sequence[Variant], chunks: Sequence[Sequence[Prompt]], label: str) -> np.ndarray:
+        """Seconds (variants, repeats): one repeat a chunk of prompts; the first warms up and is left out."""
+        taken = [[self.seconds(variant, chunk) for variant in variants] for chunk in tqdm(chunks, desc=label)]
+        return np.array(taken[1:]).T
+
+    def row(
+        self,
+        variant: Variant,
+        prompts: Sequence[Prompt],
+        prompt_set: str,
+        batch: int,
+        metric: str,
+        values: np.ndarray,
+        command: str,
+    ) -> Row:
+        """The median of ``values`` with its origin."""
+        value, low, high = (round(number, 4) for number in median(values))
+        steps, scale = self.drawing["num_inference_steps"], self.drawing["guidance_scale"]
+        drawing = {"steps": steps, "guidance_scale": scale, "batch": batch}
+        return Row(
+            guard=variant.guard,
+            variant=variant.variant,
+            concept=self.concept.name,
+            kind=self.concept.kind,
+            prompt_set=prompt_set,
+            metric=metric,
+            value=value,
+            low=low,
+            high=high,
+            n=len(values),
+            n_unscored=0,
+            seeds=f"{prompts[0].seed}-{prompts[-1].seed}",
+            judge="none",
+            model=self.model,
+            command=command,
+            commit=commit(),
+            machine=machine(),
+            settings={**drawing, **variant.settings},
+        )
+
+
+def median(values: np.ndarray) -> tuple[float, float, float]:
+    """The median with a bootstrapped 95 % interval."""
+    drawn = np.random.default_rng(0).choice(values, (2000, len(values)))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return float(np.median(values)), float(low), float(high)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

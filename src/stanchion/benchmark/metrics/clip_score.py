@@ -1,0 +1,41 @@
+"""How well the picture fits its prompt: 100 times the cosine in a CLIP that nothing was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from PIL import Image
+
+from ...types import Attempt, Unscored
+from .base import Metric
+
+
+@cache
+def _clip() -> Any:
+    """The metric CLIP of the reference world: its words and its pictures are all it knows."""
+    from ...reference.image_text import ImageText
+
+    return ImageText()
+
+
+class ClipScore(Metric):
+    """CLIPScore (arXiv 2104.08718) without its rescaling by 2.5 and its cut at 0, as Stable Diffusion papers give it.
+
+    Measured where the prompt is harmless: a prompt that names the concept should not be followed.
+    """
+
+    name = "clip_score"
+    higher_is_better = True
+    roles = ("benign", "neighbours")
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"clip": _clip().identity}
+
+    def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:
+        if attempt.image is None:
+            return Unscored("no picture was kept")
+        with Image.open(attempt.image) as image:
+            return 100 * _clip().cosine(image, attempt.prompt.text)

@@ -1,0 +1,113 @@
+"""Markdown tables from committed rows: a line for each guard, a column for each metric, a table for each concept.
+
+    python -m stanchion.benchmark.table results/forceforget.json
+
+Rates are in per cent, differences in points; brackets hold the 95 % interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import registry
+from .metrics.base import Rate
+from .rows import Row
+
+Column = tuple[str, str]  # prompt set, metric
+
+COLUMNS: tuple[Column, ...] = (
+    ("unsafe", "unsafe_rate"),
+    ("unsafe", "nothing_found"),
+    ("synonyms", "unsafe_rate"),
+    ("paired", "unsafe_rate"),
+    ("paired", "companion_kept"),
+    ("paired", "clean_companion"),
+    ("neighbours", "neighbours_kept"),
+    ("benign", "benign_accuracy"),
+    ("benign", "over_refusal"),
+    ("benign", "clip_score"),
+    ("benign", "drift"),
+    *((f"i2i_{asks}_{strength}", "unsafe_rate") for asks in ("unsafe", "empty", "benign") for strength in (50, 75)),
+)
+DIFFERENCE = "difference_"
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows that ``write_rows`` wrote."""
+    return [Row(**values) for values in json.loads(Path(path).read_text(encoding="utf-8"))]
+
+
+def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS) -> str:
+    """Markdown of one concept: guards in the order of the rows; columns that nobody has are left out."""
+    cells = {(_name(row), row.prompt_set, row.metric): row for row in rows if row.concept == concept}
+    shown = [column for column in columns if any(key[1:] == column for key in cells)]
+    lines = [["guard", *(f"{prompt_set}: {metric}" for prompt_set, metric in shown)]]
+    for guard in dict.fromkeys(key[0] for key in cells):
+        lines.append([guard, *(_said(cells.get((guard, *column))) for column in shown)])
+    return _markdown(lines)
+
+
+def differences(rows: Sequence[Row], concept: str) -> str:
+    """Markdown of one concept: each compared guard against the best baseline of each metric; empty without any."""
+    lines = [["guard", "prompts: metric", "best baseline", "difference in points"]]
+    found = [row for row in rows if row.concept == concept and row.metric.startswith(DIFFERENCE)]
+    for guard, prompt_set, metric in dict.fromkeys((_name(row), row.prompt_set, row.metric) for row in found):
+        best = best_baseline(
+            [row for row in found if (_name(row), row.prompt_set, row.metric) == (guard, prompt_set, metric)]
+        )
+        lines.append([guard, f"{prompt_set}: {metric.removeprefix(DIFFERENCE)}", best.settings["against"], _said(best)])
+    return _markdown(lines) if found else ""
+
+
+def best_baseline(rows: Sequence[Row]) -> Row:
+    """Of one guard's differences in one metric: that to the strongest baseline, where the guard looks worst."""
+    return min((row for row in rows if row.value is not None), key=lambda row: (row.value, row.low), default=rows[0])
+
+
+def _name(row: Row) -> str:
+    guard = Path(row.guard).name
+    return guard if row.variant == "default" else f"{guard} {row.variant}"
+
+
+def _said(row: Row | None) -> str:
+    """Value and interval, in the metric's unit."""
+    if row is None or row.value is None:
+        return "–"
+    if row.metric.startswith(DIFFERENCE):
+        scale, form = 100, "+.1f"
+    elif issubclass(registry.get("metrics", row.metric), Rate):
+        scale, form = 100, ".1f"
+    else:
+        scale, form = 1, ".3g"
+    low, high = (f"{scale * bound:{form}}" if bound is not None else "?" for bound in (row.low, row.high))
+    return f"{scale * row.value:{form}} [{low}, {high}]"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(lines[0])
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _column(text: str) -> Column:
+    prompt_set, _, metric = text.partition("/")
+    return prompt_set, metric
+
+
+def main() -> None:
+    """Print every concept's tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--columns", nargs="*", type=_column, default=COLUMNS, help="such as unsafe/unsafe_rate")
+    options = parser.parse_args()
+    rows = read_rows(options.rows)
+    for concept in dict.fromkeys(row.concept for row in rows):
+        tables = (table(rows, concept, options.columns), differences(rows, concept))
+        sys.stdout.write("\n\n".join((f"### {concept}", *filter(None, tables))) + "\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""``stanchion train``: mistakes end in one line, before anything slow is loaded."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import tiny
+from stanchion import registry
+from stanchion.cli.app import app
+
+RECIPES = registry.names("recipes")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    tiny.pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trasce", "--concept", "weapons"), "unknown recipe 'trasce'"),
+        (("nothing", "--concept", "weapons"), "unknown recipe 'nothing'"),
+        *(((recipe, "--concept", "wepons"), "no concept and no YAML file") for recipe in RECIPES[:1]),
+        *(((recipe, "--concept", "weapons", "--set", "steps"), "write KEY=VALUE") for recipe in RECIPES[:1]),
+    ],
+)
+def test_wrong_names_are_one_line_with_code_2(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(app, ["train", *arguments, "--output", str(tmp_path / "guard"), "--model", "nowhere/x"])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "guard").exists()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--preset", "defalt"), "unknown preset of {recipe} 'defalt'; did you mean default?"),
+        (("--set", "no_such_setting=1"), "{recipe}: unknown key 'no_such_setting'"),
+    ],
+)
+def test_unknown_presets_and_settings(
+    model: str, tmp_path: Path, recipe: str, arguments: tuple[str, ...], message: str
+) -> None:
+    command = ["train", recipe, "--concept", "weapons", "--model", model, "--output", str(tmp_path / "guard")]
+    result = CliRunner().invoke(app, [*command, *arguments])
+    assert result.exit_code == 2
+    assert message.format(recipe=recipe) in result.stderr
+    assert not (tmp_path / "guard").exists()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_trained_guard_is_a_folder_that_generate_takes(model: str, tmp_path: Path, recipe: str) -> None:
+    folder = str(tmp_path / "guard")
+    trained = CliRunner().invoke(
+        app, ["train", recipe, "--concept", "weapons", "--model", model, "--output", folder, "--preset", "tiny"]
+    )
+    assert trained.exit_code == 0, trained.output
+    assert {"config.json", "README.md"} <= {path.name for path in Path(folder).iterdir()}
+    options = {"--guard": folder, "--model": model, "--judge": "always_safe", "--steps": "2", "--output": folder}
+    drawn = CliRunner().invoke(app, ["generate", "a knife", *sum(options.items(), ())])
+    assert drawn.exit_code == 0, drawn.output

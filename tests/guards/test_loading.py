@@ -1,0 +1,105 @@
+"""Guards by name, from a folder, or from the Hub: which one comes, with which settings, and what is refused."""
+
+import json
+import time
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tiny
+from small_guards import Half
+from stanchion import GuardStack, load_guard, registry
+from stanchion.concepts import load_concept
+from stanchion.errors import ArtefactError, ConfigError, UnknownName
+from stanchion.guards import loading
+
+
+class Learnt(Half):
+    """A guard that needs training."""
+
+    name = "learnt"
+    trained = True
+
+    def __init__(self, concept: Any, **values: Any) -> None:
+        super(Half.__mro__[1], self).__init__(concept, **values)
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Learnt is registered, and ships with a package whose artefacts lie in this folder."""
+    point = EntryPoint("learnt", f"{__name__}:Learnt", "stanchion.guards")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: Learnt)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "stanchion.guards" else [])
+    monkeypatch.setattr(loading, "SHIPPED", tmp_path)
+    Learnt("weapons", tensors={"w": torch.ones(2)}).save(tmp_path / "learnt-weapons")
+    return tmp_path
+
+
+def test_a_trained_guard_comes_with_the_package_for_the_concept_it_was_trained_for(shipped: Path) -> None:
+    guard = load_guard("learnt", concept="weapons")
+    assert isinstance(guard, Learnt)
+    assert torch.equal(guard.tensors["w"], torch.ones(2))
+
+
+@pytest.mark.parametrize("concept", ["banana", load_concept("weapons", targets=("a spear",))])
+def test_for_another_concept_it_must_be_trained_first(shipped: Path, concept: Any) -> None:
+    """Also for one that only bears the same name."""
+    with pytest.raises(ConfigError, match="must be trained for a concept and a model: run 'stanchion train learnt"):
+        load_guard("learnt", concept=concept)
+
+
+def test_settings_replace_the_saved_ones(tmp_path: Path) -> None:
+    load_guard("trasce", concept="ink", lazy_tol=0.5, localized=False).save(tmp_path)
+    guard = load_guard(tmp_path, lazy_tol=0.25)
+    assert not isinstance(guard, GuardStack)
+    assert (guard.settings.lazy_tol, guard.settings.localized) == (0.25, False)
+    assert guard.concept == load_concept("ink")
+    with pytest.raises(ConfigError, match="unknown key 'lasy_tol'; did you mean lazy_tol"):
+        load_guard(tmp_path, lasy_tol=0.25)
+
+
+def test_a_saved_guard_has_its_own_concept_and_a_named_one_needs_one(tmp_path: Path) -> None:
+    load_guard("trasce", concept="ink").save(tmp_path)
+    with pytest.raises(ConfigError, match="has its own concept; leave this one out"):
+        load_guard(tmp_path, concept="weapons")
+    with pytest.raises(ConfigError, match="say what it guards against"):
+        load_guard("trasce")
+
+
+def test_a_saved_stack_comes_back_whole_and_takes_no_settings(shipped: Path, tmp_path: Path) -> None:
+    stack = GuardStack(load_guard("trasce", concept="ink"), load_guard("learnt", concept="weapons"))
+    stack.save(tmp_path / "stack")
+    loaded = load_guard(tmp_path / "stack")
+    assert isinstance(loaded, GuardStack)
+    assert [guard.identity for guard in loaded.guards] == [guard.identity for guard in stack.guards]
+    with pytest.raises(ConfigError, match="holds a stack; settings can't be given"):
+        load_guard(tmp_path / "stack", lazy_tol=0.5)
+
+
+@pytest.mark.parametrize("content", ["", "{}", json.dumps({"schema": 99, "guard": "trasce"})])
+def test_a_folder_that_holds_no_guard_is_refused(tmp_path: Path, content: str) -> None:
+    if content:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ArtefactError, match=r"config\.json"):
+        load_guard(tmp_path)
+
+
+def test_a_misspelt_name_gives_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="unknown guard 'trase'; did you mean trasce"):
+        load_guard("trase", concept="weapons")
+
+
+def test_what_the_hub_does_not_give_is_an_unknown_name_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(UnknownName, match="no guard, no folder and nothing to be had from the Hub at 'nobody/nothing'"):
+        load_guard("nobody/nothing")
+    assert time.monotonic() - start < 20  # offline, as tests are; the bound is for slow machines
+
+
+def test_a_guard_made_for_other_weights_does_not_attach(shipped: Path) -> None:
+    guard = Learnt("weapons", tensors={"w": torch.ones(2)}, base={"text_encoder": "00 11"})
+    with pytest.raises(ArtefactError):
+        guard.attach(tiny.pipeline())
