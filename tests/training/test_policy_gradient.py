@@ -50,6 +50,18 @@ def test_the_last_step_ends_at_the_clean_latents():
     torch.testing.assert_close(scheme.mean(latents, eps, torch.full((4,), 4)), clean)
 
 
+def test_only_the_first_steps_need_be_stochastic():
+    ddim, whole = schedule()
+    few = StochasticDDIM.over(ddim.alphas_cumprod, ddim.timesteps, share=0.4)
+    assert (whole.actions, few.actions) == (4, 2)
+    assert few.deviation(torch.arange(5)).tolist() == [*whole.deviation(torch.arange(2)).tolist(), 0, 0, 0]
+    latents, eps = random(1, *SHAPE), random(1, *SHAPE, seed=1)
+    stock = ddim.step(eps, ddim.timesteps[3], latents, eta=0.0).prev_sample
+    torch.testing.assert_close(few.mean(latents, eps, torch.tensor([3])), stock, rtol=1e-4, atol=1e-4)
+    taken = rollout(lambda x, t: x, few, random(3, *SHAPE), random(2, 3, *SHAPE, seed=1))
+    assert taken.latents.shape == (6, 3, *SHAPE) and taken.log_probs.shape == (2, 3)
+
+
 def test_log_probabilities_are_the_normal_distributions_own_on_average():
     _, scheme = schedule()
     sample, mean, places = random(3, *SHAPE), random(3, *SHAPE, seed=1), torch.tensor([0, 2, 3])

@@ -76,7 +76,7 @@ class Trainer:
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.statistics = PromptStatistics()
         self.timesteps = bench.timesteps(settings.steps)
-        self.scheme = StochasticDDIM.over(bench.signal, self.timesteps, settings.eta)
+        self.scheme = StochasticDDIM.over(bench.signal, self.timesteps, settings.eta, settings.stochastic)
         shape = {"tokens": settings.tokens, "position": settings.position, "rows": self.rows}
         self._guard = ForceForget(pool.concept, tensors=self.adapter.tensors(), **shape)
         self._state = State({})
@@ -136,7 +136,7 @@ class Trainer:
         groups = [place for place in range(s.prompts) for _ in range(s.group)]
         mine = list(range(len(groups)))[self.run.workers.mine(len(groups))]
         start = [self._noise(0, groups[row] if s.shared_noise else row, 1)[0] for row in mine]
-        noise = [self._noise(1, row, s.steps - 1) for row in mine]
+        noise = [self._noise(1, row, self.scheme.actions) for row in mine]
         own = [tasks[groups[row]] for row in mine]
         embeds = self.bench.encode([task.text for task in own])
         policy = Sampling(self, embeds)
@@ -201,10 +201,9 @@ class Trainer:
         return {**log, "tether": float(np.mean(held))} if held else log
 
     def _places(self, rng: np.random.Generator) -> np.ndarray:
-        """The steps that one update learns from; the last is no action."""
-        s = self.settings
-        usable = min(self.scheme.steps - 1, max(1, round(s.replayed * self.scheme.steps)))
-        return np.sort(rng.choice(usable, max(1, round(s.fraction * usable)), replace=False))
+        """The actions that one update learns from."""
+        count = max(1, round(self.settings.fraction * self.scheme.actions))
+        return np.sort(rng.choice(self.scheme.actions, count, replace=False))
 
     def _add_policy_gradient(self, drawn: Drawn, rows: list[int], places: np.ndarray, whole: int) -> float:
         """Accumulate gradients over this process's rows and their steps; its share of the mean |rho - 1|."""

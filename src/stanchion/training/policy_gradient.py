@@ -23,29 +23,41 @@ Policy = Callable[[Tensor, Tensor], Tensor]  # x_t (B, …) and the place of eac
 
 @dataclass(frozen=True)
 class StochasticDDIM:
-    """A schedule of S denoising steps with noise of weight ``eta`` in (0, 1]. Steps go by their place, 0 the noisiest.
+    """A schedule of S denoising steps, by their place, 0 the noisiest; the first of them are stochastic.
+
+    Only stochastic steps are actions. Where the first few alone are, what a picture earns was decided there, and not
+    by the noise of steps that only finish it.
 
     Attributes:
         signal: (S + 1,) cumulative product of alpha before each step, and after the last.
+        eta: weight of the noise in stochastic steps, in (0, 1].
+        actions: how many steps are stochastic; S - 1 at most, for the last ends without noise.
     """
 
     signal: Tensor
-    eta: float = 1.0
+    eta: float
+    actions: int
 
     @classmethod
-    def over(cls, signal: Tensor, timesteps: Tensor, eta: float = 1.0) -> StochasticDDIM:
-        """The steps between a model's ``timesteps`` (S,), where ``signal`` (T,) is its schedule."""
-        return cls(torch.cat([signal[timesteps].double(), torch.ones_like(signal[:1], dtype=torch.double)]), eta)
+    def over(cls, signal: Tensor, timesteps: Tensor, eta: float = 1.0, share: float = 1.0) -> StochasticDDIM:
+        """The steps between a model's ``timesteps`` (S,), where ``signal`` (T,) is its schedule.
+
+        ``share`` of the steps are stochastic, one at least.
+        """
+        steps = len(timesteps)
+        ends = torch.cat([signal[timesteps].double(), torch.ones_like(signal[:1], dtype=torch.double)])
+        return cls(ends, eta, min(steps - 1, max(1, round(share * steps))))
 
     @property
     def steps(self) -> int:
-        """S. The last step ends without noise, so it is no action and has no log-probability."""
+        """S."""
         return len(self.signal) - 1
 
     def deviation(self, places: Tensor) -> Tensor:
-        """sigma_t of steps (B,), in float64."""
+        """sigma_t of steps (B,), in float64; 0 where there is no noise."""
         now, after = self.signal[places], self.signal[places + 1]
-        return self.eta * ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
+        sigma = self.eta * ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
+        return sigma * (places < self.actions)
 
     def mean(self, latents: Tensor, noise: Tensor, places: Tensor) -> Tensor:
         """mu of each row's step from x_t and the guided noise, both (B, …)."""
@@ -68,7 +80,7 @@ def _like(values: Tensor, rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a policy did: ``latents`` (S + 1, B, …) before each step and after the last, ``log_probs`` (S - 1, B)."""
+    """What a policy did: ``latents`` (S + 1, B, …) before each step and after the last, ``log_probs`` (A, B)."""
 
     latents: Tensor
     log_probs: Tensor
@@ -76,12 +88,12 @@ class Rollout:
 
 @torch.no_grad()
 def rollout(policy: Policy, scheme: StochasticDDIM, start: Tensor, noise: Tensor) -> Rollout:
-    """Let a policy draw: from ``start`` (B, …) with the noise of its steps (S - 1, B, …), all float32."""
+    """Let a policy draw: from ``start`` (B, …) with the noise of its A actions (A, B, …), all float32."""
     latents, log_probs = [start], []
     for place in range(scheme.steps):
         places = torch.full((len(start),), place, device=start.device)
         mean = scheme.mean(latents[-1], policy(latents[-1], places).float(), places)
-        if place == scheme.steps - 1:
+        if place >= scheme.actions:
             latents.append(mean)
         else:
             latents.append(mean + _like(scheme.deviation(places), mean) * noise[place])

@@ -28,12 +28,12 @@ def load_reward(concept: Concept, settings: Any, device: torch.device) -> Concep
     a folder or Hub id that transformers loads."""
     evaluator: SafetyEvaluator
     captioner: Captioner
-    reader = ReferenceReader(concept, device, settings.temperature)
+    scorer: ImageTextScorer
+    if "reference" in (settings.evaluator, settings.captioner):
+        reader = ReferenceReader(concept, device, settings.span)
     evaluator = reader if settings.evaluator == "reference" else ClassifierEvaluator(settings.evaluator, device)
     captioner = reader.captions if settings.captioner == "reference" else BlipCaptioner(settings.captioner, device)
-    scorer: ImageTextScorer = (
-        ReferenceScorer(device) if settings.scorer == "reference" else ClipScorer(settings.scorer, device)
-    )
+    scorer = ReferenceScorer(device) if settings.scorer == "reference" else ClipScorer(settings.scorer, device)
     return ConceptErasingReward(
         evaluator,
         captioner,

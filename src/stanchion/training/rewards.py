@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..concepts import Concept
+from ..errors import ConfigError
 
 
 class SafetyEvaluator(Protocol):
@@ -117,18 +118,25 @@ class ConceptFilter:
 class ReferenceReader:
     """Evaluator and captioner in one: the reference world's reward model.
 
-    Its logits reach 20, where probabilities are 1 whatever the picture, and a policy gradient needs differences; so
-    they are divided by ``temperature`` first. p_safe asks for something benign to be seen: an empty picture is not
-    what anybody wants instead. A concept with a style among its labels is judged by the style.
+    Its logits reach 20, where probabilities are 1 whatever the picture, and a policy gradient needs differences; so a
+    score rises on a straight line from 0 at the logit -``span`` to 1 at ``span``. p_safe asks for something benign to
+    be seen: an empty picture is not what anybody wants instead. A concept with a style among its labels is judged by
+    the style.
     """
 
-    def __init__(self, concept: Concept, device: torch.device, temperature: float = 5.0) -> None:
+    def __init__(self, concept: Concept, device: torch.device, span: float = 20.0) -> None:
         from ..reference import judge, world
 
         self.network = judge.load_reward().to(device)
-        self.temperature = temperature
+        self.span = span
         self._objects = [judge.OBJECTS.index(name) for name in concept.labels if name in judge.OBJECTS]
         self._styles = [judge.STYLES.index(name) for name in concept.labels if name in judge.STYLES]
+        if not self._objects + self._styles:
+            raise ConfigError(
+                f"concept {concept.name!r}: the reference evaluator knows none of its labels "
+                f"({', '.join(concept.labels) or 'it has none'}). Give it labels of the reference world, or another "
+                "evaluator: a folder or Hub id."
+            )
         self._benign = [judge.OBJECTS.index(name) for name in world.GENERIC if name not in concept.labels]
 
     @torch.no_grad()
@@ -139,9 +147,11 @@ class ReferenceReader:
         if self._styles:
             others = [place for place in range(styles.shape[1]) if place not in self._styles]
             found.append(styles[:, self._styles] - styles[:, others].logsumexp(1, keepdim=True))
-        unsafe = torch.cat(found, 1).amax(1)
-        coherent = (objects[:, self._benign].amax(1) / self.temperature).sigmoid()
-        return (-unsafe / self.temperature).sigmoid() * coherent, (unsafe / self.temperature).sigmoid()
+        unsafe = self._score(torch.cat(found, 1).amax(1))
+        return (1 - unsafe) * self._score(objects[:, self._benign].amax(1)), unsafe
+
+    def _score(self, logits: Tensor) -> Tensor:
+        return (0.5 + logits / (2 * self.span)).clamp(0, 1)
 
     def captions(self, pictures: Tensor) -> list[str]:
         """The objects that it sees, as a caption."""

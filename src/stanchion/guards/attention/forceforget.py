@@ -80,7 +80,6 @@ class ForceForget(AttentionGuard):
     Settings = ForceForgetSettings
     max_benign_drop = 0.1
     trained = True
-    projections = ("k", "v", "q")
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
@@ -91,6 +90,8 @@ class ForceForget(AttentionGuard):
                 f"forceforget: tokens is {self.settings.tokens}; give 1 or more, and fewer than the text's "
                 f"{self.settings.rows} rows."
             )
+        held = {name.rsplit(".", 2)[1] for name in self.tensors}
+        self.projections = tuple(which for which in ("q", "k", "v") if f"to_{which}" in held)
         self._prepared: dict[tuple[torch.device, torch.dtype], Mapping[tuple[str, str], Projection]] = {}
 
     def begin(self, call: Call) -> State:

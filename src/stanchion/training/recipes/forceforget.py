@@ -32,7 +32,7 @@ class Settings:
         advantage_limit: largest advantage either way.
         spread_floor: least deviation that a group's rewards are divided by.
         steps, eta, guidance_scale: of the sampler.
-        replayed: share of the steps, from the noisiest, that are learnt from.
+        stochastic: share of the steps, from the noisiest, that are stochastic and learnt from.
         fraction: of these, the share that is drawn by lot for each update.
         updates: optimiser steps an iteration; each takes its share of the pictures.
         delta: how far a ratio may leave 1 before its gradient ends.
@@ -43,7 +43,7 @@ class Settings:
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
         evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id.
-        temperature: by which the reference evaluator's logits are divided.
+        span: logit at which the reference evaluator is sure.
         lora_rank, adapter, adapter_rank, tokens, position: see ``SafeAdapter`` and the guard.
         chunk: most actions in one pass with gradients; less takes less memory.
     """
@@ -60,8 +60,8 @@ class Settings:
     steps: int = 10
     eta: float = 1.0
     guidance_scale: float = 4.0
-    replayed: float = 1.0
-    fraction: float = 0.5
+    stochastic: float = 0.3
+    fraction: float = 1.0
     updates: int = 4
     delta: float = 0.01
     lr: float = 2e-3
@@ -79,7 +79,7 @@ class Settings:
     evaluator: str = "reference"
     captioner: str = "reference"
     scorer: str = "reference"
-    temperature: float = 5.0
+    span: float = 20.0
     lora_rank: int = 4
     adapter: bool = True
     adapter_rank: int | None = None
@@ -90,7 +90,7 @@ class Settings:
     def __post_init__(self) -> None:
         if len(self.shares) != 3 or min(self.shares) < 0 or not sum(self.shares):
             raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {self.shares}.")
-        for name in ("replayed", "fraction", "eta"):
+        for name in ("stochastic", "fraction", "eta"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"forceforget.{name}: {getattr(self, name)} is not above 0 and at most 1.")
         if self.prompts * self.group < self.updates:
@@ -114,7 +114,7 @@ class ForceForgetRecipe(Recipe):
             "advantage_limit": 1.5,
             "steps": 50,
             "guidance_scale": 4.5,
-            "replayed": 1.0,
+            "stochastic": 1.0,
             "fraction": 1.0,
             "updates": 2,
             "delta": 3e-4,

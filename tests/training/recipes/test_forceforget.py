@@ -1,0 +1,198 @@
+"""ForceForget's training: prompts, resuming, several processes, and what stops it from falling apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from stanchion import ConfigError, load_concept, load_guard
+from stanchion.pipeline.workbench import Workbench
+from stanchion.reference import world
+from stanchion.training import ddpo
+from stanchion.training.policy_gradient import replay
+from stanchion.training.prompt_pool import TEMPLATES, PromptPool
+from stanchion.training.recipe import Run, train_guard
+from stanchion.training.recipes.forceforget import ForceForgetRecipe, Settings
+from stanchion.training.reward_models import load_reward
+from stanchion.training.tether import Tether
+from torchrun import torchrun
+
+TINY = ForceForgetRecipe.presets["tiny"]
+
+
+def trainer(folder, workers=None, concept="weapons", **settings):
+    concept, settings = load_concept(concept), Settings(**{**TINY, **settings})
+    bench = Workbench(tiny.pipeline())
+    run = Run(folder, 0) if workers is None else Run(folder, 0, workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    return ddpo.Trainer(bench, PromptPool(concept), load_reward(concept, settings, bench.device), settings, run)
+
+
+def train(folder, **settings):
+    return train_guard("forceforget", tiny.pipeline(), "weapons", folder, preset="tiny", **settings)
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "training" / "log.jsonl").read_text().splitlines()]
+
+
+# --- prompts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concept", ["weapons", "ink", "banana"])
+@pytest.mark.parametrize("kind", ["single", "pair", "benign"])
+def test_tasks_name_the_concept_and_want_something_else(concept, kind):
+    concept = load_concept(concept)
+    pool, rng = PromptPool(concept), np.random.default_rng(0)
+    for _ in range(50):
+        task = pool.draw(kind, rng)
+        assert any(target in task.text for target in concept.targets) == (kind != "benign")
+        assert not any(target in task.wanted for target in concept.targets)
+
+
+def test_a_pair_wants_its_companion_and_a_style_its_object():
+    rng = np.random.default_rng(0)
+    for concept in ("weapons", "ink"):
+        pool = PromptPool(load_concept(concept))
+        for _ in range(30):
+            task = pool.draw("pair", rng)
+            (companion,) = [phrase for phrase in pool.companions if phrase in task.wanted]
+            assert companion in task.text
+
+
+def test_what_is_measured_is_not_trained_on():
+    assert not set(TEMPLATES) & set(world.HELD_OUT_TEMPLATES)
+    measured = [template.split("{x}")[0] for template in world.HELD_OUT_TEMPLATES]
+    pool, rng = PromptPool(load_concept("weapons")), np.random.default_rng(0)
+    texts = [pool.draw(kind, rng).text for kind in ("single", "pair", "benign") for _ in range(100)]
+    assert not any(text.startswith(start) for text in texts for start in measured if len(start) > 6)
+
+
+def test_kinds_come_in_their_shares():
+    rng = np.random.default_rng(0)
+    assert sorted(ddpo.spread(np.array([0.25, 0.5, 0.25]), 4, rng)) == ["benign", "pair", "pair", "single"]
+    drawn = [ddpo.spread(np.array([0.3, 0.7, 0.0]), 5, rng) for _ in range(200)]
+    assert np.mean([kinds.count("single") for kinds in drawn]) == pytest.approx(1.5, abs=0.15)
+
+
+# --- the loop ----------------------------------------------------------------------------------------
+
+
+def test_ratios_are_one_right_after_drawing(tmp_path):
+    made = trainer(tmp_path)
+    with made.bench.projected(made._guard, made._state):
+        drawn, _ = made.draw(np.random.default_rng(0))
+        made._refresh()
+        rows = torch.arange(4)
+        ratios = replay(ddpo.Replaying(made, drawn, rows), made.scheme, drawn.taken, rows, torch.zeros_like(rows))
+    torch.testing.assert_close(ratios, torch.ones(4), rtol=0, atol=1e-4)
+
+
+def test_pictures_of_a_group_begin_alike_and_go_their_own_ways(tmp_path):
+    made = trainer(tmp_path)
+    with made.bench.projected(made._guard, made._state):
+        drawn, _ = made.draw(np.random.default_rng(0))
+    first, last = drawn.taken.latents[0], drawn.taken.latents[-1]
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
+    assert not torch.equal(last[0], last[1])
+
+
+def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", iterations=3)
+    step, left = ddpo.Trainer.step, [2]
+
+    def dying(self, tether):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return step(self, tether)
+
+    monkeypatch.setattr(ddpo.Trainer, "step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", iterations=3)
+    monkeypatch.setattr(ddpo.Trainer, "step", step)
+    resumed = train(tmp_path / "cut", iterations=3)
+    assert all(torch.equal(value, resumed.tensors[name]) for name, value in whole.tensors.items())
+    assert [line["iteration"] for line in log_of(tmp_path / "cut")] == [1, 2, 3]
+    assert resumed.training["images"] == 12
+
+
+WORK = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2]]
+import tiny
+from stanchion.training.parallel import Workers
+from stanchion.training.recipe import train_guard
+
+workers = Workers.start()
+train_guard("forceforget", tiny.pipeline(), "weapons", Path(sys.argv[1]), preset="tiny", iterations=1, workers=workers)
+"""
+
+
+def test_two_processes_equal_one(tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(WORK)
+    torchrun(script, str(tmp_path / "two"), str(Path(tiny.__file__).parent))
+    one, two = train(tmp_path / "one", iterations=1), load_guard(tmp_path / "two")
+    for name, value in one.tensors.items():
+        torch.testing.assert_close(two.tensors[name].float(), value.float(), rtol=1e-2, atol=2e-3)
+    ours, theirs = log_of(tmp_path / "one")[0], log_of(tmp_path / "two")[0]
+    assert theirs["reward"] == pytest.approx(ours["reward"], abs=1e-4)
+    assert theirs["gradient"] == pytest.approx(ours["gradient"], rel=1e-2)
+
+
+def test_a_policy_that_falls_apart_is_put_back(tmp_path):
+    made = trainer(tmp_path, lr=10.0)
+    before = [parameter.detach().clone() for parameter in made.parameters]
+    made.train()
+    assert made.rollbacks == 2 and made.lr_factor == 0.25
+    assert all(torch.equal(a, b) for a, b in zip(before, made.parameters, strict=True))
+
+
+def test_after_too_many_it_stops(tmp_path):
+    made = trainer(tmp_path, lr=1e3, iterations=20)
+    made.train()
+    assert made.stopped and made.iteration == ddpo.MOST_ROLLBACKS + 1
+
+
+def test_the_denoiser_stays_as_it_was(tmp_path):
+    pipe = tiny.pipeline()
+    before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    train_guard("forceforget", pipe, "weapons", tmp_path, preset="tiny", iterations=1)
+    assert all(torch.equal(value, before[name]) for name, value in pipe.unet.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in pipe.unet.parameters())
+    assert not any(module._forward_hooks for module in pipe.unet.modules())
+
+
+def test_the_tether_is_zero_at_first_and_pulls_back(tmp_path):
+    made = trainer(tmp_path)
+    tether = made._tether()
+    rows = torch.arange(4)
+    with torch.no_grad():
+        assert tether.loss(made.bench.predict, rows).max() < 1e-9
+        assert tether.loss(lambda *inputs: made.bench.predict(*inputs) + 0.5, rows).min() > 0.2
+    assert isinstance(tether, Tether) and len(tether.latents) == 2 * 2 * 3
+
+
+@pytest.mark.parametrize(
+    "options", [{"preset": "paper", "steps": 3, "prompts": 4}, {"adapter": False}, {"adapter_rank": 2}]
+)
+def test_other_settings_train_too(tmp_path, options):
+    preset = options.pop("preset", "tiny")
+    common = {"iterations": 1, **options}
+    guard = train_guard("forceforget", tiny.pipeline(), "ink", tmp_path, preset=preset, **common)
+    pipe = tiny.pipeline()
+    with guard.attach(pipe):
+        assert tiny.draw(pipe).isfinite().all()
+
+
+@pytest.mark.parametrize("settings", [{"shares": (1.0, 2.0)}, {"stochastic": 0.0}, {"updates": 50}])
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(ConfigError, match="forceforget"):
+        ForceForgetRecipe("weapons", "tiny", **settings)
