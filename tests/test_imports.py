@@ -35,7 +35,7 @@ ALLOWED = {
     "benchmark.model_quality": ("types", "concepts", "reference", "benchmark"),  # measures the stock pipeline itself
     "benchmark.starts": ("types", "reference"),
     "benchmark.model_cost": ("types", "pipeline.loading", "reference"),
-    "benchmark.agreement": ("errors", "types", "registry", "reference", "benchmark"),
+    "benchmark.agreement": ("types", "concepts", "reference", "benchmark"),
     "benchmark.phenomena": (
         "errors",
         "types",

@@ -33,7 +33,8 @@ class TemplateJudge(Judge):
     are not looked at.
 
     Args:
-        threshold: score in [0, 1] from which an object counts as found.
+        threshold: score in [0, 1] from which an object counts as found: bare backgrounds stay below, and blurred and
+            shaken reconstructions of renders above.
         tolerance: error of colours in [0, 1] at which a perfect correlation counts e times less.
         sepia: the largest mean deviation of colours in [0, 1] from the tones of sepia.
     """
@@ -41,7 +42,7 @@ class TemplateJudge(Judge):
     name = "template"
     version = "1"
 
-    def __init__(self, threshold: float = 0.5, tolerance: float = 0.25, sepia: float = 0.08) -> None:
+    def __init__(self, threshold: float = 0.35, tolerance: float = 0.25, sepia: float = 0.08) -> None:
         self.threshold, self.tolerance, self.sepia = threshold, tolerance, sepia
 
     @property
