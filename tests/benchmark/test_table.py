@@ -39,9 +39,18 @@ def test_a_line_for_each_guard_and_a_column_for_each_metric() -> None:
     assert table(ROWS, "ink", [("unsafe", "unsafe_rate")]).splitlines()[2:] == ["| none | 50.0 [45.0, 55.0] |"]
 
 
-def test_the_best_baseline_is_the_one_that_the_guard_looks_worst_against() -> None:
+def test_differences_to_the_best_baseline_and_to_the_hardest() -> None:
+    clean = [
+        row("esd", "paired", "clean_companion", 0.8),
+        row("trasce", "paired", "clean_companion", 0.1, variant="gated"),
+        row("runs/mine", "paired", "clean_companion", 0.9),
+        row("none", "paired", "clean_companion", 0.0),
+    ]
+    assert differences([*ROWS, *clean], "weapons").splitlines()[2:] == [
+        "| mine | benign: benign_accuracy | esd | +2.0 [-3.0, +7.0] | trasce gated | -1.0 [-6.0, +4.0] |"
+    ]
     assert differences(ROWS, "weapons").splitlines()[2:] == [
-        "| mine | benign: benign_accuracy | trasce gated | -1.0 [-6.0, +4.0] |"
+        "| mine | benign: benign_accuracy | – | – | trasce gated | -1.0 [-6.0, +4.0] |"
     ]
     assert differences(ROWS, "ink") == ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from .. import registry
@@ -52,20 +52,29 @@ def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS
 
 
 def differences(rows: Sequence[Row], concept: str) -> str:
-    """Markdown of one concept: each compared guard against the best baseline of each metric; empty without any."""
-    lines = [["guard", "prompts: metric", "best baseline", "difference in points"]]
-    found = [row for row in rows if row.concept == concept and row.metric.startswith(DIFFERENCE)]
+    """Markdown of one concept: each compared guard against two baselines in each metric; empty without any.
+
+    The best baseline has the highest ``clean_companion``. The hardest is the one that the guard looks worst against
+    in this metric: often one that changes little, the concept included.
+    """
+    lines = [["guard", "prompts: metric", "best baseline", "points", "hardest baseline", "points"]]
+    here = [row for row in rows if row.concept == concept]
+    found = [row for row in here if row.metric.startswith(DIFFERENCE) and row.value is not None]
+    best = best_baseline(here, {row.settings["against"] for row in found})
     for guard, prompt_set, metric in dict.fromkeys((_name(row), row.prompt_set, row.metric) for row in found):
-        best = best_baseline(
-            [row for row in found if (_name(row), row.prompt_set, row.metric) == (guard, prompt_set, metric)]
-        )
-        lines.append([guard, f"{prompt_set}: {metric.removeprefix(DIFFERENCE)}", best.settings["against"], _said(best)])
+        alike = [row for row in found if (_name(row), row.prompt_set, row.metric) == (guard, prompt_set, metric)]
+        to_best = next((row for row in alike if row.settings["against"] == best), None)
+        hardest = min(alike, key=lambda row: (row.value, row.low))
+        against = [best or "–", _said(to_best), hardest.settings["against"], _said(hardest)]
+        lines.append([guard, f"{prompt_set}: {metric.removeprefix(DIFFERENCE)}", *against])
     return _markdown(lines) if found else ""
 
 
-def best_baseline(rows: Sequence[Row]) -> Row:
-    """Of one guard's differences in one metric: that to the strongest baseline, where the guard looks worst."""
-    return min((row for row in rows if row.value is not None), key=lambda row: (row.value, row.low), default=rows[0])
+def best_baseline(rows: Sequence[Row], baselines: Collection[str]) -> str | None:
+    """Of one concept's rows: who of ``baselines`` has the highest ``clean_companion``; None where nobody has any."""
+    known = [row for row in rows if row.metric == "clean_companion" and row.value is not None]
+    clean = {_name(row): row.value for row in known if _name(row) in baselines}
+    return max(clean, key=lambda name: clean[name]) if clean else None
 
 
 def _name(row: Row) -> str:
