@@ -61,3 +61,28 @@ def test_fused_projections_are_noticed(pipe):
 def test_broken_projections_make_no_picture(pipe):
     with Mute(factor=float("inf")).attach(pipe), pytest.raises(GuardFailed, match="to_v"):
         tiny.draw(pipe)
+
+
+class Breaking(Mute):
+    """Right at first; then one number of one layer is none, in a new tensor or in the one that it kept."""
+
+    kept: dict | None = None
+    at = 3
+
+    def project(self, layer, which, context, projected, state):
+        self.passes = getattr(self, "passes", {})
+        self.passes[layer] = self.passes.get(layer, 0) + 1
+        result = projected.clone()
+        if self.kept is not None:
+            result = self.kept.setdefault(layer, result)
+        if self.passes[layer] == self.at and "mid" in layer:
+            result[0, -1, 0] = float("nan")
+        return result
+
+
+@pytest.mark.parametrize("kept", [None, {}])
+def test_projections_that_break_later_make_no_picture(pipe, kept):
+    guard = Breaking(kept=kept)
+    with guard.attach(pipe), pytest.raises(GuardFailed, match=r"mid.*to_v holds NaN"):
+        tiny.draw(pipe)
+    assert max(guard.passes.values()) == guard.at

@@ -94,7 +94,7 @@ class AttentionSeam:
         seen = self._seen.get((record, what))
         if seen is not None and seen[0] is result and seen[1] == result._version:
             return
-        self._peaks.append((record, what, torch.linalg.vector_norm(result.detach(), float("inf"))))
+        self._peaks.append((record, what, result.detach().abs().amax()))
         if lasting:
             self._seen[record, what] = (result, result._version)
 

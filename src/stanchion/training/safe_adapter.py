@@ -16,6 +16,7 @@ class SafeAdapter(nn.Module):
     Args:
         layers: cross-attention layers by name, each with ``to_q``, ``to_k`` and ``to_v``.
         lora_rank: r of the low-rank updates; 0 for none.
+        lora: which projections are updated.
         adapter: whether k and v get an adapter; it begins as a copy of the stock weights.
         adapter_rank: r for an adapter that is added to the stock weights instead, None for a full one.
         seed: of the low-rank updates' first halves; the second are zero.
@@ -26,6 +27,7 @@ class SafeAdapter(nn.Module):
         layers: Mapping[str, nn.Module],
         *,
         lora_rank: int = 4,
+        lora: tuple[str, ...] = ("q", "k", "v"),
         adapter: bool = True,
         adapter_rank: int | None = None,
         seed: int = 0,
@@ -36,10 +38,10 @@ class SafeAdapter(nn.Module):
         self._values = nn.ParameterList()
         for layer, module in layers.items():
             for which in ("to_q", "to_k", "to_v"):
-                stock = getattr(module, which)
+                stock: nn.Linear = getattr(module, which)
                 if stock.bias is not None:
                     raise UnsupportedPipeline(f"{layer}.{which} has a bias; the Safe Adapter's projections have none.")
-                if lora_rank:
+                if lora_rank and which.removeprefix("to_") in lora:
                     self._add_low_rank(f"{layer}.{which}.lora", stock.weight, lora_rank, random)
                 if adapter and which != "to_q" and adapter_rank:
                     self._add_low_rank(f"{layer}.{which}.adapter", stock.weight, adapter_rank, random)

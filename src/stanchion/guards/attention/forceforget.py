@@ -59,9 +59,9 @@ class Projection(NamedTuple):
 
 @dataclass
 class State:
-    """The projections in a device's and a type's form, and the text's K and V: they are the same in every step."""
+    """The projections as the pipeline computes, and the text's K and V: they are the same in every step."""
 
-    projections: Mapping[tuple[str, str], Projection]
+    projections: Mapping[tuple[str, str], Projection] = field(default_factory=dict)
     known: dict[tuple[str, str], tuple[Tensor, int, Tensor]] = field(default_factory=dict)
 
 
@@ -95,12 +95,8 @@ class ForceForget(AttentionGuard):
         self._prepared: dict[tuple[torch.device, torch.dtype], Mapping[tuple[str, str], Projection]] = {}
 
     def begin(self, call: Call) -> State:
-        """The tensors as this pipeline computes; made once for a device and a type, and kept."""
-        key = (call.device, call.dtype)
-        if key not in self._prepared:
-            with torch.no_grad():
-                self._prepared[key] = prepare(self.tensors, *key, scale=self.settings.scale)
-        return State(self._prepared[key])
+        """Nothing yet: the first projection shows on which device and in which type the denoiser computes."""
+        return State()
 
     def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: State) -> Tensor:
         """Eq. (6) to (8) for one projection.
@@ -110,16 +106,23 @@ class ForceForget(AttentionGuard):
         """
         where = (layer, which)
         if which == "q":
-            return low_rank(context, projected, self._of(where, state))
+            return low_rank(context, projected, self._of(where, context, state))
         known = state.known.get(where)
         if known is not None and known[0] is context and known[1] == context._version:
             return known[2]
-        result = self._project_text(context, projected, self._of(where, state))
+        result = self._project_text(context, projected, self._of(where, context, state))
         if not (result.requires_grad or context.requires_grad):
             state.known[where] = (context, context._version, result)
         return result
 
-    def _of(self, where: tuple[str, str], state: State) -> Projection:
+    def _of(self, where: tuple[str, str], context: Tensor, state: State) -> Projection:
+        """The matrices of one projection; they are made once for a device and a type, and kept."""
+        if not state.projections:
+            key = (context.device, context.dtype)
+            if key not in self._prepared:
+                with torch.no_grad():
+                    self._prepared[key] = prepare(self.tensors, *key, scale=self.settings.scale)
+            state.projections = self._prepared[key]
         try:
             return state.projections[where]
         except KeyError:

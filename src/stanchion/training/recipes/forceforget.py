@@ -44,27 +44,27 @@ class Settings:
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
         evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id.
         span: logit at which the reference evaluator is sure.
-        lora_rank, adapter, adapter_rank, tokens, position: see ``SafeAdapter`` and the guard.
+        lora_rank, lora, adapter, adapter_rank, tokens, position: see ``SafeAdapter`` and the guard.
         chunk: most actions in one pass with gradients; less takes less memory.
     """
 
-    iterations: int = 40
+    iterations: int = 90
     prompts: int = 5
     group: int = 8
-    shares: tuple[float, ...] = (0.3, 0.7, 0.0)
+    shares: tuple[float, ...] = (0.4, 0.6, 0.0)
     subjects: tuple[str, ...] = SUBJECTS
     shared_noise: bool = True
     advantages: Literal["group", "prompt"] = "group"
     advantage_limit: float = 3.0
     spread_floor: float = 0.05
-    steps: int = 10
+    steps: int = 7
     eta: float = 1.0
     guidance_scale: float = 4.0
-    stochastic: float = 0.3
+    stochastic: float = 0.4
     fraction: float = 1.0
     updates: int = 4
     delta: float = 0.01
-    lr: float = 2e-3
+    lr: float = 1e-2
     cooling: bool = True
     average: float = 0.8
     empty_gradient: bool = False
@@ -81,6 +81,7 @@ class Settings:
     scorer: str = "reference"
     span: float = 20.0
     lora_rank: int = 4
+    lora: tuple[str, ...] = ("q", "k", "v")
     adapter: bool = True
     adapter_rank: int | None = None
     tokens: int = 4
