@@ -2,7 +2,8 @@
 
     python benchmarks/guard_cost.py --output results/guard_cost.json
 
-Guards are loaded by name for the concept, so the trained ones are those in the package.
+Variants are those of the specs in results/ that compare guards; trained guards are the ones in the package. See
+timing.py for how time is taken.
 """
 
 from __future__ import annotations
@@ -12,34 +13,48 @@ from pathlib import Path
 
 from timing import Timer
 
-from stanchion import ConfigError, registry
+from stanchion import ConfigError, load_concept, registry
 from stanchion.benchmark.artist import guards_of
 from stanchion.benchmark.rows import write_rows
-from stanchion.benchmark.spec import UNGUARDED, Variant
-from stanchion.concepts import load_concept
+from stanchion.benchmark.spec import UNGUARDED, Variant, load_spec
+from stanchion.errors import UnknownName
 
-GUARDS = ("steerdiff", "forceforget", "sld", "safree", "esd", "uce", "trasce", "steerdiff+forceforget+trasce")
+SPECS = ("steerdiff", "forceforget", "stack")
 BATCHES = (1, 8)
 
 
 def variants(guards: list[str], concept: str, available: bool) -> list[Variant]:
-    """No guard, then each of ``guards``; with ``available`` those that can't be loaded are left out, and said so."""
-    kept = [Variant(UNGUARDED)]
-    for variant in map(Variant, guards):
+    """Those of the specs, no guard first; ``guards`` keeps only these.
+
+    With ``available`` those that can't be loaded are left out, and said so.
+    """
+    folder = Path(__file__).parents[1] / "results"
+    known = {variant.title: variant for name in SPECS for variant in load_spec(folder / f"{name}.yaml").variants}
+    names = {variant.guard for variant in known.values()}
+    for guard in guards:
+        if guard not in names:
+            raise UnknownName(registry.unknown("guard of the specs", guard, names))
+    plain, *guarded = (variant for variant in known.values() if not guards or variant.guard in (UNGUARDED, *guards))
+    kept = [plain]
+    for variant in guarded:
         try:
             guards_of(variant, load_concept(concept))
             kept.append(variant)
         except ConfigError as error:
             if not available:
                 raise
-            print(f"left out: {variant.guard}: {error}")
+            print(f"left out: {_title(variant)}: {error}")
     return kept
+
+
+def _title(variant: Variant) -> str:
+    return variant.title.replace("\n", " ")
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--guards", nargs="+", default=list(GUARDS), help="names; several on one pipeline joined by +")
+    parser.add_argument("--guards", nargs="+", default=[], help="only these of the specs' guards")
     parser.add_argument("--available", action="store_true", help="leave out guards that can't be loaded")
     parser.add_argument("--model", default="reference")
     parser.add_argument("--concept", default="weapons")
@@ -60,7 +75,7 @@ def main() -> None:
             for metric, values in (("seconds_per_image", taken / batch), ("time_ratio", taken / times[0])):
                 rows.append(timer.row(variant, prompts, "benign", batch, metric, values, command))
             row = rows[-1]
-            print(f"batch {batch}  {variant.guard:32} ratio {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]")
+            print(f"batch {batch}  {_title(variant):36} ratio {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]")
     write_rows(chosen.output, rows)
     print(chosen.output)
 

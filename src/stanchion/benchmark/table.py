@@ -73,8 +73,8 @@ def differences(rows: Sequence[Row], concept: str) -> str:
 def best_baseline(rows: Sequence[Row], baselines: Collection[str]) -> str | None:
     """Of one concept's rows: who of ``baselines`` has the highest ``clean_companion``; None where nobody has any."""
     known = [row for row in rows if row.metric == "clean_companion" and row.value is not None]
-    clean = {_name(row): row.value for row in known if _name(row) in baselines}
-    return max(clean, key=lambda name: clean[name]) if clean else None
+    clean = [(row.value, _name(row)) for row in known if _name(row) in baselines]
+    return max(clean)[1] if clean else None
 
 
 def _name(row: Row) -> str:
