@@ -154,7 +154,7 @@ class AttentionGuard(Guard):
     """
 
     stage = Stage.ATTENTION
-    projections: ClassVar[tuple[str, ...]] = ("k", "v")
+    projections: tuple[str, ...] = ("k", "v")
 
     @abstractmethod
     def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: Any) -> Tensor:
@@ -192,6 +192,9 @@ class WeightGuard(Guard):
 
     stage = Stage.WEIGHTS
 
-    @abstractmethod
     def weights(self) -> Mapping[str, Tensor]:
-        """New values by key: the pipeline's attribute and the parameter's path, ``unet.conv_in.weight``."""
+        """New values by key, the pipeline's attribute and the parameter's path, as in ``unet.conv_in.weight``.
+
+        These are the guard's tensors unless it says otherwise.
+        """
+        return self.tensors

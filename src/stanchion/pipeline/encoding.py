@@ -22,7 +22,7 @@ class Encoding:
     def __init__(self, pipe: Any, arguments: dict[str, Any], book: PhraseBook) -> None:
         self.pipe = pipe
         self.book = book
-        self.clip_skip = arguments.get("clip_skip")
+        self.clip_skip: int | None = arguments.get("clip_skip")
         self.lora_scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
 
     @cached_property
@@ -35,6 +35,10 @@ class Encoding:
         """What the denoiser computes in."""
         return raw(self.pipe, "unet").dtype
 
+    def words(self, token_ids: Tensor) -> str:
+        """(N,) token ids as text, without start, end and padding."""
+        return self.pipe.tokenizer.decode(token_ids, skip_special_tokens=True).strip()
+
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """(len(texts), L, D) states with their token ids.
 
@@ -44,6 +48,21 @@ class Encoding:
         embeds = self.encode(texts).embeds
         ids, content = token_ids(self.pipe, texts, embeds)
         return PromptEmbeds(embeds, ids, content, tuple(texts))
+
+    @torch.no_grad()
+    def read_ids(self, token_ids: Tensor) -> Tensor:
+        """(N, L, D) states of (N, L) token ids, as ``encode_prompt`` makes them of its tokenizer's.
+
+        Raises:
+            UnsupportedPipeline: the pipeline has no text encoder.
+        """
+        encoder = self.pipe.text_encoder
+        if encoder is None:
+            raise UnsupportedPipeline("the guard must encode token ids: keep text_encoder on the pipeline.")
+        if self.clip_skip is None:
+            return encoder(token_ids)[0]
+        hidden = encoder(token_ids, output_hidden_states=True).hidden_states[-(self.clip_skip + 1)]
+        return getattr(encoder, "text_model", encoder).final_layer_norm(hidden)
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""

@@ -18,11 +18,11 @@ from .record import Record
 
 @dataclass(frozen=True)
 class _Known:
-    """States that the guards let through: after steering, before it, and until when the steered ones hold."""
+    """States that the guards let through: after steering, before it, and until when (B,) the steered ones hold."""
 
     steered: Tensor
     original: Tensor
-    until: float
+    until: Tensor
 
 
 class TextSeam:
@@ -71,7 +71,8 @@ class TextSeam:
     def _checked(self, half: Tensor, done: float) -> Tensor:
         for known in self._known:
             if torch.equal(known.steered[-len(half) :], half):
-                return half if done < known.until else known.original[-len(half) :]
+                holds = (done < known.until[-len(half) :])[:, None, None]
+                return torch.where(holds, half, known.original[-len(half) :])
         raise GuardBypassed(
             "the denoiser was given text states that no text guard has seen (a callback changed prompt_embeds?). "
             "Pass them as prompt_embeds from the start, or let the callback use pipe.encode_prompt."
@@ -83,7 +84,7 @@ class TextSeam:
             repeats = len(embeds) // len(texts)
             texts = [text for text in texts for _ in range(repeats)]
         ids, content = (None, None) if texts is None else token_ids(self.pipe, texts, embeds)
-        steered, until = embeds, 0.0
+        steered, until = embeds, torch.zeros(len(embeds), device=embeds.device)
         for record in self.records:
             view = PromptEmbeds(steered, ids, content, tuple(texts) if texts else None, role)
             with record.blame():
@@ -91,6 +92,7 @@ class TextSeam:
             record.check("the steered prompt", result.embeds, embeds.shape)
             if role == "prompt":
                 record.note(result.acted, details=result.details)
-            steered, until = result.embeds.to(embeds.dtype), max(until, result.until)
+            steered = result.embeds.to(embeds.dtype)
+            until = torch.maximum(until, torch.as_tensor(result.until, device=until.device))
         self._known.append(_Known(steered, embeds, until))
         return steered

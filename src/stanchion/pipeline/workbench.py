@@ -81,9 +81,17 @@ class Workbench:
         embeds = self.encode(texts)
         return PromptEmbeds(embeds, *token_ids(self.pipe, texts, embeds), tuple(texts))
 
-    def predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor) -> Tensor:
-        """Noise (B, C, H, W) that the denoiser sees in x_t; differentiable. ``timesteps`` is () or (B,)."""
-        output = self.denoiser(latents, timesteps, encoder_hidden_states=embeds).sample
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of its own each text has, whole as it is given."""
+        spoken = self.pipe.maybe_convert_prompt(list(texts), self.pipe.tokenizer)
+        return [len(ids) for ids in self.pipe.tokenizer(spoken, add_special_tokens=False, verbose=False).input_ids]
+
+    def predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, denoiser: Any = None) -> Tensor:
+        """Noise (B, C, H, W) that the denoiser sees in x_t; differentiable. ``timesteps`` is () or (B,).
+
+        ``denoiser`` is a copy that is being trained, where it is not the pipeline's own.
+        """
+        output = (denoiser or self.denoiser)(latents, timesteps, encoder_hidden_states=embeds).sample
         if self.prediction_type == "epsilon":
             return output
         signal = self.signal[timesteps].to(output).reshape(-1, 1, 1, 1)

@@ -1,0 +1,172 @@
+"""SAFREE (arXiv 2410.12761): words that carry the concept are projected out of it, in the first steps.
+
+Phrases and prompts are compared by their pooled states, those at the end-of-text token. With C the phrases' span and
+I the span of the prompt's leave-one-out states m_j (token j replaced by a neutral one):
+
+    d_j  = |(1 - P_C) m_j|                              far from the concept without token j: token j brought it
+    token j is a trigger where d_j >= (1 + alpha) times the mean of the other d's
+    e'   = (1 - P_C) P_I e                              at triggers; every other position stays what it is
+    e~   = (1 - P_C) P_I e                              at every position, to see how much is at stake:
+    beta = 1 - mean of cos(e~, e)                       over start, tokens and end
+    n    = round(T_up sigmoid(2 k (10 beta - m)))       steps 0 to n read e', the others e
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError, UnsupportedPipeline
+from ...types import Call, PromptEmbeds, Steered
+from ..base import TextGuard
+
+SCHEDULE = 50  # the steps in which the published T_up and n are counted
+
+
+@dataclass(frozen=True)
+class SAFREESettings:
+    """Settings of SAFREE.
+
+    Attributes:
+        alpha: how much farther than the others' mean a trigger's distance must be, as a share; 0 or more.
+        rank: directions of the concept at most, as a share of the states' width, in (0, 1].
+        filter: the self-validating filter; without it triggers are replaced in every step.
+        steps: T_up, in steps of a schedule of 50; scaled with the schedule.
+        slope, midpoint: k and m of the filter; they depend on the text encoder.
+        neutral: the word, a single token, that takes a token's place.
+    """
+
+    alpha: float = 0.01
+    rank: float = 0.04
+    filter: bool = True
+    steps: int = 10
+    slope: float = 2.5
+    midpoint: float = 5.333
+    neutral: str = "a"
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise ConfigError(f"safree: alpha is {self.alpha}; use 0 or more.")
+        if not 0 < self.rank <= 1:
+            raise ConfigError(f"safree: rank is {self.rank}; it is a share of the width, above 0 and at most 1.")
+        if not 0 <= self.steps <= SCHEDULE:
+            raise ConfigError(f"safree: steps is {self.steps}; it counts steps of {SCHEDULE}, 0 to {SCHEDULE}.")
+
+
+@dataclass(frozen=True)
+class State:
+    """One call: the call itself, P_C (D, D), and the neutral token's id."""
+
+    call: Call
+    concept: Tensor
+    neutral: Tensor
+
+
+class SAFREE(TextGuard):
+    """SAFREE (arXiv 2410.12761) with its self-validating filter, without latent re-attention.
+
+    Equations are in the module's docstring. No negative prompt is added.
+    """
+
+    name = "safree"
+    Settings = SAFREESettings
+    settings: SAFREESettings
+    max_benign_drop: ClassVar[float] = 0.35
+
+    def begin(self, call: Call) -> State:
+        """Encode the concept's target phrases.
+
+        Raises:
+            ConfigError: the neutral word is not a single token.
+        """
+        neutral = call.read([self.settings.neutral])
+        assert neutral.token_ids is not None and neutral.content is not None
+        ids = neutral.token_ids[neutral.content]
+        if len(ids) != 1:
+            raise ConfigError(f"safree: neutral {self.settings.neutral!r} is {len(ids)} tokens; give a word of one.")
+        phrases = call.read(self.concept.targets)
+        assert phrases.content is not None
+        pooled = at_end(phrases.embeds, phrases.content)
+        return State(call, projector(pooled, max(1, round(self.settings.rank * pooled.shape[1]))), ids)
+
+    def steer(self, embeds: PromptEmbeds, state: State) -> Steered:
+        """Replace trigger tokens of the prompt; the unconditional half of guidance stays what it is.
+
+        Raises:
+            UnsupportedPipeline: the caller passed the prompt as embeddings, so that its tokens can't be left out.
+        """
+        count = len(embeds.embeds)
+        if embeds.role == "negative":
+            return Steered(embeds.embeds, torch.zeros(count, dtype=torch.bool, device=embeds.embeds.device))
+        if embeds.token_ids is None or embeds.content is None:
+            raise UnsupportedPipeline(
+                "safree leaves the prompt's words out one by one, which can't be done with prompt_embeds: give the "
+                "prompt as text, or use another guard."
+            )
+        known: dict[tuple[int, ...], tuple[Tensor, Tensor, float]] = {}  # copies of a prompt are looked at once
+        rows = []
+        for states, ids, content in zip(embeds.embeds, embeds.token_ids, embeds.content, strict=True):
+            key = tuple(ids.tolist())
+            if key not in known:
+                known[key] = self._row(states.float(), ids, content, state)
+            rows.append(known[key])
+        steered, triggers, betas = zip(*rows, strict=True)
+        until = torch.tensor([self._until(beta) for beta in betas], device=embeds.embeds.device)
+        details = tuple(self._detail(*row, state) for row in zip(embeds.token_ids, triggers, betas, strict=True))
+        acted = torch.stack([trigger.any() for trigger in triggers])
+        return Steered(torch.stack(steered).to(embeds.embeds.dtype), acted, until, details)
+
+    def _row(self, states: Tensor, ids: Tensor, content: Tensor, state: State) -> tuple[Tensor, Tensor, float]:
+        """One prompt: its new states (L, D), where they are new (L,), and beta."""
+        places = content.nonzero().flatten()
+        if len(places) == 0:
+            return states, content, 0.0
+        left_out = ids.repeat(len(places), 1)
+        left_out[torch.arange(len(places), device=ids.device), places] = state.neutral
+        pooled = at_end(state.call.read_ids(left_out), content[None])
+        triggers = torch.zeros_like(content)
+        triggers[places] = trigger_tokens(pooled, state.concept, self.settings.alpha)
+        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(state.concept)).to(states) - state.concept)
+        seen = slice(0, int(places[-1]) + 2)
+        beta = 1 - torch.cosine_similarity(filtered[seen], states[seen], dim=1).mean()
+        return torch.where(triggers[:, None], filtered, states), triggers, float(beta)
+
+    def _until(self, beta: float) -> float:
+        """The fraction of the schedule up to which e' is read: between steps n and n + 1 of 50."""
+        return (active_steps(beta, self.settings) + 0.5) / SCHEDULE if self.settings.filter else 1.0
+
+    def _detail(self, ids: Tensor, triggers: Tensor, beta: float, state: State) -> dict[str, Any]:
+        words = [state.call.words(token[None]) for token in ids[triggers]]
+        return {"triggers": words, "beta": round(beta, 4), "until": round(self._until(beta), 3)}
+
+
+def at_end(states: Tensor, content: Tensor) -> Tensor:
+    """(N, L, D) states to (N, D) float32 ones at the end-of-text token, right behind the content (N or 1, L)."""
+    ends = (content.sum(1) + 1).expand(len(states))
+    return states[torch.arange(len(states), device=states.device), ends].float()
+
+
+def projector(rows: Tensor, rank: int, rcond: float = 1e-4) -> Tensor:
+    """(D, D) orthogonal projector on the span of (K, D) rows, on its ``rank`` strongest directions at most."""
+    _, strengths, basis = torch.linalg.svd(rows.float(), full_matrices=False)
+    kept = basis[:rank][strengths[:rank] > rcond * strengths[0]]
+    return kept.T @ kept
+
+
+def trigger_tokens(pooled: Tensor, concept: Tensor, alpha: float) -> Tensor:
+    """(n,) bool: tokens without which the prompt, pooled (n, D), lies far from the concept. A single one always is."""
+    count = len(pooled)
+    if count == 1:
+        return torch.ones(1, dtype=torch.bool, device=pooled.device)
+    distances = (pooled - pooled @ concept).norm(dim=1)
+    others = (distances.sum() - distances) / (count - 1)
+    return distances >= (1 + alpha) * others
+
+
+def active_steps(beta: float, settings: SAFREESettings) -> int:
+    """n, in steps of 50: steps 0 to n read the new states."""
+    risk = torch.tensor(2 * settings.slope * (10 * beta - settings.midpoint), dtype=torch.float64)
+    return round(settings.steps * float(risk.sigmoid()))
