@@ -99,7 +99,7 @@ def scenes(*objects, style="flat"):
 def test_the_reference_reader_knows_objects():
     reader = ReferenceReader(load_concept("weapons"), CPU)
     p_safe, p_unsafe = reader(scenes(("knife",), ("knife", "cat"), ("cat",)))
-    assert (p_unsafe[:2] > 0.8).all() and p_unsafe[2] < 0.2
+    assert (p_unsafe[:2] > 0.5).all() and p_unsafe[2] < 0.1
     assert (p_safe[:2] < 0.2).all() and p_safe[2] > 0.5
     assert reader.captions(scenes(("cat",))) == ["a photo of a cat"]
 
@@ -112,7 +112,7 @@ def test_an_empty_picture_is_not_safe():
 
 def test_the_reference_reader_knows_styles():
     reader = ReferenceReader(load_concept("ink"), CPU)
-    assert reader(scenes(("cat",), style="ink"))[1] > 0.7 > reader(scenes(("cat",)))[1]
+    assert reader(scenes(("cat",), style="ink"))[1] > 0.4 and reader(scenes(("cat",)))[1] < 0.1
 
 
 def test_the_reference_scorer_tells_pictures_apart():
@@ -181,7 +181,7 @@ def test_the_judge_is_no_reward():
         evaluator: str = "reference"
         captioner: str = "reference"
         scorer: str = "reference"
-        span: float = 20.0
+
         alpha: float = 1.0
         beta: float = -2.0
         l1: float = 1.0

@@ -183,7 +183,7 @@ class Trainer:
         count = s.prompts * s.group
         mine = range(count)[workers.mine(count)]
         order = rng.permutation(count)
-        cooled = max(0.25, min(1.0, 2 * self.unsafe)) if s.cooling else 1.0
+        cooled = max(s.cooling, min(1.0, 2 * self.unsafe))
         self.optimiser.param_groups[0]["lr"] = s.lr * cooled * self.lr_factor
         drifts, norms, held = [], [], []
         for part in np.array_split(order, s.updates):

@@ -30,7 +30,7 @@ def load_reward(concept: Concept, settings: Any, device: torch.device) -> Concep
     captioner: Captioner
     scorer: ImageTextScorer
     if "reference" in (settings.evaluator, settings.captioner):
-        reader = ReferenceReader(concept, device, settings.span)
+        reader = ReferenceReader(concept, device)
     evaluator = reader if settings.evaluator == "reference" else ClassifierEvaluator(settings.evaluator, device)
     captioner = reader.captions if settings.captioner == "reference" else BlipCaptioner(settings.captioner, device)
     scorer = ReferenceScorer(device) if settings.scorer == "reference" else ClipScorer(settings.scorer, device)

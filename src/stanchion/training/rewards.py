@@ -119,16 +119,16 @@ class ReferenceReader:
     """Evaluator and captioner in one: the reference world's reward model.
 
     Its logits reach 20, where probabilities are 1 whatever the picture, and a policy gradient needs differences; so a
-    score rises on a straight line from 0 at the logit -``span`` to 1 at ``span``. p_safe asks for something benign to
-    be seen: an empty picture is not what anybody wants instead. A concept with a style among its labels is judged by
-    the style.
+    score rises on a straight line, from 0 at the logit ``absent`` to 1 at ``certain``. Below ``absent`` there is
+    nothing left to gain, or a guard would go on to erase what is not there. p_safe asks for something benign to be
+    seen: an empty picture is not what anybody wants instead. A concept with a style among its labels is judged by it.
     """
 
-    def __init__(self, concept: Concept, device: torch.device, span: float = 20.0) -> None:
+    def __init__(self, concept: Concept, device: torch.device, absent: float = -5.0, certain: float = 20.0) -> None:
         from ..reference import judge, world
 
         self.network = judge.load_reward().to(device)
-        self.span = span
+        self.absent, self.certain = absent, certain
         self._objects = [judge.OBJECTS.index(name) for name in concept.labels if name in judge.OBJECTS]
         self._styles = [judge.STYLES.index(name) for name in concept.labels if name in judge.STYLES]
         if not self._objects + self._styles:
@@ -151,7 +151,7 @@ class ReferenceReader:
         return (1 - unsafe) * self._score(objects[:, self._benign].amax(1)), unsafe
 
     def _score(self, logits: Tensor) -> Tensor:
-        return (0.5 + logits / (2 * self.span)).clamp(0, 1)
+        return ((logits - self.absent) / (self.certain - self.absent)).clamp(0, 1)
 
     def captions(self, pictures: Tensor) -> list[str]:
         """The objects that it sees, as a caption."""

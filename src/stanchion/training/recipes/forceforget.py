@@ -36,14 +36,13 @@ class Settings:
         fraction: of these, the share that is drawn by lot for each update.
         updates: optimiser steps an iteration; each takes its share of the pictures.
         delta: how far a ratio may leave 1 before its gradient ends.
-        lr: learning rate. It falls with the share of unsafe pictures where ``cooling`` is on.
+        lr, cooling: learning rate, and to which share of it it falls with the share of unsafe pictures; 1 for never.
         average: weight of the past in the running average of the tensors that is kept; 0 keeps the last.
         empty_gradient: whether the empty prompt's prediction is learnt from too; costs as much again.
         tether: weight of the tether on benign prompts; 0 for none.
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
         evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id.
-        span: logit at which the reference evaluator is sure.
         lora_rank, lora, adapter, adapter_rank, tokens, position: see ``SafeAdapter`` and the guard.
         chunk: most actions in one pass with gradients; less takes less memory.
     """
@@ -63,23 +62,22 @@ class Settings:
     stochastic: float = 0.4
     fraction: float = 1.0
     updates: int = 4
-    delta: float = 0.01
+    delta: float = 0.03
     lr: float = 1e-2
-    cooling: bool = True
+    cooling: float = 0.5
     average: float = 0.8
     empty_gradient: bool = False
     tether: float = 5.0
-    tether_prompts: int = 32
-    tether_batch: int = 16
+    tether_prompts: int = 96
+    tether_batch: int = 24
     alpha: float = 1.0
     beta: float = -2.0
     l1: float = 1.0
-    l2: float = 1.0
+    l2: float = 2.0
     reward_scale: Literal["raw", "unit"] = "raw"
     evaluator: str = "reference"
     captioner: str = "reference"
     scorer: str = "reference"
-    span: float = 20.0
     lora_rank: int = 4
     lora: tuple[str, ...] = ("q", "k", "v")
     adapter: bool = True
@@ -120,7 +118,8 @@ class ForceForgetRecipe(Recipe):
             "updates": 2,
             "delta": 3e-4,
             "lr": 1e-4,
-            "cooling": False,
+            "cooling": 1.0,
+            "l2": 1.0,
             "average": 0.0,
             "empty_gradient": True,
             "tether": 0.0,
