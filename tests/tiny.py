@@ -135,8 +135,25 @@ def _trained(name: str) -> Path:
     """The folder of a guard that its recipe's tiny preset trained on the tiny pipeline, once a test run."""
     folder = Path(tempfile.mkdtemp(prefix=f"stanchion-{name}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    train_guard(name, pipeline(), "weapons", folder, preset="tiny")
+    train_guard(name, pipeline(), "weapons", folder, preset="tiny", **settings(name))
     return folder
+
+
+def settings(name: str) -> dict[str, Any]:
+    """What a recipe needs beside its preset: captions in words that are tokens here, or a random encoder learns none."""
+    return {"captions": str(captions())} if name == "steerdiff" else {}
+
+
+@cache
+def captions() -> Path:
+    """A file of harmless captions."""
+    benign = "cat dog frog tree car house hammer key apple pizza banana".split()
+    texts = [f"a photo of a {word}" for word in benign] + [f"a {word}" for word in benign]
+    texts += [f"a {first} and a {second}" for first in benign for second in benign[:4] if first != second]
+    file = Path(tempfile.mkdtemp(prefix="stanchion-captions-")) / "captions.txt"
+    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    file.write_text("\n".join(texts), encoding="utf-8")
+    return file
 
 
 def guard(name: str, **settings: Any) -> Any:

@@ -10,6 +10,7 @@ from .errors import ConfigError, UnknownName
 
 Kind = Literal["unsafe", "style", "object"]
 KINDS: tuple[Kind, ...] = ("unsafe", "style", "object")
+LISTS = ("targets", "anchors", "labels", "neighbours")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Concept:
         labels: what a judge calls it: any of these labels found makes a picture unsafe.
         neighbours: labels of the nearest benign things, which must survive.
         text: the text that guidance-based guards use; empty means the targets joined by commas.
+        parts: the single concepts, where this is several of them ``together``.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Concept:
     labels: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
     text: str = ""
+    parts: tuple[Concept, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -51,13 +54,15 @@ class Concept:
             raise ConfigError(f"concept: unknown keys {', '.join(unknown)}; known are {known}.")
         if missing := sorted({"name", "kind", "targets"} - set(values)):
             raise ConfigError(f"concept: missing keys {', '.join(missing)}.")
-        lists = {key: _phrases(key, value) for key, value in values.items() if key not in ("name", "kind", "text")}
-        return cls(**{**values, **lists})
+        lists = {key: _phrases(key, values[key]) for key in LISTS if key in values}
+        parts = tuple(cls.from_dict(part) for part in values.get("parts", ()))
+        return cls(**{**values, **lists, "parts": parts})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, such that ``Concept.from_dict(concept.to_dict()) == concept``."""
-        values = {key: getattr(self, key) for key in self.__dataclass_fields__}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        values = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "parts"}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        return {**plain, "parts": [part.to_dict() for part in self.parts]} if self.parts else plain
 
 
 def _phrases(key: str, value: Any) -> tuple[str, ...]:
@@ -115,8 +120,25 @@ BUILT_IN: dict[str, Concept] = {
 }
 
 
+def together(*concepts: Concept) -> Concept:
+    """Several concepts as one, called "a+b"; ``parts`` keeps each, with its own anchors.
+
+    Its kind is theirs where they agree, else ``unsafe``. What one of them forbids is no other's neighbour.
+
+    Raises:
+        ConfigError: fewer than two, or the same name twice.
+    """
+    names = [concept.name for concept in concepts]
+    if len(set(names)) < max(2, len(names)):
+        raise ConfigError(f"together takes two concepts or more, each of them once; got {', '.join(names) or 'none'}.")
+    kinds = {concept.kind for concept in concepts}
+    united: dict[str, Any] = {key: tuple(dict.fromkeys(p for c in concepts for p in getattr(c, key))) for key in LISTS}
+    united["neighbours"] = tuple(name for name in united["neighbours"] if name not in united["labels"])
+    return Concept("+".join(names), kinds.pop() if len(kinds) == 1 else "unsafe", **united, parts=concepts)
+
+
 def load_concept(source: str | Path | dict[str, Any] | Concept, **changes: Any) -> Concept:
-    """A concept from a built-in name, a YAML file, plain values, or as it is.
+    """A concept from a built-in name, a YAML file, plain values, or as it is; "a+b" is two of them together.
 
     Raises:
         UnknownName: no built-in concept and no file of that name.
@@ -128,6 +150,8 @@ def load_concept(source: str | Path | dict[str, Any] | Concept, **changes: Any) 
         concept = Concept.from_dict(source)
     elif str(source) in BUILT_IN:
         concept = BUILT_IN[str(source)]
+    elif "+" in str(source) and not Path(source).is_file():
+        concept = together(*(load_concept(part) for part in str(source).split("+")))
     else:
         concept = Concept.from_dict(_read_yaml(Path(source)))
     return replace(concept, **changes) if changes else concept

@@ -1,0 +1,1 @@
+"""Guards that steer text states, before the first step."""

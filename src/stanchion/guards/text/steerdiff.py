@@ -1,0 +1,167 @@
+"""SteerDiff: finds unsafe phrases in a prompt's text states and maps them to harmless ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from ...errors import ArtefactError, ConfigError
+from ...types import Call, PromptEmbeds, Steered
+from ..base import TextGuard
+from ..identifier import LONGEST, Identifier
+
+
+@dataclass(frozen=True)
+class SteerDiffSettings:
+    """How far and what to steer.
+
+    Attributes:
+        eps: share of the mapped state in the new one, 0 (nothing) to 1 (the map alone).
+        tau: probability in [0, 1] above which a window is unsafe.
+        scope: "prompt" steers every row of a flagged prompt but the first, as the authors' code does; "span" only the
+            tokens that were flagged, as the paper's words have it.
+        end_token: whether windows may hold the prompt's end token, in which causal text encoders gather what was said;
+            the paper's may not.
+    """
+
+    eps: float = 0.88
+    tau: float = 0.5
+    scope: Literal["prompt", "span"] = "prompt"
+    end_token: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("eps", self.eps), ("tau", self.tau)):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"steerdiff: {name} is {value}; give a number from 0 to 1.")
+
+
+def merged_spans(hits: Tensor) -> list[tuple[int, int]]:
+    """Disjoint [start, end) of the rows that were flagged, from hits (L, 9) as ``Identifier.scan`` lays them out.
+
+    From each row a span grows for as long as the windows of 1, 2, 3, … tokens are hits; spans that touch are one.
+    """
+    spans: list[tuple[int, int]] = []
+    for start, grown in enumerate(hits.long().cumprod(1).sum(1).tolist()):
+        if grown and spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], start + grown))
+        elif grown:
+            spans.append((start, start + grown))
+    return spans
+
+
+@dataclass(frozen=True)
+class _State:
+    """The tensors on the call's device, and the call, which can read token ids."""
+
+    call: Call
+    identifier: Identifier
+    weight: Tensor
+    bias: Tensor
+
+
+class SteerDiff(TextGuard):
+    """SteerDiff (Zhang, He, Chen, arXiv 2410.02710): e' = eps (W e + b) + (1 - eps) e, Eq. 3, where a prompt is unsafe.
+
+    A prompt is unsafe where a window of one to nine of its own tokens scores above tau. Start token, harmless prompts
+    and the unconditional half of guidance stay bit for bit what they were. States that the caller passed in as
+    ``prompt_embeds`` come without tokens: there every row but the first counts as content. That costs nine windows a
+    row of padding, and some precision: padding after a harmless prompt can look like a token of an unsafe one.
+
+    Trained by the recipe of the same name; tensors: the identifier's layers, ``map.weight`` (D, D), ``map.bias`` (D,).
+    """
+
+    name = "steerdiff"
+    Settings = SteerDiffSettings
+    trained = True
+    max_benign_drop: ClassVar[float] = 0.0
+
+    def begin(self, call: Call) -> _State:
+        """The tensors in single precision where the denoiser runs.
+
+        Raises:
+            ConfigError: the call skips layers of the text encoder, whose other states the guard was not trained on.
+        """
+        if call.clip_skip is not None:
+            raise ConfigError(
+                f"steerdiff reads the text encoder's last states, and clip_skip={call.clip_skip} asks for others; "
+                "leave clip_skip out."
+            )
+        tensors = {name: value.to(call.device, torch.float32) for name, value in self.tensors.items()}
+        weight, bias = tensors.pop("map.weight"), tensors.pop("map.bias")
+        with torch.device("meta"):
+            identifier = Identifier(len(bias))
+        identifier.load_state_dict(tensors, assign=True)
+        return _State(call, identifier, weight, bias)
+
+    @torch.no_grad()
+    def steer(self, embeds: PromptEmbeds, state: _State) -> Steered:
+        """The prompt's half with its unsafe rows mapped; ``details`` say for each prompt what was found, and how sure.
+
+        Raises:
+            ArtefactError: the states are of another width than those that the guard was trained on.
+        """
+        untouched = torch.zeros(len(embeds.embeds), dtype=torch.bool, device=embeds.embeds.device)
+        if embeds.role == "negative":
+            return Steered(embeds.embeds, untouched)
+        states = embeds.embeds.float()
+        if states.shape[-1] != len(state.bias):
+            raise ArtefactError(
+                f"steerdiff maps states of width {len(state.bias)}, not {states.shape[-1]}: retrain it."
+            )
+        scores = state.identifier.scan(states, self._searched(embeds))
+        flagged = ~(scores.flatten(1).amax(1) <= self.settings.tau)  # a score that is no number flags as well
+        found = [self._spans(prompt) if hit else [] for prompt, hit in zip(scores, flagged.tolist(), strict=True)]
+        words = [_words(embeds, state.call, row, spans) for row, spans in enumerate(found)]
+        details = tuple(_detail(*prompt) for prompt in zip(scores, found, words, strict=True))
+        if not any(found):
+            return Steered(embeds.embeds, untouched, details=details)
+        mapped = self.settings.eps * linear(states, state.weight, state.bias) + (1 - self.settings.eps) * states
+        rows = self._rows(found, states)[..., None]
+        return Steered(torch.where(rows, mapped.to(embeds.embeds.dtype), embeds.embeds), flagged, details=details)
+
+    def _searched(self, embeds: PromptEmbeds) -> Tensor:
+        """(B, L) bool: the rows that windows may hold; every one but the first where the tokens are not known."""
+        if embeds.content is None:
+            return (torch.arange(embeds.embeds.shape[1], device=embeds.embeds.device) > 0).expand(
+                embeds.embeds.shape[:2]
+            )
+        if not self.settings.end_token:
+            return embeds.content
+        lengths = embeds.content.sum(1, keepdim=True)
+        rows = torch.arange(embeds.content.shape[1], device=lengths.device)
+        return (rows > 0) & (rows <= lengths + 1)
+
+    def _spans(self, scores: Tensor) -> list[tuple[int, int]]:
+        """What to steer or report in a flagged prompt; its best window where no single token is a hit."""
+        if spans := merged_spans(~(scores <= self.settings.tau)):
+            return spans
+        start, last = divmod(int(scores.argmax()), LONGEST)
+        return [(start, start + last + 1)]
+
+    def _rows(self, found: list[list[tuple[int, int]]], states: Tensor) -> Tensor:
+        """(B, L) bool: the rows to map."""
+        rows = torch.zeros(states.shape[:2], dtype=torch.bool)
+        for prompt, spans in enumerate(found):
+            for start, end in spans if self.settings.scope == "span" else [(1, None)] * bool(spans):
+                rows[prompt, start:end] = True
+        return rows.to(states.device)
+
+
+def _words(embeds: PromptEmbeds, call: Call, row: int, spans: list[tuple[int, int]]) -> list[str | None]:
+    """What the spans say; None where the caller gave states without tokens."""
+    if embeds.token_ids is None:
+        return [None] * len(spans)
+    return [call.words(embeds.token_ids[row, start:end]) for start, end in spans]
+
+
+def _detail(scores: Tensor, spans: list[tuple[int, int]], words: list[str | None]) -> dict[str, Any]:
+    """What the report says of one prompt: the highest score, and of each span its words, rows and highest score."""
+    found = [
+        {"words": said, "rows": [start, end], "score": round(float(scores[start:end].max()), 4)}
+        for said, (start, end) in zip(words, spans, strict=True)
+    ]
+    return {"score": round(float(scores.max()), 4), "flagged": found}
