@@ -9,7 +9,7 @@ import torch
 
 import tiny
 from stanchion import SAFREE, Concept, ConfigError, UnsupportedPipeline
-from stanchion.guards.text.safree import SAFREESettings, State, active_steps, projector, trigger_tokens
+from stanchion.guards.text.safree import PRESETS, State, active_steps, projector, trigger_tokens
 from stanchion.types import PromptEmbeds
 
 KNIFE = Concept("knife", "object", ("a knife", "a blade"))
@@ -37,7 +37,11 @@ def toy(*tokens: int, **settings: Any) -> tuple[SAFREE, PromptEmbeds, State]:
     content[:, 1 : 1 + len(tokens)] = True
     call = OrthogonalEncoder()
     state = State(call, projector(torch.eye(WIDTH)[1:2], 1), torch.tensor([NEUTRAL]))
-    return SAFREE(KNIFE, **settings), PromptEmbeds(call.read_ids(ids), ids, content, ("toy",)), state
+    return (
+        SAFREE(KNIFE, **{"preset": "published", **settings}),
+        PromptEmbeds(call.read_ids(ids), ids, content, ("toy",)),
+        state,
+    )
 
 
 # --- chapter 2 of the specification, 1 to 6 ----------------------------------------------------------
@@ -70,7 +74,7 @@ def test_3_every_other_position_is_bit_equal():
 
 @pytest.mark.parametrize(("beta", "n"), [(0.0, 0), (0.5333, 5), (1.0, 10)])
 def test_4_the_filter_says_how_many_steps(beta, n):
-    assert active_steps(beta, SAFREESettings(midpoint=5.333, slope=2.5)) == n
+    assert active_steps(beta, PRESETS["published"][1]) == n
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(50, 11), (20, 5)])
@@ -79,7 +83,7 @@ def test_4b_steps_0_to_n_read_the_new_states(pipe, steps, expected):
     seen = []
     forward = pipe.unet.forward
     pipe.unet.forward = lambda *args, **kwargs: seen.append(kwargs["encoder_hidden_states"]) or forward(*args, **kwargs)
-    with SAFREE(KNIFE, midpoint=-100.0).attach(pipe):
+    with SAFREE(KNIFE, preset="published", midpoint=-100.0).attach(pipe):
         tiny.draw(pipe, "a photo of a knife", steps=steps)
     assert [torch.equal(context, seen[0]) for context in seen] == [True] * expected + [False] * (steps - expected)
     assert all(torch.equal(context, seen[-1]) for context in seen[expected:])
@@ -122,17 +126,25 @@ def test_equally_toxic_tokens_are_no_triggers():
     assert not trigger_tokens(pooled, projector(torch.eye(WIDTH)[1:2], 1), 0.01).any()
 
 
+def test_the_scope_after_replaces_what_has_read_the_trigger():
+    guard, embeds, state = toy(3, 4, 1, 5, scope="after")
+    steered = guard.steer(embeds, state).embeds
+    assert torch.equal(steered[:, :3], embeds.embeds[:, :3])
+    assert (steered[0, 3:] @ state.concept).norm() < 1e-5
+    assert (embeds.embeds[0, 5:] @ state.concept).norm() > 0.1
+
+
 def test_each_prompt_has_its_own_number_of_steps(pipe):
     seen = []
     forward = pipe.unet.forward
     pipe.unet.forward = lambda *args, **kwargs: seen.append(kwargs["encoder_hidden_states"]) or forward(*args, **kwargs)
     guard = SAFREE(KNIFE)
     guard._until = lambda beta: next(limits)  # type: ignore[method-assign]
-    limits = iter([0.3, 0.3, 0.6, 0.6])
+    limits = iter([0.3, 0.6, 0.3, 0.6])
     with guard.attach(pipe):
         tiny.draw(pipe, ["a photo of a knife", "a nice photo of a knife"], steps=10)
     rows = [[torch.equal(context[2 + row], seen[0][2 + row]) for context in seen] for row in range(2)]
-    assert [sum(row) for row in rows] == [3, 6] or [sum(row) for row in rows] == [3, 3]
+    assert [sum(row) for row in rows] == [3, 6]
 
 
 def test_read_ids_reads_what_the_pipeline_reads(pipe):

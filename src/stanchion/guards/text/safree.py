@@ -9,12 +9,14 @@ I the span of the prompt's leave-one-out states m_j (token j replaced by a neutr
     e~   = (1 - P_C) P_I e                              at every position, to see how much is at stake:
     beta = 1 - mean of cos(e~, e)                       over start, tokens and end
     n    = round(T_up sigmoid(2 k (10 beta - m)))       steps 0 to n read e', the others e
+
+The reference preset replaces every state after the first trigger too: it has read the trigger. That is not the paper's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -27,32 +29,54 @@ SCHEDULE = 50  # the steps in which the published T_up and n are counted
 
 
 @dataclass(frozen=True)
+class Filter:
+    """What is replaced, and when: scope, share of the width, T_up, k and m."""
+
+    scope: Literal["triggers", "after"]
+    rank: float
+    steps: int
+    slope: float
+    midpoint: float
+
+
+PRESETS = {  # for a style, and for everything else
+    "reference": (Filter("after", 0.02, 50, 2.5, 3.6), Filter("after", 0.02, 50, 2.5, 2.0)),
+    "published": (Filter("triggers", 0.04, 10, 3.5, 5.5), Filter("triggers", 0.04, 10, 2.5, 5.333)),
+}
+
+
+@dataclass(frozen=True)
 class SAFREESettings:
     """Settings of SAFREE.
 
     Attributes:
-        alpha: how much farther than the others' mean a trigger's distance must be, as a share; 0 or more.
+        preset: "published": as released, for CLIP ViT-L/14's states; "reference": fitted to the reference model.
+        scope: "triggers" replaces their states only, as published; "after" every later one as well, end and padding
+            included, for these have read the trigger too. None takes the preset's, like the four that follow.
         rank: directions of the concept at most, as a share of the states' width, in (0, 1].
-        filter: the self-validating filter; without it triggers are replaced in every step.
         steps: T_up, in steps of a schedule of 50; scaled with the schedule.
         slope, midpoint: k and m of the filter; they depend on the text encoder.
+        filter: the self-validating filter; without it states are replaced in every step.
+        alpha: how much farther than the others' mean a trigger's distance must be, as a share; 0 or more.
         neutral: the word, a single token, that takes a token's place.
     """
 
-    alpha: float = 0.01
-    rank: float = 0.04
+    preset: Literal["reference", "published"] = "reference"
+    scope: Literal["triggers", "after"] | None = None
+    rank: float | None = None
+    steps: int | None = None
+    slope: float | None = None
+    midpoint: float | None = None
     filter: bool = True
-    steps: int = 10
-    slope: float = 2.5
-    midpoint: float = 5.333
+    alpha: float = 0.01
     neutral: str = "a"
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise ConfigError(f"safree: alpha is {self.alpha}; use 0 or more.")
-        if not 0 < self.rank <= 1:
+        if self.rank is not None and not 0 < self.rank <= 1:
             raise ConfigError(f"safree: rank is {self.rank}; it is a share of the width, above 0 and at most 1.")
-        if not 0 <= self.steps <= SCHEDULE:
+        if self.steps is not None and not 0 <= self.steps <= SCHEDULE:
             raise ConfigError(f"safree: steps is {self.steps}; it counts steps of {SCHEDULE}, 0 to {SCHEDULE}.")
 
 
@@ -76,6 +100,14 @@ class SAFREE(TextGuard):
     settings: SAFREESettings
     max_benign_drop: ClassVar[float] = 0.35
 
+    @property
+    def chosen(self) -> Filter:
+        """The preset's values for the concept's kind, with what is set in their place."""
+        values = {field.name: getattr(self.settings, field.name) for field in fields(Filter)}
+        style, thing = PRESETS[self.settings.preset]
+        preset = style if self.concept.kind == "style" else thing
+        return replace(preset, **{key: value for key, value in values.items() if value is not None})
+
     def begin(self, call: Call) -> State:
         """Encode the concept's target phrases.
 
@@ -90,7 +122,7 @@ class SAFREE(TextGuard):
         phrases = call.read(self.concept.targets)
         assert phrases.content is not None
         pooled = at_end(phrases.embeds, phrases.content)
-        return State(call, projector(pooled, max(1, round(self.settings.rank * pooled.shape[1]))), ids)
+        return State(call, projector(pooled, max(1, round(self.chosen.rank * pooled.shape[1]))), ids)
 
     def steer(self, embeds: PromptEmbeds, state: State) -> Steered:
         """Replace trigger tokens of the prompt; the unconditional half of guidance stays what it is.
@@ -132,11 +164,12 @@ class SAFREE(TextGuard):
         filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(state.concept)).to(states) - state.concept)
         seen = slice(0, int(places[-1]) + 2)
         beta = 1 - torch.cosine_similarity(filtered[seen], states[seen], dim=1).mean()
-        return torch.where(triggers[:, None], filtered, states), triggers, float(beta)
+        rows = triggers if self.chosen.scope == "triggers" else triggers.cumsum(0) > 0
+        return torch.where(rows[:, None], filtered, states), triggers, float(beta)
 
     def _until(self, beta: float) -> float:
         """The fraction of the schedule up to which e' is read: between steps n and n + 1 of 50."""
-        return (active_steps(beta, self.settings) + 0.5) / SCHEDULE if self.settings.filter else 1.0
+        return (active_steps(beta, self.chosen) + 0.5) / SCHEDULE if self.settings.filter else 1.0
 
     def _detail(self, ids: Tensor, triggers: Tensor, beta: float, state: State) -> dict[str, Any]:
         words = [state.call.words(token[None]) for token in ids[triggers]]
@@ -166,7 +199,7 @@ def trigger_tokens(pooled: Tensor, concept: Tensor, alpha: float) -> Tensor:
     return distances >= (1 + alpha) * others
 
 
-def active_steps(beta: float, settings: SAFREESettings) -> int:
+def active_steps(beta: float, chosen: Filter) -> int:
     """n, in steps of 50: steps 0 to n read the new states."""
-    risk = torch.tensor(2 * settings.slope * (10 * beta - settings.midpoint), dtype=torch.float64)
-    return round(settings.steps * float(risk.sigmoid()))
+    risk = torch.tensor(2 * chosen.slope * (10 * beta - chosen.midpoint), dtype=torch.float64)
+    return round(chosen.steps * float(risk.sigmoid()))
