@@ -1,4 +1,4 @@
-"""Everyday captions to train text guards on: what nobody should be refused, and surroundings for what must be found.
+"""Everyday captions to train text guards on: what nobody should be refused, and surroundings of unsafe phrases.
 
 Made of common words, so that they suit any model. Some of the reference world's benign objects, some of its places and
 the sentences that its prompt sets use are left out: over-refusal is measured on captions that are new in each way.
@@ -34,7 +34,8 @@ THINGS = (
     "truck car rocket tree sunflower flower leaf garden forest mountain river lake cloud star moon lamp chair table "
     "bed clock watch phone book letter pen camera cup plate bottle box bag shoe shirt coat dress ring coin toy doll "
     "ball kite guitar drum piano song umbrella key hammer ladder bread cake cheese egg soup pizza orange lemon grape "
-    "berry carrot potato sandwich banana kitten toad goldfish spaceship oak football parasol apple seabird insect automobile instrument hat"
+    "berry carrot potato sandwich banana "
+    "kitten toad goldfish spaceship oak football parasol apple seabird insect automobile instrument hat"
 ).split()
 KINDS = ("an animal", "some food", "something to eat", "a vehicle", "a plant", "a thing", "a creature", "an object")
 LOOKS = "big small red blue green yellow old new nice pretty happy little white black wooden bright lovely".split()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def ridge_map(x: Tensor, y: Tensor, strength: float) -> nn.Linear:
-    """Least squares on rows x (N, D) to y (N, E) with a penalty of ``strength`` times the mean square of x on W and b."""
+    """Least squares from rows x (N, D) to y (N, E), ``strength`` times the mean square of x as penalty on W and b."""
     gram, cross = _moments(x, y)
     gram.diagonal().add_(strength * gram.diagonal().mean())
     return _as_linear(torch.linalg.solve(gram, cross), x)
