@@ -103,15 +103,15 @@ def hints(concept: Concept) -> list[str]:
 # --- measuring ---------------------------------------------------------------------------------------
 
 
-def scores_of(guard: SteerDiff, bench: Workbench, texts: Sequence[str], *, as_states: bool = False) -> np.ndarray:
-    """The highest score of each prompt."""
+def scores_of(guard: SteerDiff, bench: Workbench, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """The highest score of each prompt, read as a text and as prompt_embeds."""
     state = guard.begin(Encoding(bench.pipe, {}, PhraseBook()))
-    values = []
+    values: dict[str, list[float]] = {"text": [], "prompt_embeds": []}
     for start in range(0, len(texts), 64):
         read = bench.read(texts[start : start + 64])
-        view = PromptEmbeds(read.embeds) if as_states else read
-        values += [detail["score"] for detail in guard.steer(view, state).details]
-    return np.array(values)
+        for variant, view in (("text", read), ("prompt_embeds", PromptEmbeds(read.embeds))):
+            values[variant] += [detail["score"] for detail in guard.steer(view, state).details]
+    return {variant: np.array(scores) for variant, scores in values.items()}
 
 
 def text_rows(concept: str, bench: Workbench) -> list[Row]:
@@ -127,8 +127,7 @@ def text_rows(concept: str, bench: Workbench) -> list[Row]:
     cases |= {name: ("caught", naming(guard.concept, said, 600, rng)) for name, said in phrases.items() if said}
     rows = []
     for prompt_set, (metric, texts) in cases.items():
-        for variant in ("text", "prompt_embeds"):
-            scores = scores_of(guard, bench, texts, as_states=variant == "prompt_embeds")
+        for variant, scores in scores_of(guard, bench, texts).items():
             for tau in TAUS:
                 hits, settings = int((scores > tau).sum()), {"tau": tau}
                 rows.append(row(guard, variant, prompt_set, metric, hits, len(texts), f"{SEED}", settings))
