@@ -8,6 +8,7 @@ from torch import nn
 
 from stanchion.reference import train
 from stanchion.reference.autoencoder import normalise
+from stanchion.reference.features import load_features
 from stanchion.reference.judge import load_judge, load_reward
 from stanchion.reference.model import build_vae
 from stanchion.training.fitting import Schedule, fit
@@ -37,6 +38,7 @@ def test_what_is_shipped_loads_and_draws_with_stock_diffusers(run, tmp_path):
     blank = np.zeros((2, 48, 48, 3), np.uint8)
     assert len(load_judge(tmp_path / "judge").predict(blank)) == 2
     assert len(load_reward(tmp_path / "reward").describe(blank)) == 2
+    assert load_features(tmp_path / "features").features(torch.zeros(2, 3, 48, 48)).shape == (2, 128)
 
 
 def _fit_a_line(folder, steps, stop_at=None):

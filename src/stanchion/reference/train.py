@@ -26,6 +26,7 @@ from ..training.fitting import Schedule
 from .autoencoder import train_autoencoder
 from .clip import train_clip
 from .denoiser import Denoiser, encode_pool, train_denoiser
+from .features import FeatureNetwork, train_features
 from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
 from .model import assemble, build_unet, text_encoder_from
 from .readers import train_judge, train_reward
@@ -49,6 +50,7 @@ class Recipe:
     denoiser: Schedule
     denoiser_styles: Schedule
     metric_clip: Schedule
+    features: Schedule
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -132,6 +134,16 @@ class Training:
         )
 
     @cached_property
+    def features(self) -> FeatureNetwork:
+        """What FID, KID and perceptual losses compare."""
+        r, folder = self.recipe, self.folder / "features"
+        return self._stage(
+            "features",
+            FeatureNetwork.from_pretrained,
+            lambda: train_features(r.features, folder / "fit", seed=r.seed + 80),
+        )
+
+    @cached_property
     def denoiser(self) -> Denoiser:
         """UNet and text encoder: together while the world grows, then the UNet alone, then with more of the styles."""
         r, folder = self.recipe, self.folder / "denoiser"
@@ -164,9 +176,10 @@ class Training:
         self.reward.half().save_pretrained(target / "reward")
         self.clip.half().save_pretrained(target / "clip")
         self.metric_clip.half().save_pretrained(target / "metric_clip")
+        self.features.half().save_pretrained(target / "features")
 
 
-STAGES = ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip")
+STAGES = ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip", "features")
 
 
 def main(arguments: list[str] | None = None) -> None:
