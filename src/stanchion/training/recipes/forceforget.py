@@ -47,10 +47,10 @@ class Settings:
         chunk: most actions in one pass with gradients; less takes less memory.
     """
 
-    iterations: int = 90
-    prompts: int = 5
+    iterations: int = 50
+    prompts: int = 6
     group: int = 8
-    shares: tuple[float, ...] = (0.4, 0.6, 0.0)
+    shares: tuple[float, ...] = (0.5, 0.5, 0.0)
     subjects: tuple[str, ...] = SUBJECTS
     shared_noise: bool = True
     advantages: Literal["group", "prompt"] = "group"
