@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,18 +32,20 @@ def measure(output: Path, lab: Lab, cells: tuple[str, ...] = tuple(CELLS)) -> li
             rows = [asdict(row) for row in CELLS[cell](lab)]
             done[cell, lab.identity] = rows
             with lines.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([cell, lab.identity, rows]) + "\n")
+                file.write(
+                    f"\n{json.dumps([cell, lab.identity, rows])}\n"
+                )  # on a line of its own, whatever stands before
     made = [Row(**values) for cell in cells for values in done[cell, lab.identity]]
     write_rows(output, made)
     output.with_suffix(".md").write_text(table(made), encoding="utf-8")
     return made
 
 
-def _read(path: Path) -> list[list]:
-    """Whole lines only: a process that was killed may leave a torn last one."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+def _read(path: Path) -> Iterator[list]:
+    """The lines that are whole: a process that was killed may leave a torn one."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def main() -> None:
