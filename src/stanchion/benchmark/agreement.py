@@ -76,9 +76,8 @@ def rewarded(images: list[Image.Image]) -> Reader:
 
     def opinion(scores: Mapping[str, Mapping[str, float]]) -> Opinion:
         found = frozenset(name for name, score in scores["objects"].items() if score >= THRESHOLD)
-        return Opinion(
-            found, *(max(scores[kind], key=lambda name: scores[kind][name]) for kind in ("style", "background"))
-        )
+        style, background = (max(scores[kind], key=scores[kind].__getitem__) for kind in ("style", "background"))
+        return Opinion(found, style, background)
 
     answers = load_reward().predict(images)
     return Reader(f"reward network (threshold={THRESHOLD})", [opinion(scores) for scores in answers])
