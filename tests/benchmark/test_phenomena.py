@@ -135,7 +135,8 @@ def test_cells_that_are_done_are_read_again_and_a_torn_line_is_not(lab, tmp_path
 
     monkeypatch.setattr(program, "CELLS", {"corner": cell})
     output = tmp_path / "phenomena.json"
-    output.with_suffix(".jsonl").write_text('["corner", "torn')
+    (tmp_path / "phenomena.parts").mkdir()
+    (tmp_path / "phenomena.parts" / "cells.jsonl").write_text('["corner", "torn')
     first = program.measure(output, lab, ("corner",))
     assert program.measure(output, lab, ("corner",)) == first
     assert len(calls) == 1

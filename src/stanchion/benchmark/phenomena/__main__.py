@@ -29,8 +29,8 @@ Made by `{COMMAND}`; 20 steps, guidance scale 4, shares with 95 % intervals.
 
 def measure(output: Path, lab: Lab, cells: tuple[str, ...] = tuple(CELLS)) -> list[Row]:
     """Rows of ``cells``, from the lines beside ``output`` where they are there, measured where they are not."""
-    lines = output.with_suffix(".jsonl")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    lines = output.with_suffix(".parts") / "cells.jsonl"
+    lines.parent.mkdir(parents=True, exist_ok=True)
     done = {(cell, of): rows for cell, of, rows in _read(lines)}
     for cell in cells:
         if (cell, lab.identity) not in done:
