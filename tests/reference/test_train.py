@@ -34,6 +34,7 @@ def test_what_is_shipped_loads_and_draws_with_stock_diffusers(run, tmp_path):
     pipeline.set_progress_bar_config(disable=True)
     picture = pipeline("a knife", num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (48, 48, 3)
+    assert not any(str(run) in file.read_text() for file in tmp_path.rglob("config.json"))
     assert np.isfinite(picture).all()
     blank = np.zeros((2, 48, 48, 3), np.uint8)
     assert len(load_judge(tmp_path / "judge").predict(blank)) == 2

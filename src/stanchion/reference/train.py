@@ -10,6 +10,7 @@ A stage that is finished is not run again, one that was cut off goes on from its
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -177,6 +178,15 @@ class Training:
         self.clip.half().save_pretrained(target / "clip")
         self.metric_clip.half().save_pretrained(target / "metric_clip")
         self.features.half().save_pretrained(target / "features")
+        for file in target.rglob("config.json"):
+            file.write_text(_without_origin(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _without_origin(config: str) -> str:
+    """A config without the folder of this machine that diffusers writes into it."""
+    values = json.loads(config)
+    values.pop("_name_or_path", None)
+    return json.dumps(values, indent=2) + "\n"
 
 
 STAGES = ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip", "features")
