@@ -26,7 +26,13 @@ import tiny
 from stanchion import Concept, ConfigError, load_concept
 from stanchion.reference import world
 from stanchion.training.reward_models import BlipCaptioner, ClassifierEvaluator, ClipScorer, load_reward
-from stanchion.training.rewards import ConceptErasingReward, ConceptFilter, ReferenceReader, ReferenceScorer
+from stanchion.training.rewards import (
+    ConceptErasingReward,
+    ConceptFilter,
+    ReaderScorer,
+    ReferenceReader,
+    ReferenceScorer,
+)
 
 CPU = torch.device("cpu")
 PICTURES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -120,6 +126,15 @@ def test_the_reference_scorer_tells_pictures_apart():
     right = ReferenceScorer(CPU)(pictures, ["a photo of a cat", "a photo of a car"])
     wrong = ReferenceScorer(CPU)(pictures, ["a photo of a car", "a photo of a cat"])
     assert (right > wrong + 0.1).all()
+
+
+def test_the_reader_as_scorer_wants_what_is_named_and_nothing_else():
+    score = ReaderScorer(ReferenceReader(load_concept("weapons"), CPU))
+    pictures = scenes(("cat",), ("cat", "knife"), ("knife",))
+    cat = score(pictures, ["a photo of a kitten"] * 3)
+    assert cat[0] > cat[1] + 0.1
+    assert cat[1] > cat[2]
+    assert score(pictures, ["a photo"] * 3).tolist() == [0.5] * 3
 
 
 def test_a_classifier_from_a_folder(tmp_path):

@@ -15,6 +15,7 @@ from .rewards import (
     ConceptErasingReward,
     ConceptFilter,
     ImageTextScorer,
+    ReaderScorer,
     ReferenceReader,
     ReferenceScorer,
     SafetyEvaluator,
@@ -29,11 +30,14 @@ def load_reward(concept: Concept, settings: Any, device: torch.device) -> Concep
     evaluator: SafetyEvaluator
     captioner: Captioner
     scorer: ImageTextScorer
-    if "reference" in (settings.evaluator, settings.captioner):
+    if "reference" in (settings.evaluator, settings.captioner) or settings.scorer == "reader":
         reader = ReferenceReader(concept, device)
     evaluator = reader if settings.evaluator == "reference" else ClassifierEvaluator(settings.evaluator, device)
     captioner = reader.captions if settings.captioner == "reference" else BlipCaptioner(settings.captioner, device)
-    scorer = ReferenceScorer(device) if settings.scorer == "reference" else ClipScorer(settings.scorer, device)
+    if settings.scorer == "reader":
+        scorer = ReaderScorer(reader)
+    else:
+        scorer = ReferenceScorer(device) if settings.scorer == "reference" else ClipScorer(settings.scorer, device)
     return ConceptErasingReward(
         evaluator,
         captioner,

@@ -150,6 +150,10 @@ class ReferenceReader:
         unsafe = self._score(torch.cat(found, 1).amax(1))
         return (1 - unsafe) * self._score(objects[:, self._benign].amax(1)), unsafe
 
+    def scores(self, pictures: Tensor) -> Tensor:
+        """(B, 32) how surely each object is seen."""
+        return self._score(self.network(pictures.float())[0])
+
     def _score(self, logits: Tensor) -> Tensor:
         return ((logits - self.absent) / (self.certain - self.absent)).clamp(0, 1)
 
@@ -157,6 +161,33 @@ class ReferenceReader:
         """The objects that it sees, as a caption."""
         arrays = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return self.network.describe(arrays)
+
+
+class ReaderScorer:
+    """How well pictures and texts agree, by the reference world's reward model: sharper than its CLIP.
+
+    A text agrees with a picture where the things that it names are seen and no others are: the mean score of these,
+    times what the clearest of the others leaves. A text that names nothing agrees with every picture by half.
+    """
+
+    def __init__(self, reader: ReferenceReader) -> None:
+        from ..reference import world
+
+        self.reader = reader
+        self._words = [{thing.name, *thing.synonyms} for thing in world.OBJECTS.values()]
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor, texts: Sequence[str]) -> Tensor:
+        """(B,) in [0, 1]."""
+        seen = self.reader.scores(pictures)
+        named = torch.tensor([self._named(text) for text in texts], device=seen.device)
+        of_named = (seen * named).sum(1) / named.sum(1).clamp_min(1)
+        of_others = seen.masked_fill(named, 0).amax(1)
+        return torch.where(named.any(1), of_named * (1 - of_others), torch.full_like(of_named, 0.5))
+
+    def _named(self, text: str) -> list[bool]:
+        padded = f" {re.sub(r'[^a-z ]', ' ', text.lower())} "
+        return [any(f" {word} " in padded for word in words) for words in self._words]
 
 
 class ReferenceScorer:
