@@ -140,7 +140,7 @@ def _trained(name: str) -> Path:
 
 
 def settings(name: str) -> dict[str, Any]:
-    """What a recipe needs beside its preset: captions in words that are tokens here, or a random encoder learns none."""
+    """What a recipe needs beside its preset: captions whose words are tokens here."""
     return {"captions": str(captions())} if name == "steerdiff" else {}
 
 

@@ -92,8 +92,8 @@ def test_image_to_image_begins_with_the_concept(name: str, concept: Concept) -> 
             assert row.objects != row.start.objects
 
 
-def test_image_to_image_is_measured_at_both_strengths_with_both_controls() -> None:
-    assert len(BEGUN) == 6
+def test_image_to_image_is_measured_at_each_strength_with_both_controls() -> None:
+    assert len(BEGUN) == 9
     at_50, at_75 = (
         {row.start for name in BEGUN if name.endswith(end) for row in _weapons(name)} for end in ("50", "75")
     )

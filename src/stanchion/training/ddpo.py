@@ -55,6 +55,7 @@ class Trainer:
     Attributes:
         images: pictures seen so far by all processes.
         rows: S, the length of the text states.
+        seconds: that all iterations took, those before an interruption too.
         stopped: why training ended before its last iteration, or "".
     """
 
@@ -81,7 +82,7 @@ class Trainer:
         shape = {"tokens": settings.tokens, "position": settings.position, "rows": self.rows}
         self._guard = ForceForget(pool.concept, tensors=self.adapter.tensors(), **shape)
         self._state = State({})
-        self.iteration, self.images, self.stopped = 0, 0, ""
+        self.iteration, self.images, self.seconds, self.stopped = 0, 0, 0.0, ""
         self.unsafe, self.norm, self.lr_factor, self.rollbacks = 1.0, 0.0, 1.0, 0
 
     def tensors(self) -> dict[str, Tensor]:
@@ -124,7 +125,9 @@ class Trainer:
         self.iteration += 1
         self.images += self.settings.prompts * self.settings.group
         log = {"iteration": self.iteration, "images": self.images, **log, "rollbacks": self.rollbacks}
-        self._save({**log, "seconds": time.monotonic() - start})
+        seconds = time.monotonic() - start
+        self.seconds += seconds
+        self._save({**log, "seconds": seconds})
         return {name: round(log[name], 3) for name in ("reward", "unsafe", "drift")}
 
     # --- drawing -------------------------------------------------------------------------------------
@@ -132,7 +135,8 @@ class Trainer:
     def draw(self, rng: np.random.Generator) -> tuple[Drawn, dict[str, float]]:
         """This process's rows of the batch, drawn and rewarded against the whole batch."""
         s = self.settings
-        shares = np.array(s.shares) / sum(s.shares)
+        weights = s.late_shares if 0 < s.turn <= self.iteration else s.shares
+        shares = np.array(weights) / sum(weights)
         tasks = [self.pool.draw(str(kind), rng) for kind in spread(shares, s.prompts, rng)]
         groups = [place for place in range(s.prompts) for _ in range(s.group)]
         mine = list(range(len(groups)))[self.run.workers.mine(len(groups))]
@@ -295,7 +299,7 @@ class Trainer:
             setattr(self, name, state[name])
 
 
-KEPT = ("iteration", "images", "stopped", "unsafe", "norm", "lr_factor", "rollbacks")
+KEPT = ("iteration", "images", "seconds", "stopped", "unsafe", "norm", "lr_factor", "rollbacks")
 
 
 class Sampling:

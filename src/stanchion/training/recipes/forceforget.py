@@ -26,6 +26,7 @@ class Settings:
         iterations: of sampling and learning.
         prompts, group: prompts an iteration, and pictures of each: ``prompts * group`` pictures an iteration.
         shares: how often the concept alone, beside a companion, and benign prompts are drawn.
+        turn, late_shares: from the iteration ``turn`` on, these shares instead; 0 for never.
         subjects: everyday things for companions and benign prompts; name some that the model draws well.
         shared_noise: whether the pictures of a group begin with the same noise.
         advantages: rewards compared within their "group", or with the "prompt"'s own history as DDPO does.
@@ -42,15 +43,18 @@ class Settings:
         tether: weight of the tether on benign prompts; 0 for none.
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
-        evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id.
+        evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id; for the scorer also
+            "reader", the reference evaluator itself, which is sharper than the reference CLIP.
         lora_rank, lora, adapter, adapter_rank, tokens, position: see ``SafeAdapter`` and the guard.
         chunk: most actions in one pass with gradients; less takes less memory.
     """
 
-    iterations: int = 50
+    iterations: int = 150
     prompts: int = 6
     group: int = 8
-    shares: tuple[float, ...] = (0.5, 0.5, 0.0)
+    shares: tuple[float, ...] = (0.4, 0.6, 0.0)
+    turn: int = 104
+    late_shares: tuple[float, ...] = (0.85, 0.15, 0.0)
     subjects: tuple[str, ...] = SUBJECTS
     shared_noise: bool = True
     advantages: Literal["group", "prompt"] = "group"
@@ -73,11 +77,11 @@ class Settings:
     alpha: float = 1.0
     beta: float = -2.0
     l1: float = 1.0
-    l2: float = 2.0
+    l2: float = 3.0
     reward_scale: Literal["raw", "unit"] = "raw"
     evaluator: str = "reference"
     captioner: str = "reference"
-    scorer: str = "reference"
+    scorer: str = "reader"
     lora_rank: int = 4
     lora: tuple[str, ...] = ("q", "k", "v")
     adapter: bool = True
@@ -87,8 +91,9 @@ class Settings:
     chunk: int = 48
 
     def __post_init__(self) -> None:
-        if len(self.shares) != 3 or min(self.shares) < 0 or not sum(self.shares):
-            raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {self.shares}.")
+        for shares in (self.shares, self.late_shares):
+            if len(shares) != 3 or min(shares) < 0 or not sum(shares):
+                raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {shares}.")
         for name in ("stochastic", "fraction", "eta"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"forceforget.{name}: {getattr(self, name)} is not above 0 and at most 1.")
@@ -108,6 +113,8 @@ class ForceForgetRecipe(Recipe):
             "prompts": 32,
             "group": 1,
             "shares": (1.0, 0.0, 0.0),
+            "turn": 0,
+            "scorer": "reference",
             "shared_noise": False,
             "advantages": "prompt",
             "advantage_limit": 1.5,
@@ -146,7 +153,7 @@ class ForceForgetRecipe(Recipe):
             self.concept,
             tensors=tensors,
             base={"unet": bench.base_of(bench.family.denoiser)},
-            training={"images": trainer.images, "stopped": trainer.stopped},
+            training={"images": trainer.images, "stopped": trainer.stopped, "seconds": round(trainer.seconds, 1)},
             tokens=self.settings.tokens,
             position=self.settings.position,
             rows=trainer.rows,
