@@ -30,6 +30,7 @@ class Artist:
         self.pipeline = pipeline
         self.identity = _identity(pipeline)
         self._guards: dict[str, GuardStack] = {}
+        self._identities: dict[GuardStack, list[str]] = {}  # tensors are hashed once, not for every prompt
         self._attached: Attachment | None = None
         self._from_images: Any = None
 
@@ -75,7 +76,12 @@ class Artist:
 
     def identity_of(self, variant: Variant, concept: Concept) -> list[str]:
         """What the variant's guards are: their settings and their tensors."""
-        return [guard.identity for guard in self._stack(variant, concept).guards] if variant.names else []
+        if not variant.names:
+            return []
+        stack = self._stack(variant, concept)
+        if stack not in self._identities:
+            self._identities[stack] = [guard.identity for guard in stack.guards]
+        return self._identities[stack]
 
     def release(self) -> None:
         """Take the last variant's guards off the pipeline."""

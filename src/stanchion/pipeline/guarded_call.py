@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..errors import UnsupportedPipeline
 from ..types import Report
@@ -15,6 +14,7 @@ from .attention_seam import AttentionSeam
 from .decode_seam import DecodeSeam
 from .encoding import Encoding
 from .families import Family
+from .freezing import frozen
 from .phrase_book import PhraseBook
 from .record import Record
 from .schedule import check_scheduler
@@ -68,7 +68,7 @@ class GuardedCall:
         """Route the pipeline through the seams, in this thread and this block."""
         token = CURRENT.set(self)
         try:
-            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), _frozen(self.denoiser):
+            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), frozen(self.denoiser):
                 yield
         finally:
             CURRENT.reset(token)
@@ -84,16 +84,3 @@ class GuardedCall:
         self.decoder.finish(self.output_type)
         guards = tuple(record.report(self.steps.batch) for record in self.records)
         return Report(guards, self.steps.passes, len(self.steps.schedule.places))
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """A guard's gradients go to the latents; the weights need none."""
-    thawed = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in thawed:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad_(True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..guards.attention.forceforget import ForceForget, State, prepare
+from ..pipeline.freezing import frozen
 from ..pipeline.workbench import Workbench
 from .policy_gradient import (
     PromptStatistics,
@@ -344,16 +343,3 @@ def spread(shares: np.ndarray, count: int, rng: np.random.Generator) -> list[str
     while len(kinds) < count:
         kinds.append(KINDS[int(rng.choice(len(KINDS), p=left / left.sum()))])
     return kinds
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Weights without gradients, for a while."""
-    thawed = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in thawed:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad_(True)
