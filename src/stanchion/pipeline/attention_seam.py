@@ -22,8 +22,8 @@ class AttentionSeam:
 
     def __init__(self, denoiser: nn.Module, records: list[Record]) -> None:
         self.records = records
-        self._wanted = {which for record in records for which in record.guard.projections}
-        self._layers = _projections(denoiser, self._wanted)
+        wanted = {which for record in records for which in record.guard.projections}
+        self._layers = _projections(denoiser, wanted) if wanted else {}
         self._hit: set[tuple[str, str]] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
         self._seen: dict[tuple[Record, str], tuple[Tensor, int]] = {}  # results of the text, which stay the same
@@ -55,18 +55,23 @@ class AttentionSeam:
                 f"(first: {missing[0]}). Fused projections and processors of their own hide them: undo "
                 "fuse_qkv_projections, or use a standard attention processor."
             )
-        self._check()
         for record in self.records:
             record.note(torch.ones(1, dtype=torch.bool))
 
-    def _check(self) -> None:
-        """Refuse NaN and infinity, all projections of a pass at once: asking the device for each would cost more."""
-        if not self._peaks:
+    def check(self, prediction: Tensor) -> None:
+        """Refuse NaN and infinity, all projections of a pass at once: asking the device for each would cost more.
+
+        Queries are not looked at: every one that holds either makes a softmax of NaN, so the ``prediction`` shows it.
+        """
+        if not self.records:
             return
-        device = self._peaks[0][2].device
-        if not torch.isfinite(torch.stack([peak.float().to(device) for _, _, peak in self._peaks])).all():
-            record, what = next((record, what) for record, what, peak in self._peaks if not torch.isfinite(peak))
-            raise record.not_finite(what)
+        peaks = [peak.float().to(prediction.device) for _, _, peak in self._peaks]
+        if torch.isfinite(torch.stack([prediction.float().sum(), *peaks])).all():
+            return
+        for record, what, peak in self._peaks:
+            if not torch.isfinite(peak):
+                raise record.not_finite(what)
+        raise self.records[-1].not_finite("the prediction with its projections")
 
     def _hook(self, name: str, which: str) -> Any:
         what = f"{name}.to_{which}"
@@ -83,20 +88,20 @@ class AttentionSeam:
                 except Exception as error:
                     raise record.failure(error) from error
                 record.check_shape(what, result, projected.shape)
-                self._look(record, what, result, lasting=which != "q")
+                if which != "q":
+                    self._look(record, what, result)
                 projected = result.to(projected.dtype)
             return projected
 
         return hook
 
-    def _look(self, record: Record, what: str, result: Tensor, lasting: bool) -> None:
+    def _look(self, record: Record, what: str, result: Tensor) -> None:
         """Keep the largest value of a result for ``_check``; the tensor of an earlier pass needs no second look."""
         seen = self._seen.get((record, what))
         if seen is not None and seen[0] is result and seen[1] == result._version:
             return
         self._peaks.append((record, what, result.detach().abs().amax()))
-        if lasting:
-            self._seen[record, what] = (result, result._version)
+        self._seen[record, what] = (result, result._version)
 
 
 def _projections(denoiser: nn.Module, wanted: set[str]) -> dict[tuple[str, str], nn.Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ class GuardedCall:
             )
         for record in self._at(Stage.WEIGHTS):
             record.note(torch.ones(1, dtype=torch.bool))
+        self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
         self._seams = {
             "encode_prompt": self.text.encode_prompt,
             family.denoiser: self.steps.denoiser,
@@ -56,19 +57,26 @@ class GuardedCall:
             "vae": self.decoder.vae,
         }
 
+    def _frozen(self) -> AbstractContextManager[None]:
+        """Only a trajectory guard may ask for gradients, and never for the weights'."""
+        return frozen(self.denoiser) if self._at(Stage.TRAJECTORY) else nullcontext()
+
     def _at(self, stage: Stage) -> list[Record]:
         return [record for record in self.records if record.guard.stage is stage]
 
     def stand_in(self, name: str, original: Any) -> Any:
         """What the running pipeline reads under a name."""
-        return self._seams[name](original)
+        made = self._made.get(name)
+        if made is None or made[0] is not original:
+            made = self._made[name] = (original, self._seams[name](original))
+        return made[1]
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Route the pipeline through the seams, in this thread and this block."""
         token = CURRENT.set(self)
         try:
-            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), frozen(self.denoiser):
+            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), self._frozen():
                 yield
         finally:
             CURRENT.reset(token)

@@ -81,7 +81,9 @@ class StepSeam:
 
     def _forward(self, denoiser: Any, sample: Tensor, timestep: Any, context: Tensor, inputs: dict[str, Any]) -> Tensor:
         with opened(denoiser), self.attention.watched():
-            return denoiser(sample, timestep, encoder_hidden_states=context, return_dict=False, **inputs)[0]
+            prediction = denoiser(sample, timestep, encoder_hidden_states=context, return_dict=False, **inputs)[0]
+        self.attention.check(prediction)
+        return prediction
 
     def _see(
         self,

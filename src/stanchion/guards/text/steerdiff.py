@@ -54,10 +54,9 @@ def merged_spans(hits: Tensor) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class _State:
-    """The tensors on the call's device, and the call, which can read token ids."""
+class _Parts:
+    """Identifier and map in single precision on one device."""
 
-    call: Call
     identifier: Identifier
     weight: Tensor
     bias: Tensor
@@ -79,8 +78,12 @@ class SteerDiff(TextGuard):
     trained = True
     max_benign_drop: ClassVar[float] = 0.0
 
-    def begin(self, call: Call) -> _State:
-        """The tensors in single precision where the denoiser runs.
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self._on: dict[torch.device, _Parts] = {}
+
+    def begin(self, call: Call) -> Call:
+        """The call itself, which can read token ids.
 
         Raises:
             ConfigError: the call skips layers of the text encoder, whose other states the guard was not trained on.
@@ -90,15 +93,21 @@ class SteerDiff(TextGuard):
                 f"steerdiff reads the text encoder's last states, and clip_skip={call.clip_skip} asks for others; "
                 "leave clip_skip out."
             )
-        tensors = {name: value.to(call.device, torch.float32) for name, value in self.tensors.items()}
-        weight, bias = tensors.pop("map.weight"), tensors.pop("map.bias")
-        with torch.device("meta"):
-            identifier = Identifier(len(bias))
-        identifier.load_state_dict(tensors, assign=True)
-        return _State(call, identifier, weight, bias)
+        return call
+
+    def _parts(self, device: torch.device) -> _Parts:
+        """The tensors where the text states are; moved once for a device, and kept."""
+        if device not in self._on:
+            tensors = {name: value.to(device, torch.float32) for name, value in self.tensors.items()}
+            weight, bias = tensors.pop("map.weight"), tensors.pop("map.bias")
+            with torch.device("meta"):
+                identifier = Identifier(len(bias))
+            identifier.load_state_dict(tensors, assign=True)
+            self._on[device] = _Parts(identifier, weight, bias)
+        return self._on[device]
 
     @torch.no_grad()
-    def steer(self, embeds: PromptEmbeds, state: _State) -> Steered:
+    def steer(self, embeds: PromptEmbeds, state: Call) -> Steered:
         """The prompt's half with its unsafe rows mapped; ``details`` say for each prompt what was found, and how sure.
 
         Raises:
@@ -107,19 +116,19 @@ class SteerDiff(TextGuard):
         untouched = torch.zeros(len(embeds.embeds), dtype=torch.bool, device=embeds.embeds.device)
         if embeds.role == "negative":
             return Steered(embeds.embeds, untouched)
-        states = embeds.embeds.float()
-        if states.shape[-1] != len(state.bias):
+        states, parts = embeds.embeds.float(), self._parts(embeds.embeds.device)
+        if states.shape[-1] != len(parts.bias):
             raise ArtefactError(
-                f"steerdiff maps states of width {len(state.bias)}, not {states.shape[-1]}: retrain it."
+                f"steerdiff maps states of width {len(parts.bias)}, not {states.shape[-1]}: retrain it."
             )
-        scores = state.identifier.scan(states, self._searched(embeds))
+        scores = parts.identifier.scan(states, self._searched(embeds))
         flagged = ~(scores.flatten(1).amax(1) <= self.settings.tau)  # a score that is no number flags as well
         found = [self._spans(prompt) if hit else [] for prompt, hit in zip(scores, flagged.tolist(), strict=True)]
-        words = [_words(embeds, state.call, row, spans) for row, spans in enumerate(found)]
+        words = [_words(embeds, state, row, spans) for row, spans in enumerate(found)]
         details = tuple(_detail(*prompt) for prompt in zip(scores, found, words, strict=True))
         if not any(found):
             return Steered(embeds.embeds, untouched, details=details)
-        mapped = self.settings.eps * linear(states, state.weight, state.bias) + (1 - self.settings.eps) * states
+        mapped = self.settings.eps * linear(states, parts.weight, parts.bias) + (1 - self.settings.eps) * states
         rows = self._rows(found, states)[..., None]
         return Steered(torch.where(rows, mapped.to(embeds.embeds.dtype), embeds.embeds), flagged, details=details)
 
