@@ -1,0 +1,1 @@
+"""Attacks on guards, by which a guard is judged: with prompts, and with the weights."""
