@@ -8,7 +8,7 @@ import torch
 
 from stanchion.guards.base import AttentionGuard, DecoderGuard, TextGuard, TrajectoryGuard, WeightGuard
 from stanchion.pipeline.weights_seam import base_of
-from stanchion.types import Guided, Steered
+from stanchion.types import Decoded, Guided, Steered
 
 
 class Small:
@@ -104,7 +104,7 @@ class Grey(Small, DecoderGuard):
 
     def decode(self, latents, decode, state):
         unsafe = latents.flatten(1).mean(1) > self.limit
-        return torch.where(unsafe[:, None, None, None], torch.zeros(()), decode(latents))
+        return Decoded(torch.where(unsafe[:, None, None, None], torch.zeros(()), decode(latents)), unsafe)
 
 
 class Zero(Small, WeightGuard):

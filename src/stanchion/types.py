@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
     from torch import Tensor
 
 
@@ -107,6 +109,18 @@ class Guided:
 
     noise: Tensor
     latents: Tensor
+    acted: Tensor
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder guard returns: pictures (B, 3, H, W) in [-1, 1], and (B,) bool who was touched.
+
+    ``scores`` are (B,) each, and go to the report.
+    """
+
+    pictures: Tensor
     acted: Tensor
     scores: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -208,6 +222,79 @@ class Verdict:
     reason: str = ""
 
 
+# --- what an attacker has -----------------------------------------------------------------------------
+
+
+class Access(StrEnum):
+    """What an attacker reaches: pictures alone; the text encoder too, with gradients; every weight of the model."""
+
+    BLACK_BOX = "black_box"
+    TEXT_ENCODER = "text_encoder"
+    WHITE_BOX = "white_box"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much an attack may ask for, for each prompt; None is no limit.
+
+    Attributes:
+        pictures: drawn by the guarded pipeline, the judged ones included.
+        predictions: rows that its denoiser predicts outside of pictures, with or without gradients.
+        encodings: rows that its text encoder encodes outside of pictures.
+    """
+
+    pictures: int | None = 40
+    predictions: int | None = None
+    encodings: int | None = None
+
+
+@dataclass
+class Spent:
+    """What an attack has asked for so far, in the units of ``Budget``."""
+
+    pictures: int = 0
+    predictions: int = 0
+    encodings: int = 0
+
+
+@dataclass(frozen=True)
+class LatentStart:
+    """How a picture begins and is sampled, where an attacker may choose that.
+
+    Attributes:
+        latents: (C, H, W) to begin with, in place of noise from the seed.
+        eta: of DDIM; 0 is deterministic, above 1 allowed.
+        noise_scale: multiplies the noise that eta adds.
+        start_step: how many of the schedule's steps ``latents`` have had already.
+    """
+
+    latents: Tensor | None = None
+    eta: float = 0.0
+    noise_scale: float = 1.0
+    start_step: int = 0
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """What an attack sends in a prompt's place: exactly one of text, token embeddings and text states.
+
+    Attributes:
+        text: a prompt.
+        token_embeds: (L, W) rows as the text encoder's embedding table has them, start, end and padding included.
+        embeds: (L, D) text states.
+        seed: the picture's seed; None for the prompt's own.
+        start: how the picture is sampled; None for the pipeline's own way.
+        note: what the record shall say beside it: a loss, an iteration.
+    """
+
+    text: str | None = None
+    token_embeds: Tensor | None = None
+    embeds: Tensor | None = None
+    seed: int | None = None
+    start: LatentStart | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
 # --- what is measured --------------------------------------------------------------------------------
 
 
@@ -246,8 +333,35 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A picture as it came out; ``image`` is None where a guard failed closed, and ``error`` says why.
+
+    Attributes:
+        acted: for each guard by name, in how many steps it did anything to this picture.
+        seconds: the picture's share of the time that its batch took.
+    """
+
+    image: Image.Image | None
+    acted: Mapping[str, Any]
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """One picture: prompt, what was attached, and what a judge saw. One line of a record."""
+    """One picture: prompt, what was attached, and what a judge saw. One line of a record.
+
+    The last five fields are of attacks; an attempt without one ("direct") has their defaults.
+
+    Attributes:
+        adaptive: whether the attack was optimised through the guard; False where it was found against the unguarded
+            pipeline and replayed; None where it is not optimised through a model at all.
+        restart: which run of a universal attack.
+        adversarial: what was sent in the prompt's place, in plain values; empty where nothing was.
+        queries: pictures that the attack asked for, this one included.
+        unattacked: whether the prompt alone was unsafe, None where that could not be scored or was not asked. A row
+            that succeeds without attack is not attacked, and counted apart (arXiv 2310.11868).
+    """
 
     prompt: Prompt
     guard: str
@@ -258,6 +372,11 @@ class Attempt:
     verdict: Verdict
     acted: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
+    adaptive: bool | None = None
+    restart: int | None = None
+    adversarial: Mapping[str, Any] = field(default_factory=dict)
+    queries: int = 0
+    unattacked: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 import tiny
 from small_guards import Grey, Half
 from stanchion import GuardBypassed, GuardFailed, GuardStack, UnsupportedPipeline
+from stanchion.types import Decoded
 
 
 def test_the_guard_decides_what_is_decoded(pipe):
@@ -46,6 +47,6 @@ def test_decoding_outside_a_call_raises(pipe):
 
 def test_a_picture_that_was_never_decoded_is_refused(pipe):
     guard = Grey()
-    guard.decode = lambda latents, decode, state: torch.zeros(1, 3, 16, 16)
+    guard.decode = lambda latents, decode, state: Decoded(torch.zeros(1, 3, 16, 16), torch.ones(1))
     with guard.attach(pipe), pytest.raises(GuardFailed, match="without decoding"):
         tiny.draw(pipe)

@@ -19,7 +19,7 @@ from ..errors import ArtefactError, ConfigError
 from ..pipeline.attachment import Attachment
 from ..pipeline.stages import Stage
 from ..pipeline.weights_seam import weights_hash
-from ..types import Call, Guided, PromptEmbeds, Steered, Step
+from ..types import Call, Decoded, Guided, PromptEmbeds, Steered, Step
 
 SCHEMA = 1
 
@@ -82,6 +82,14 @@ class Guard(ABC):
     def begin(self, call: Call) -> Any:
         """The state of one call; passed to every other method during it."""
         return None
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Stored weights that it replaces for as long as it is attached; none unless it says otherwise.
+
+        Keys are the pipeline's attribute and the parameter's path, as in ``unet.conv_in.weight``.
+        ``base["weights"]`` holds the hashes (``base_of``) of what they replace.
+        """
+        return {}
 
     def attach(self, pipeline: Any) -> Attachment:
         """Guard a pipeline: from now on every call of it is guarded or raises. See ``Attachment``."""
@@ -180,21 +188,19 @@ class DecoderGuard(Guard):
     stage = Stage.DECODER
 
     @abstractmethod
-    def decode(self, latents: Tensor, decode: Callable[[Tensor], Tensor], state: Any) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] of latents as the VAE takes them; ``decode`` makes the stock ones."""
+    def decode(self, latents: Tensor, decode: Callable[[Tensor], Tensor], state: Any) -> Decoded:
+        """Pictures of latents as the VAE takes them, and who was touched.
+
+        ``decode`` makes pictures (B, 3, H, W) in [-1, 1] with the weights that are in place: the stock ones, or the
+        guard's own where it has ``weights``.
+        """
 
 
 class WeightGuard(Guard):
-    """Replaces stored weights for as long as it is attached.
-
-    ``base["weights"]`` holds the hashes (``base_of``) of the weights that it replaces.
-    """
+    """Replaces stored weights before any prompt arrives."""
 
     stage = Stage.WEIGHTS
 
     def weights(self) -> Mapping[str, Tensor]:
-        """New values by key, the pipeline's attribute and the parameter's path, as in ``unet.conv_in.weight``.
-
-        These are the guard's tensors unless it says otherwise.
-        """
+        """The guard's tensors unless it says otherwise."""
         return self.tensors

@@ -52,7 +52,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._book = PhraseBook()
         check_bases(pipeline, self.guards)
         with ExitStack() as undo:
-            self._weights = WeightsSeam(pipeline, [g for g in self.guards if g.stage is Stage.WEIGHTS])
+            self._weights = WeightsSeam(pipeline, [guard for guard in self.guards if guard.weights()])
             undo.callback(self._weights.restore)
             self._tripwires = [Tripwire(self._modules[self.family.denoiser], "denoiser")]
             if any(guard.stage is Stage.DECODER for guard in self.guards):

@@ -53,11 +53,12 @@ class DecodeSeam:
                 return decoded[-1]
 
             with record.blame():
-                image = record.guard.decode(latents, kept, record.state)
+                result = record.guard.decode(latents, kept, record.state)
+                image, acted, scores = result.pictures, result.acted, result.scores
             if not decoded:
                 raise GuardFailed(f"guard {record.guard.name!r} returned a picture without decoding one.")
             record.check("the decoded picture", image, decoded[-1].shape)
-            record.note((image != decoded[-1]).flatten(1).any(1))
+            record.note(acted, scores)
             return image
 
         return decode

@@ -1,4 +1,4 @@
-"""Weight guards replace stored weights, before any prompt arrives; detaching puts the originals back."""
+"""Guards that have ``weights`` replace stored ones, before any prompt arrives; detaching puts the originals back."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
 
 
 class WeightsSeam:
-    """Puts the weights of every weight guard in place, keeps the originals, and sees whether they stay.
+    """Puts the weights of every such guard in place, keeps the originals, and sees whether they stay.
 
     Keys are the pipeline's attribute and the parameter's path, as in ``unet.conv_in.weight``.
     """

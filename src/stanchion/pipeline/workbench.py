@@ -129,15 +129,23 @@ class Workbench:
         signal = self.signal[timesteps].to(clean).reshape(-1, 1, 1, 1)
         return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1], nearly; differentiable."""
-        vae = self.pipe.vae
+    def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1], nearly; differentiable.
+
+        ``vae`` is a copy that is being trained, where it is not the pipeline's own.
+        """
+        vae = vae or self.pipe.vae
         return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """Mean latents of pictures (B, 3, H, W) in [-1, 1]."""
         vae = self.pipe.vae
         return vae.encode(pictures.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
+
+    def decoding_weights(self, vae: Any = None) -> dict[str, nn.Parameter]:
+        """The autoencoder's parameters that make pictures of latents, by path: the encoder's are not among them."""
+        decoding = ("decoder.", "post_quant_conv.")
+        return {path: p for path, p in (vae or self.pipe.vae).named_parameters() if path.startswith(decoding)}
 
     def cross_attentions(self) -> dict[str, nn.Module]:
         """Every cross-attention layer of the denoiser (``attn2``) by its path, in the model's order."""
