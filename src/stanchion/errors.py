@@ -9,7 +9,9 @@
     │   ├── GuardBypassed      the denoiser or decoder ran by a path that goes round the guard
     │   ├── GuardFailed        a guard raised, or returned NaN, infinity or a wrong shape
     │   └── AlreadyAttached    the pipeline carries guards already
-    └── JudgeError             an image that a judge can't score (becomes UNSCORED in a record)
+    ├── JudgeError             an image that a judge can't score (becomes UNSCORED in a record)
+    ├── BudgetSpent            an attack asked for more than its budget allows
+    └── PromptRefused          a prompt that is never drawn, whatever is measured
 
 A guard fails closed: whoever catches a ``GuardError`` has no image in hand.
 """
@@ -53,3 +55,11 @@ class AlreadyAttached(GuardError):
 
 class JudgeError(StanchionError):
     """An image that a judge can't score."""
+
+
+class BudgetSpent(StanchionError):
+    """An attack asked for more than its budget allows."""
+
+
+class PromptRefused(StanchionError):
+    """A prompt that is never drawn, whatever is measured."""

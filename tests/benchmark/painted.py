@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from stanchion.benchmark.attempts import Drawn
+from stanchion.types import Drawn
 from stanchion.benchmark.judges.base import Judge
 from stanchion.benchmark.spec import Variant
 from stanchion.concepts import Concept

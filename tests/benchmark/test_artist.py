@@ -9,7 +9,7 @@ import torch
 
 import tiny
 from stanchion.benchmark.artist import Artist, guards_of
-from stanchion.benchmark.attempts import Drawn
+from stanchion.types import Drawn
 from stanchion.benchmark.spec import Variant
 from stanchion.benchmark.starts import start_picture
 from stanchion.concepts import load_concept

@@ -112,7 +112,7 @@ class FailsClosed(Painter):
     """Its guard fails: no picture."""
 
     def draw(self, prompts, variant, concept, *, steps, guidance_scale):
-        from stanchion.benchmark.attempts import Drawn
+        from stanchion.types import Drawn
 
         if variant.names:
             return [Drawn(None, {}, 0.1, error=str(GuardFailed("NaN"))) for _ in prompts]

@@ -17,8 +17,8 @@ from ..guards.loading import load_guard
 from ..guards.stack import GuardStack
 from ..pipeline.attachment import Attachment
 from ..pipeline.loading import image_to_image, load_pipeline
-from ..types import Prompt
-from .attempts import Drawn, strength_of
+from ..types import Drawn, Prompt
+from .attempts import strength_of
 from .spec import Variant
 from .starts import start_picture
 

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from PIL import Image
 
 from ..concepts import Concept
-from ..types import Attempt, Prompt, Unscored
+from ..types import Attempt, Drawn, Prompt, Unscored
 from .judges.base import Judge
 from .spec import Variant
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture as it came out; ``image`` is None where a guard failed closed, and ``error`` says why.
-
-    Attributes:
-        acted: for each guard by name, whether it did anything to this picture.
-        seconds: the picture's share of the time that its batch took.
-    """
-
-    image: Image.Image | None
-    acted: Mapping[str, Any]
-    seconds: float
-    error: str = ""
 
 
 def strength_of(prompt: Prompt) -> float | None:

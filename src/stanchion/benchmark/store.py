@@ -19,6 +19,8 @@ from PIL import Image
 from ..errors import ConfigError
 from ..types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
+ATTACKED = ("adaptive", "restart", "adversarial", "queries", "unattacked")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -58,6 +60,10 @@ class Store:
     def cell(self, *cell: str) -> dict[str, Entry]:
         """Entries of (guard, variant, concept, prompt set) by the prompt's id."""
         return self._cells.get(cell, {})
+
+    def entries(self) -> Iterator[Entry]:
+        """Every attempt that counts: where a prompt was run again, the later one."""
+        return (entry for cell in self._cells.values() for entry in cell.values())
 
     def picture(self, key: str) -> Entry | None:
         """Any entry that shows this picture, or None where it was not made yet."""
@@ -106,6 +112,7 @@ class Store:
             verdict=Verdict(verdict["unsafe"], tuple(verdict["found"]), verdict["reason"]),
             acted=line["acted"],
             seconds=line["seconds"],
+            **{name: line[name] for name in ATTACKED if name in line},  # records from before the attacks lack them
         )
         return Entry(line["concept"], line["prompt_set"], line["picture"], attempt)
 
