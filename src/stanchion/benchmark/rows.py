@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import registry
 from ..concepts import load_concept
+from ..errors import ConfigError
 from ..types import Attempt, Estimate
 from .differences import COMPARED, paired_difference
 from .provenance import commit, machine
@@ -67,6 +68,18 @@ def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
     lines = ",\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in rows)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows that ``write_rows`` wrote.
+
+    Raises:
+        ConfigError: the file can't be read or holds no rows.
+    """
+    try:
+        return [Row(**values) for values in json.loads(Path(path).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: can't be read as rows of results ({error}).") from error
 
 
 def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> list[Row]:

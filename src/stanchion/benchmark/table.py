@@ -8,14 +8,13 @@ Rates are in per cent, differences in points; brackets hold the 95 % interval.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from .. import registry
 from .metrics.base import Rate
-from .rows import Row
+from .rows import Row, read_rows
 
 Column = tuple[str, str]  # prompt set, metric
 
@@ -34,11 +33,6 @@ COLUMNS: tuple[Column, ...] = (
     *((f"i2i_{asks}_{strength}", "unsafe_rate") for asks in ("unsafe", "empty", "benign") for strength in (50, 75)),
 )
 DIFFERENCE = "difference_"
-
-
-def read_rows(path: str | Path) -> list[Row]:
-    """The rows that ``write_rows`` wrote."""
-    return [Row(**values) for values in json.loads(Path(path).read_text(encoding="utf-8"))]
 
 
 def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS) -> str:

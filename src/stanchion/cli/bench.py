@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
+
 if TYPE_CHECKING:
+    from ..benchmark.attempts import Draws
+    from ..benchmark.rows import Row
+    from ..benchmark.runner import Runner
     from ..benchmark.spec import Spec
     from ..benchmark.store import Store
 
@@ -20,6 +25,8 @@ def bench(
     concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
+    fail_if: FailIf = None,
+    strict: Strict = False,
 ) -> None:
     """Run SPEC. Interrupted, it goes on where it stopped when it is run again.
 
@@ -27,19 +34,20 @@ def bench(
     """
     import time
 
-    from .. import config, registry
+    from .. import registry
     from ..benchmark.judges import load_judge
-    from ..benchmark.rows import make_rows, write_rows
+    from ..benchmark.record import file_spec
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
     from ..errors import UnknownName
 
+    gates = read_gates(fail_if, concept)
     wanted = load_spec(spec)
     if concept is not None and concept not in wanted.concepts:
         raise UnknownName(registry.unknown(f"concept of {spec.name}", concept, wanted.concepts))
     asked = wanted if concept is None else replace(wanted, concepts=(concept,))
     store = Store(output or Path("runs") / spec.stem, part=Path(concept).stem if concept else "")
-    (store.folder / spec.name).write_text(config.dump(wanted), encoding="utf-8")
+    file_spec(store.folder, spec.stem, wanted)
     from ..benchmark.artist import Artist
     from ..benchmark.runner import Runner
 
@@ -49,14 +57,40 @@ def bench(
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     if not runner.run(until=until):
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
+        leave_unchecked(gates)
     elif concept:
         typer.echo(f"filled: {concept}; when every concept is, run the command without --concept for the rows.")
     else:
-        target = rows or spec.with_suffix(".json")
-        write_rows(target, make_rows(wanted, store, judge=judge.identity, command=f"stanchion bench {spec}"))
-        typer.echo(f"rows: {target}")
-        if grid:
-            typer.echo(f"grids: {_grids(wanted, store, grid)}")
+        hold(gates, _finish(runner, spec, rows or spec.with_suffix(".json"), grid), strict)
+
+
+def _finish(runner: Runner, source: Path, target: Path, grid: int) -> list[Row]:
+    """Rows into ``target`` and into the record, grids into the record."""
+    from ..benchmark.record import file_rows, make_origin
+    from ..benchmark.rows import make_rows, write_rows
+
+    spec, store, judge, command = runner.spec, runner.store, runner.judge.identity, f"stanchion bench {source}"
+    rows = make_rows(spec, store, judge=judge, command=command)
+    origin = make_origin(
+        spec, command=command, model=runner.artist.identity, judge=judge, guards=_identities(spec, runner.artist)
+    )
+    write_rows(target, rows)
+    file_rows(store.folder, source.stem, origin, rows)
+    typer.echo(f"rows: {target}")
+    if grid:
+        typer.echo(f"grids: {_grids(spec, store, grid)}")
+    return rows
+
+
+def _identities(spec: Spec, artist: Draws) -> dict[str, list[str]]:
+    """What decides how each guard acts, by variant and concept."""
+    from ..concepts import load_concept
+
+    return {
+        f"{variant.title}, {concept}".replace("\n", " "): artist.identity_of(variant, load_concept(concept))
+        for variant in spec.variants[1:]
+        for concept in spec.concepts
+    }
 
 
 def _check_guards(spec: Spec) -> None:
