@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 import torch
@@ -24,6 +25,11 @@ class _Known:
     original: Tensor
     until: Tensor
 
+    def at(self, half: Tensor, done: float) -> Tensor:
+        """The steered ``half`` or the original one, by row, at a fraction of the schedule."""
+        holds = (done < self.until[-len(half) :])[:, None, None]
+        return torch.where(holds, half, self.original[-len(half) :])
+
 
 class TextSeam:
     """Steers every prompt once, also one that is passed in as ``prompt_embeds``."""
@@ -32,6 +38,7 @@ class TextSeam:
         self.pipe = pipe
         self.records = records
         self._known: list[_Known] = []
+        self._kept: tuple[Tensor, int, float, Tensor] | None = None  # the last pass: states, version, until, context
 
     def encode_prompt(self, original: Any) -> Any:
         """A stand-in for the pipeline's ``encode_prompt``."""
@@ -61,18 +68,25 @@ class TextSeam:
         """
         if not self.records:
             return embeds
-        return torch.cat([self._checked(half, done) for half in embeds.chunk(halves)])
+        done = torch.tensor(done, dtype=torch.float32).item()  # as exact as ``until``, with which it is compared
+        version = -1 if embeds.is_inference() else embeds._version
+        if self._kept and self._kept[0] is embeds and self._kept[1] == version >= 0 and done < self._kept[2]:
+            return self._kept[3]  # the very tensor, too: who projects it need not do so again
+        known = [self._find(half) for half in embeds.chunk(halves)]
+        context = torch.cat([one.at(half, done) for one, half in zip(known, embeds.chunk(halves), strict=True)])
+        ends = [end for one in known for end in one.until.tolist() if end > done]
+        self._kept = (embeds, version, min(ends, default=inf), context)
+        return context
 
     def finish(self) -> None:
         """Raise where the call ended without a prompt that the text guards have seen."""
         if self.records and not self._known:
             raise GuardBypassed("the prompt was encoded by a path that goes round the text guard.")
 
-    def _checked(self, half: Tensor, done: float) -> Tensor:
+    def _find(self, half: Tensor) -> _Known:
         for known in self._known:
             if torch.equal(known.steered[-len(half) :], half):
-                holds = (done < known.until[-len(half) :])[:, None, None]
-                return torch.where(holds, half, known.original[-len(half) :])
+                return known
         raise GuardBypassed(
             "the denoiser was given text states that no text guard has seen (a callback changed prompt_embeds?). "
             "Pass them as prompt_embeds from the start, or let the callback use pipe.encode_prompt."
