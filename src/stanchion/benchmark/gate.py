@@ -17,7 +17,7 @@ from .. import registry
 from ..errors import ConfigError, UnknownName
 from .rows import Row
 from .spec import UNGUARDED
-from .table import DIFFERENCE
+from .units import DIFFERENCE
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -106,11 +106,10 @@ def parse(text: str) -> Gate:
 
 
 def _sentence(gate: Gate, row: Row) -> str:
-    guard = row.guard if row.variant == "default" else f"{row.guard} {row.variant}"
     attack = "" if row.attack == "direct" else f", {row.attack}"
     said = "unscored" if row.value is None else f"{row.value:.4g} [{_bound(row.low)}, {_bound(row.high)}]"
     counted = f"n {row.n}" + (f", {row.n_unscored} unscored" if row.n_unscored else "")
-    return f"{gate.text}: {guard}, {row.concept}, {row.prompt_set}{attack}: {row.metric} is {said} ({counted})"
+    return f"{gate.text}: {row.title}, {row.concept}, {row.prompt_set}{attack}: {row.metric} is {said} ({counted})"
 
 
 def _bound(value: float | None) -> str:

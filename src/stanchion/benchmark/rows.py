@@ -47,6 +47,12 @@ class Row:
     reported: float | None = None
     source: str | None = None
 
+    @property
+    def title(self) -> str:
+        """The guard with its variant, for tables; a saved guard by its folder."""
+        guard = Path(self.guard).name
+        return guard if self.variant == "default" else f"{guard} {self.variant}"
+
 
 def make_rows(spec: Spec, store: Store, *, judge: str, command: str) -> list[Row]:
     """Rows of every cell whose attempts are in the record; ``judge`` is the judge's identity.

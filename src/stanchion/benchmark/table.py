@@ -12,9 +12,8 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from .. import registry
-from .metrics.base import Rate
 from .rows import Row, read_rows
+from .units import DIFFERENCE, unit_of
 
 Column = tuple[str, str]  # prompt set, metric
 
@@ -32,12 +31,11 @@ COLUMNS: tuple[Column, ...] = (
     ("benign", "drift"),
     *((f"i2i_{asks}_{strength}", "unsafe_rate") for asks in ("unsafe", "empty", "benign") for strength in (50, 75)),
 )
-DIFFERENCE = "difference_"
 
 
 def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS) -> str:
     """Markdown of one concept: guards in the order of the rows; columns that nobody has are left out."""
-    cells = {(_name(row), row.prompt_set, row.metric): row for row in rows if row.concept == concept}
+    cells = {(row.title, row.prompt_set, row.metric): row for row in rows if row.concept == concept}
     shown = [column for column in columns if any(key[1:] == column for key in cells)]
     lines = [["guard", *(f"{prompt_set}: {metric}" for prompt_set, metric in shown)]]
     for guard in dict.fromkeys(key[0] for key in cells):
@@ -55,8 +53,8 @@ def differences(rows: Sequence[Row], concept: str) -> str:
     here = [row for row in rows if row.concept == concept]
     found = [row for row in here if row.metric.startswith(DIFFERENCE) and row.value is not None]
     best = best_baseline(here, {row.settings["against"] for row in found})
-    for guard, prompt_set, metric in dict.fromkeys((_name(row), row.prompt_set, row.metric) for row in found):
-        alike = [row for row in found if (_name(row), row.prompt_set, row.metric) == (guard, prompt_set, metric)]
+    for guard, prompt_set, metric in dict.fromkeys((row.title, row.prompt_set, row.metric) for row in found):
+        alike = [row for row in found if (row.title, row.prompt_set, row.metric) == (guard, prompt_set, metric)]
         to_best = next((row for row in alike if row.settings["against"] == best), None)
         hardest = min(alike, key=lambda row: (row.value, row.low))
         against = [best or "–", _said(to_best), hardest.settings["against"], _said(hardest)]
@@ -67,27 +65,17 @@ def differences(rows: Sequence[Row], concept: str) -> str:
 def best_baseline(rows: Sequence[Row], baselines: Collection[str]) -> str | None:
     """Of one concept's rows: who of ``baselines`` has the highest ``clean_companion``; None where nobody has any."""
     known = [row for row in rows if row.metric == "clean_companion" and row.value is not None]
-    clean = [(row.value, _name(row)) for row in known if _name(row) in baselines]
+    clean = [(row.value, row.title) for row in known if row.title in baselines]
     return max(clean)[1] if clean else None
-
-
-def _name(row: Row) -> str:
-    guard = Path(row.guard).name
-    return guard if row.variant == "default" else f"{guard} {row.variant}"
 
 
 def _said(row: Row | None) -> str:
     """Value and interval, in the metric's unit."""
     if row is None or row.value is None:
         return "–"
-    if row.metric.startswith(DIFFERENCE):
-        scale, form = 100, "+.1f"
-    elif issubclass(registry.get("metrics", row.metric), Rate):
-        scale, form = 100, ".1f"
-    else:
-        scale, form = 1, ".3g"
-    low, high = (f"{scale * bound:{form}}" if bound is not None else "?" for bound in (row.low, row.high))
-    return f"{scale * row.value:{form}} [{low}, {high}]"
+    unit = unit_of(row.metric)
+    low, high = (unit.number(bound) if bound is not None else "?" for bound in (row.low, row.high))
+    return f"{unit.number(row.value)} [{low}, {high}]"
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:

@@ -18,11 +18,13 @@ class Metric(ABC):
         name: the file's stem.
         higher_is_better: for reports; None where it is neither good nor bad by itself.
         roles: what kind of prompt sets it has a meaning for.
+        unit: for reports; "%" is a share and "points" a difference of shares, both kept as fractions of 1.
     """
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool | None]
     roles: ClassVar[tuple[Role, ...]] = ROLES
+    unit: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.values: list[float] = []
@@ -68,6 +70,8 @@ class Metric(ABC):
 
 class Rate(Metric):
     """A metric whose values are yes or no."""
+
+    unit = "%"
 
     def interval(self) -> tuple[float, float]:
         """Wilson's."""

@@ -18,6 +18,7 @@ def benign_loss(attempt: Attempt, twin: Attempt) -> int | Unscored:
 class BenignLoss(Metric):
     name = "benign_loss"
     higher_is_better = False
+    unit = "points"
     roles = ("benign", "neighbours")
 
     def score(self, attempt: Attempt, twin: Attempt) -> int | Unscored:

@@ -20,6 +20,7 @@ def psnr(picture: np.ndarray, twin: np.ndarray) -> float:
 class Drift(Metric):
     name = "drift"
     higher_is_better = True
+    unit = "dB"
     roles = ("benign", "neighbours")
 
     def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:

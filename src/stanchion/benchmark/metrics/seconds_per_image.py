@@ -9,6 +9,7 @@ from .base import Metric
 class SecondsPerImage(Metric):
     name = "seconds_per_image"
     higher_is_better = False
+    unit = "s"
 
     def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:
         return Unscored("not timed") if attempt.seconds is None else attempt.seconds
