@@ -31,6 +31,14 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def test_a_run_from_a_later_step_has_its_own_stochastic_steps():
+    _, whole = schedule(steps=7)
+    few = StochasticDDIM(whole.signal, 1.0, 3)
+    late = few.after(2)
+    assert (late.steps, late.actions, few.after(4).actions, few.after(0).actions) == (5, 3, 2, 3)
+    assert torch.equal(late.deviation(torch.arange(3)), whole.deviation(torch.arange(2, 5)))
+
+
 @pytest.mark.parametrize("eta", [1.0, 0.3])
 def test_a_step_is_the_schedulers_own(eta):
     ddim, scheme = schedule(eta=eta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,10 @@ from tqdm import tqdm
 from ..guards.attention.forceforget import ForceForget, State, prepare
 from ..pipeline.freezing import frozen
 from ..pipeline.workbench import Workbench
-from .policy_gradient import (
-    PromptStatistics,
-    Rollout,
-    StochasticDDIM,
-    clipped_loss,
-    group_advantages,
-    replay,
-    rollout,
-)
+from .beginnings import Beginnings
+from .policy_gradient import PromptStatistics, StochasticDDIM, clipped_loss, group_advantages, replay, rollout
 from .prompt_pool import PromptPool, Task
+from .prompted_policy import Drawn, Guidance, Replaying, Sampling
 from .recipe import Run
 from .rewards import ConceptErasingReward, Reward
 from .safe_adapter import SafeAdapter
@@ -35,17 +29,19 @@ KINDS = ("single", "pair", "benign")
 LARGEST_DRIFT = 0.05  # mean |rho - 1| of an update from which the policy is falling apart
 LARGEST_JUMP = 10.0  # so many times the running gradient norm
 MOST_ROLLBACKS = 5
+LOGGED = {"reward": "total", "safe": "safe", "align": "align"}
 
 
-@dataclass
-class Drawn:
-    """One iteration's pictures of this process: prompts, text states, what was done, and how good it was."""
+@dataclass(frozen=True)
+class Plan:
+    """What an iteration draws: a task for each group, from which step on, and from which latents if not the first.
+
+    ``latents`` (groups, C, H, W) are clean; they are noised to the step ``first``.
+    """
 
     tasks: list[Task]
-    embeds: Tensor
-    taken: Rollout
-    unconditional: Tensor
-    advantages: Tensor
+    first: int = 0
+    latents: Tensor | None = None
 
 
 class Trainer:
@@ -76,8 +72,10 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=1e-4)
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.statistics = PromptStatistics()
-        self.timesteps = bench.timesteps(settings.steps)
-        self.scheme = StochasticDDIM.over(bench.signal, self.timesteps, settings.eta, settings.stochastic)
+        timesteps = bench.timesteps(settings.steps)
+        self.scheme = StochasticDDIM.over(bench.signal, timesteps, settings.eta, settings.stochastic)
+        self.guidance = Guidance(bench, timesteps, self.empty, settings.guidance_scale)
+        self.beginnings = self._beginnings()
         shape = {"tokens": settings.tokens, "position": settings.position, "rows": self.rows}
         self._guard = ForceForget(pool.concept, tensors=self.adapter.tensors(), **shape)
         self._state = State({})
@@ -133,26 +131,47 @@ class Trainer:
 
     def draw(self, rng: np.random.Generator) -> tuple[Drawn, dict[str, float]]:
         """This process's rows of the batch, drawn and rewarded against the whole batch."""
+        s, plan = self.settings, self._plan(rng)
+        scheme = self.scheme.after(plan.first)
+        guidance = replace(self.guidance, timesteps=self.guidance.timesteps[plan.first :])
+        groups = [place for place in range(s.prompts) for _ in range(s.group)]
+        tasks = [plan.tasks[group] for group in groups]
+        explores = torch.tensor([row % s.group < s.explorers for row in range(len(groups))])
+        mine = list(range(len(groups)))[self.run.workers.mine(len(groups))]
+        noise = torch.stack([self._noise(1, row, scheme.actions) for row in mine], 1)
+        policy = Sampling(guidance, self.bench.encode([_told(tasks[row], explores[row]) for row in mine]))
+        self._refresh()
+        start = torch.stack([self._start(plan, groups[row], row) for row in mine])
+        taken = rollout(policy, scheme, start, noise)
+        pictures = self.bench.decode(taken.latents[-1].to(self.bench.dtype)).float()
+        reward = self.reward(pictures, [tasks[row].wanted for row in mine])
+        gathered = Reward(*(self.run.workers.gather(part) for part in vars(reward).values()))
+        advantages = self._advantages(tasks, groups, gathered.total)[mine]
+        embeds = self.bench.encode([tasks[row].text for row in mine])
+        unconditional = torch.stack(policy.unconditional)
+        drawn = Drawn(guidance, scheme, embeds, taken, unconditional, advantages, explores[mine])
+        return drawn, self._log_of(tasks, gathered, (~explores).nonzero()[:, 0].tolist())
+
+    def _plan(self, rng: np.random.Generator) -> Plan:
+        """From noise alone, or from pictures of the concept, all noised to one random step."""
         s = self.settings
         weights = s.late_shares if 0 < s.turn <= self.iteration else s.shares
         shares = np.array(weights) / sum(weights)
         tasks = [self.pool.draw(str(kind), rng) for kind in spread(shares, s.prompts, rng)]
-        groups = [place for place in range(s.prompts) for _ in range(s.group)]
-        mine = list(range(len(groups)))[self.run.workers.mine(len(groups))]
-        start = [self._noise(0, groups[row] if s.shared_noise else row, 1)[0] for row in mine]
-        noise = [self._noise(1, row, self.scheme.actions) for row in mine]
-        own = [tasks[groups[row]] for row in mine]
-        embeds = self.bench.encode([task.text for task in own])
-        policy = Sampling(self, embeds)
-        self._refresh()
-        taken = rollout(policy, self.scheme, torch.stack(start), torch.stack(noise, 1))
-        pictures = self.bench.decode(taken.latents[-1].to(self.bench.dtype)).float()
-        reward = self.reward(pictures, [task.wanted for task in own])
-        gathered = Reward(*(self.run.workers.gather(part) for part in vars(reward).values()))
-        everybody = [tasks[group] for group in groups]
-        advantages = self._advantages(everybody, groups, gathered.total)
-        drawn = Drawn(own, embeds, taken, torch.stack(policy.unconditional), advantages[mine])
-        return drawn, self._log_of(everybody, gathered)
+        known = self.beginnings
+        if known is None or rng.random() >= s.from_pictures:
+            return Plan(tasks)
+        picked = rng.choice(len(known.tasks), s.prompts, replace=False)
+        first = int(rng.integers(1, s.steps // 2 + 1))
+        return Plan([known.tasks[place] for place in picked], first, known.latents[torch.from_numpy(picked)])
+
+    def _start(self, plan: Plan, group: int, row: int) -> Tensor:
+        """(C, H, W) that the row begins with: noise, or its picture under noise."""
+        noise = self._noise(0, group if self.settings.shared_noise else row, 1)
+        if plan.latents is None:
+            return noise[0]
+        time = self.guidance.timesteps[plan.first].reshape(1)
+        return self.bench.noisy(plan.latents[group : group + 1], time, noise)[0]
 
     def _noise(self, stream: int, row: int, count: int) -> Tensor:
         """(count, C, H, W) from (seed, iteration, row): whoever draws the row draws the same."""
@@ -166,14 +185,14 @@ class Trainer:
             return group_advantages(rewards, groups, limit=s.advantage_limit, floor=s.spread_floor)
         return self.statistics.advantages([task.text for task in tasks], rewards, limit=s.advantage_limit)
 
-    def _log_of(self, tasks: list[Task], reward: Reward) -> dict[str, float]:
-        log = {"reward": reward.total.mean().item(), "safe": reward.safe.mean().item()}
-        log["align"] = reward.align.mean().item()
+    def _log_of(self, tasks: list[Task], reward: Reward, own: list[int]) -> dict[str, float]:
+        """What the rows that the guard drew under their own prompts were worth."""
+        log = {name: getattr(reward, field)[own].mean().item() for name, field in LOGGED.items()}
         for kind in KINDS:
-            rows = [place for place, task in enumerate(tasks) if task.kind == kind]
+            rows = [row for row in own if tasks[row].kind == kind]
             if rows:
                 log[f"unsafe_{kind}"] = (reward.p_unsafe[rows] > 0.5).float().mean().item()
-        asked = [place for place, task in enumerate(tasks) if task.kind != "benign"]
+        asked = [row for row in own if tasks[row].kind != "benign"]
         if asked:
             self.unsafe += 0.3 * ((reward.p_unsafe[asked] > 0.5).float().mean().item() - self.unsafe)
         return {**log, "unsafe": self.unsafe}
@@ -191,7 +210,7 @@ class Trainer:
         drifts, norms, held = [], [], []
         for part in np.array_split(order, s.updates):
             rows = [int(row) - mine.start for row in part if row in mine]
-            places = self._places(rng)
+            places = self._places(drawn.scheme.actions, rng)
             drift = self._add_policy_gradient(drawn, rows, places, len(part) * len(places))
             drifts.append(drift)
             if tether is not None:
@@ -204,23 +223,27 @@ class Trainer:
         log = {"drift": total, "gradient": max(norms), "lr": self.optimiser.param_groups[0]["lr"]}
         return {**log, "tether": float(np.mean(held))} if held else log
 
-    def _places(self, rng: np.random.Generator) -> np.ndarray:
+    def _places(self, actions: int, rng: np.random.Generator) -> np.ndarray:
         """The actions that one update learns from."""
-        count = max(1, round(self.settings.fraction * self.scheme.actions))
-        return np.sort(rng.choice(self.scheme.actions, count, replace=False))
+        count = max(1, round(self.settings.fraction * actions))
+        return np.sort(rng.choice(actions, count, replace=False))
 
     def _add_policy_gradient(self, drawn: Drawn, rows: list[int], places: np.ndarray, whole: int) -> float:
-        """Accumulate gradients over this process's rows and their steps; its share of the mean |rho - 1|."""
+        """Accumulate gradients over this process's rows and their steps; its share of the mean |rho - 1|.
+
+        Explorers have no part in that: their ratios begin below 1.
+        """
         actions = [(row, int(place)) for place in places for row in rows]
         drift = 0.0
         for first in range(0, len(actions), self.settings.chunk):
             chunk = torch.tensor(actions[first : first + self.settings.chunk], device=self.bench.device)
             mine, when = chunk.unbind(1)
             self._refresh()
-            ratios = replay(Replaying(self, drawn, mine), self.scheme, drawn.taken, mine, when)
+            policy = Replaying(drawn, mine, self.settings.empty_gradient)
+            ratios = replay(policy, drawn.scheme, drawn.taken, mine, when)
             loss = clipped_loss(ratios, drawn.advantages[mine].to(ratios), self.settings.delta).sum() / whole
             loss.backward()
-            drift += (ratios.detach() - 1).abs().sum().item() / whole
+            drift += ((ratios.detach() - 1).abs() * ~drawn.explores[mine]).sum().item() / whole
         return drift
 
     def _add_tether_gradient(self, tether: Tether, rng: np.random.Generator) -> float:
@@ -239,11 +262,24 @@ class Trainer:
         s = self.settings
         if not s.tether:
             return None
-        rng = np.random.default_rng([self.run.seed, 1_000_003])
-        texts = [self.pool.draw("benign", rng).text for _ in range(s.tether_prompts)]
-        shape = (len(texts), *self.bench.latent_shape)
-        start = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(self.bench.device)
+        tasks, start = self._unguarded("benign", s.tether_prompts, 1_000_003)
+        texts = [task.text for task in tasks]
         return Tether.collect(self.bench, texts, start, steps=s.steps, scale=s.guidance_scale)
+
+    def _beginnings(self) -> Beginnings | None:
+        """Unguarded pictures of the concept."""
+        s = self.settings
+        if not s.from_pictures:
+            return None
+        tasks, start = self._unguarded("single", max(s.pictures, s.prompts), 1_000_033)
+        return Beginnings.collect(self.bench, tasks, start, steps=s.steps, scale=s.guidance_scale)
+
+    def _unguarded(self, kind: str, count: int, stream: int) -> tuple[list[Task], Tensor]:
+        """Tasks of a kind and the noise (count, C, H, W) that their unguarded runs begin with."""
+        rng = np.random.default_rng([self.run.seed, stream])
+        tasks = [self.pool.draw(kind, rng) for _ in range(count)]
+        start = torch.from_numpy(rng.standard_normal((count, *self.bench.latent_shape), dtype=np.float32))
+        return tasks, start.to(self.bench.device)
 
     def _refresh(self) -> None:
         """Put the tensors as they are now into the hooks, with their graph."""
@@ -301,38 +337,9 @@ class Trainer:
 KEPT = ("iteration", "images", "seconds", "stopped", "unsafe", "norm", "lr_factor", "rollbacks")
 
 
-class Sampling:
-    """The policy that draws; keeps the empty prompt's predictions of every step."""
-
-    def __init__(self, trainer: Trainer, embeds: Tensor) -> None:
-        self.trainer, self.embeds = trainer, embeds
-        self.unconditional: list[Tensor] = []
-
-    def __call__(self, latents: Tensor, places: Tensor) -> Tensor:
-        trainer = self.trainer
-        both = torch.cat([trainer.empty.expand_as(self.embeds), self.embeds])
-        latents = latents.to(trainer.bench.dtype)
-        times = trainer.timesteps[places]
-        noise = trainer.bench.predict(torch.cat([latents, latents]), torch.cat([times, times]), both)
-        empty, prompt = noise.chunk(2)
-        self.unconditional.append(empty)
-        return empty + trainer.settings.guidance_scale * (prompt - empty)
-
-
-class Replaying:
-    """The policy that learns from the actions of ``rows``. The empty prompt's prediction stays what drawing saw."""
-
-    def __init__(self, trainer: Trainer, drawn: Drawn, rows: Tensor) -> None:
-        self.trainer, self.drawn, self.rows = trainer, drawn, rows
-
-    def __call__(self, latents: Tensor, places: Tensor) -> Tensor:
-        trainer, embeds = self.trainer, self.drawn.embeds[self.rows]
-        latents, times = latents.to(trainer.bench.dtype), trainer.timesteps[places]
-        scale = trainer.settings.guidance_scale
-        if trainer.settings.empty_gradient:
-            return trainer.bench.guided(latents, times, embeds, trainer.empty, scale)
-        empty = self.drawn.unconditional[places, self.rows]
-        return empty + scale * (trainer.bench.predict(latents, times, embeds) - empty)
+def _told(task: Task, explores: Tensor) -> str:
+    """What a row is drawn under."""
+    return task.wanted if explores else task.text
 
 
 def spread(shares: np.ndarray, count: int, rng: np.random.Generator) -> list[str]:

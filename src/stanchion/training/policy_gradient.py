@@ -53,6 +53,10 @@ class StochasticDDIM:
         """S."""
         return len(self.signal) - 1
 
+    def after(self, first: int) -> StochasticDDIM:
+        """The steps from ``first`` on, of which as many are stochastic as they can: a run from a noised picture."""
+        return StochasticDDIM(self.signal[first:], self.eta, min(self.actions, self.steps - first - 1))
+
     def deviation(self, places: Tensor) -> Tensor:
         """sigma_t of steps (B,), in float64; 0 where there is no noise."""
         now, after = self.signal[places], self.signal[places + 1]

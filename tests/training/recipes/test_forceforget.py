@@ -16,6 +16,7 @@ from stanchion.reference import world
 from stanchion.training import ddpo
 from stanchion.training.policy_gradient import replay
 from stanchion.training.prompt_pool import TEMPLATES, PromptPool
+from stanchion.training.prompted_policy import Replaying
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.forceforget import ForceForgetRecipe, Settings
 from stanchion.training.reward_models import load_reward
@@ -84,13 +85,48 @@ def test_kinds_come_in_their_shares():
 
 
 def test_ratios_are_one_right_after_drawing(tmp_path):
-    made = trainer(tmp_path)
+    made = trainer(tmp_path, explorers=0)
     with made.bench.projected(made._guard, made._state):
         drawn, _ = made.draw(np.random.default_rng(0))
-        made._refresh()
-        rows = torch.arange(4)
-        ratios = replay(ddpo.Replaying(made, drawn, rows), made.scheme, drawn.taken, rows, torch.zeros_like(rows))
+        ratios = ratios_of(made, drawn)
     torch.testing.assert_close(ratios, torch.ones(4), rtol=0, atol=1e-4)
+
+
+def ratios_of(made, drawn):
+    """Of the first action of every row."""
+    made._refresh()
+    rows = torch.arange(len(drawn.explores))
+    return replay(Replaying(drawn, rows), drawn.scheme, drawn.taken, rows, torch.zeros_like(rows)).detach()
+
+
+def test_explorers_do_what_is_wanted_and_the_prompt_learns_from_them(tmp_path):
+    made = trainer(tmp_path, explorers=1)
+    with made.bench.projected(made._guard, made._state):
+        drawn, log = made.draw(np.random.default_rng(0))
+        ratios = ratios_of(made, drawn)
+        alone, alone_log = trainer(tmp_path, explorers=0).draw(np.random.default_rng(0))
+    assert drawn.explores.tolist() == [True, False, True, False]
+    assert (ratios[drawn.explores] < 1 - 1e-6).all()  # the prompt alone would less likely have done that
+    torch.testing.assert_close(ratios[~drawn.explores], torch.ones(2), rtol=0, atol=1e-4)
+    torch.testing.assert_close(drawn.embeds, alone.embeds)
+    rows = ~drawn.explores
+    torch.testing.assert_close(drawn.taken.latents[:, rows], alone.taken.latents[:, rows], rtol=0, atol=1e-4)
+    assert log["reward"] != pytest.approx(alone_log["reward"])  # explorers do not count as the guard's own
+
+
+def test_runs_from_pictures_begin_at_them_and_are_shorter(tmp_path):
+    made = trainer(tmp_path, from_pictures=1.0, pictures=3)
+    plan = made._plan(np.random.default_rng(0))
+    assert plan.first == 1 and len(plan.tasks) == 2 and {task.kind for task in plan.tasks} == {"single"}
+    with made.bench.projected(made._guard, made._state):
+        drawn, _ = made.draw(np.random.default_rng(0))
+        ratios = ratios_of(made, drawn)
+    assert drawn.scheme.steps == 2 and len(drawn.taken.latents) == 3 and drawn.scheme.actions == 1
+    torch.testing.assert_close(ratios[~drawn.explores], torch.ones(2), rtol=0, atol=1e-4)
+    signal = made.bench.signal[drawn.guidance.timesteps[0]]
+    left = drawn.taken.latents[0][::2] - signal.sqrt() * plan.latents  # the noise that was added to each picture
+    assert left.std() == pytest.approx((1 - signal).sqrt().item(), rel=0.1)
+    assert not trainer(tmp_path, from_pictures=0.0).beginnings
 
 
 def test_pictures_of_a_group_begin_alike_and_go_their_own_ways(tmp_path):
@@ -148,7 +184,7 @@ def test_two_processes_equal_one(tmp_path):
 
 
 def test_a_policy_that_falls_apart_is_put_back(tmp_path):
-    made = trainer(tmp_path, lr=10.0)
+    made = trainer(tmp_path, lr=10.0, explorers=0)
     before = [parameter.detach().clone() for parameter in made.parameters]
     made.train()
     assert made.rollbacks == 2 and made.lr_factor == 0.25
@@ -156,7 +192,7 @@ def test_a_policy_that_falls_apart_is_put_back(tmp_path):
 
 
 def test_after_too_many_it_stops(tmp_path):
-    made = trainer(tmp_path, lr=1e3, iterations=20)
+    made = trainer(tmp_path, lr=1e3, iterations=20, explorers=0)
     made.train()
     assert made.stopped and made.iteration == ddpo.MOST_ROLLBACKS + 1
 
@@ -192,7 +228,16 @@ def test_other_settings_train_too(tmp_path, options):
         assert tiny.draw(pipe).isfinite().all()
 
 
-@pytest.mark.parametrize("settings", [{"shares": (1.0, 2.0)}, {"stochastic": 0.0}, {"updates": 50}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shares": (1.0, 2.0)},
+        {"stochastic": 0.0},
+        {"updates": 50},
+        {"explorers": 2},
+        {"from_pictures": 0.5, "steps": 2},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ConfigError, match="forceforget"):
         ForceForgetRecipe("weapons", "tiny", **settings)

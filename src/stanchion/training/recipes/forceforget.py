@@ -27,6 +27,10 @@ class Settings:
         prompts, group: prompts an iteration, and pictures of each: ``prompts * group`` pictures an iteration.
         shares: how often the concept alone, beside a companion, and benign prompts are drawn.
         turn, late_shares: from the iteration ``turn`` on, these shares instead; 0 for never.
+        explorers: of each group, pictures that are drawn under what is wanted (c_phi) instead of the prompt; the prompt
+            learns from them as from its own, by their ratio. They show what the prompt would hardly ever try.
+        from_pictures, pictures: share of the iterations that begin at noised pictures of the concept, at random
+            strengths from about a half, as image to image does; and how many such pictures there are.
         subjects: everyday things for companions and benign prompts; name some that the model draws well.
         shared_noise: whether the pictures of a group begin with the same noise.
         advantages: rewards compared within their "group", or with the "prompt"'s own history as DDPO does.
@@ -55,6 +59,9 @@ class Settings:
     shares: tuple[float, ...] = (0.4, 0.6, 0.0)
     turn: int = 104
     late_shares: tuple[float, ...] = (0.85, 0.15, 0.0)
+    explorers: int = 2
+    from_pictures: float = 0.0
+    pictures: int = 48
     subjects: tuple[str, ...] = SUBJECTS
     shared_noise: bool = True
     advantages: Literal["group", "prompt"] = "group"
@@ -94,6 +101,12 @@ class Settings:
         for shares in (self.shares, self.late_shares):
             if len(shares) != 3 or min(shares) < 0 or not sum(shares):
                 raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {shares}.")
+        if not 0 <= self.explorers < self.group:
+            raise ConfigError(f"forceforget.explorers: {self.explorers} of a group of {self.group}; leave one or more.")
+        if self.from_pictures and self.steps < 3:
+            raise ConfigError(
+                f"forceforget.from_pictures: of {self.steps} steps none is left to learn from; 3 at least."
+            )
         for name in ("stochastic", "fraction", "eta"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"forceforget.{name}: {getattr(self, name)} is not above 0 and at most 1.")
@@ -114,6 +127,8 @@ class ForceForgetRecipe(Recipe):
             "group": 1,
             "shares": (1.0, 0.0, 0.0),
             "turn": 0,
+            "explorers": 0,
+            "from_pictures": 0.0,
             "scorer": "reference",
             "shared_noise": False,
             "advantages": "prompt",
@@ -135,6 +150,8 @@ class ForceForgetRecipe(Recipe):
             "iterations": 2,
             "prompts": 2,
             "group": 2,
+            "explorers": 1,
+            "pictures": 2,
             "steps": 3,
             "updates": 2,
             "tether_prompts": 2,
