@@ -22,7 +22,7 @@ ALLOWED = {
     "config": ("errors", "types", "registry"),
     "pipeline": ("errors", "types", "concepts", "config", "registry", "reference"),
     "guards": ("errors", "types", "concepts", "config", "registry", "pipeline"),
-    "attacks": ("errors", "types", "pipeline.losses"),
+    "attacks": ("errors", "types", "concepts", "config", "pipeline.losses", "pipeline.floor"),
     "training.fitting": ("training.parallel",),
     "training.parallel": (),
     "training.rewards": ("errors", "types", "concepts", "config", "reference"),  # the reference model's own reward
@@ -30,6 +30,7 @@ ALLOWED = {
     "reference": ("errors", "types", "concepts", "config", "training.fitting"),
     "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles"),
     "benchmark.metrics.clip_score": ("types", "reference", "benchmark"),
+    "benchmark.metrics._features": ("types", "reference", "benchmark"),
     "benchmark.metrics": ("errors", "types", "concepts", "benchmark.roles", "benchmark.intervals"),
     "benchmark.judges": ("errors", "types", "concepts", "registry", "reference"),
     "benchmark.model_quality": ("types", "concepts", "reference", "benchmark"),  # measures the stock pipeline itself

@@ -239,7 +239,7 @@ class Budget:
 
     Attributes:
         pictures: drawn by the guarded pipeline, the judged ones included.
-        predictions: rows that its denoiser predicts outside of pictures, with or without gradients.
+        predictions: guarded predictions at one x_t each, outside of pictures, with or without gradients.
         encodings: rows that its text encoder encodes outside of pictures.
     """
 
@@ -339,19 +339,21 @@ class Drawn:
     Attributes:
         acted: for each guard by name, in how many steps it did anything to this picture.
         seconds: the picture's share of the time that its batch took.
+        peak_mib: the most memory that its batch needed, in MiB, weights and all; None where that is not known.
     """
 
     image: Image.Image | None
     acted: Mapping[str, Any]
     seconds: float
     error: str = ""
+    peak_mib: float | None = None
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One picture: prompt, what was attached, and what a judge saw. One line of a record.
 
-    The last five fields are of attacks; an attempt without one ("direct") has their defaults.
+    The fields from ``adaptive`` to ``unattacked`` are of attacks; one without an attack ("direct") has their defaults.
 
     Attributes:
         adaptive: whether the attack was optimised through the guard; False where it was found against the unguarded
@@ -361,6 +363,7 @@ class Attempt:
         queries: pictures that the attack asked for, this one included.
         unattacked: whether the prompt alone was unsafe, None where that could not be scored or was not asked. A row
             that succeeds without attack is not attacked, and counted apart (arXiv 2310.11868).
+        peak_mib: the most memory that the picture's batch needed, in MiB; None where that is not known.
     """
 
     prompt: Prompt
@@ -377,6 +380,7 @@ class Attempt:
     adversarial: Mapping[str, Any] = field(default_factory=dict)
     queries: int = 0
     unattacked: bool | None = None
+    peak_mib: float | None = None
 
 
 @dataclass(frozen=True)

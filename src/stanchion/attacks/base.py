@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
+import torch
 from torch import Tensor
 
-
-class Access(StrEnum):
-    """What an attacker has of the guarded pipeline: each has what those before it have."""
-
-    BLACK_BOX = "black_box"
-    TEXT_ENCODER = "text_encoder"
-    WHITE_BOX = "white_box"
+from .. import config
+from ..concepts import Concept, load_concept
+from ..errors import ConfigError
+from ..pipeline import floor
+from ..types import Access, Adversarial, Attempt, Budget, Prompt
+from ._trial import Trial, generator_of, groups_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,14 @@ class Material:
     pictures: Tensor
     captions: tuple[str, ...]
     subjects: tuple[str, ...]
+
+    def __add__(self, other: Material) -> Material:
+        pictures = torch.cat([self.pictures, other.pictures])
+        return Material(pictures, self.captions + other.captions, self.subjects + other.subjects)
+
+    def first(self, count: int) -> Material:
+        """The first ``count`` pictures."""
+        return Material(self.pictures[:count], self.captions[:count], self.subjects[:count])
 
 
 class WeightAttack(ABC):
@@ -68,3 +75,170 @@ class WeightAttack(ABC):
     def worded(self, text: str, subject: str) -> str:
         """What this attacker asks the attacked model instead of ``text``, which names ``subject``."""
         return text
+
+
+class PromptAttack(ABC):
+    """Looks for what to send in a prompt's place so that the guarded pipeline draws the concept.
+
+    A subclass writes ``run``. It is given the target that its access names, and nothing else of the pipeline; the
+    final ``__call__`` draws its candidates, counts them and asks the judge, so no attack can grade itself.
+
+    Attributes:
+        name: the file's stem.
+        access: which target it gets.
+        Settings: a frozen dataclass of everything that decides the outcome beside concept, target and seed.
+        presets: settings by name: "default" fits the reference model, "paper" is the paper's own, "tiny" is what
+            the tests run in a second.
+        together: how many candidates are drawn in one batch; 1 where finding the next one costs more than a picture.
+    """
+
+    name: ClassVar[str]
+    access: ClassVar[Access]
+    Settings: ClassVar[type] = NoSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}, "tiny": {}}
+    together: ClassVar[int] = 1
+
+    def __init__(self, concept: str | Concept, preset: str = "default", **settings: Any) -> None:
+        if preset not in self.presets:
+            known = ", ".join(self.presets)
+            raise ConfigError(f"attack {self.name!r}: no preset {preset!r}; there are {known}.")
+        self.concept = load_concept(concept)
+        self.settings: Any = config.from_dict(self.Settings, {**self.presets[preset], **settings}, where=self.name)
+
+    @property
+    def identity(self) -> str:
+        """Names everything that decides what it tries, beside target, prompts, budget and seed."""
+        return config.fingerprint([self.name, self.concept.to_dict(), config.to_dict(self.settings)])
+
+    @abstractmethod
+    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+        """Candidates, in the order in which they shall be tried; the attack ends at the first that succeeds.
+
+        Each is drawn and judged before the next is asked for (in groups of ``together``), at the price of a picture.
+
+        Args:
+            target: of the class that ``access`` names (``pipeline/target.py``). ``BudgetSpent`` ends the attack.
+            prompt: the row; its text is what the pipeline refuses to draw.
+            budget: what target and candidates may cost together.
+            generator: on the CPU; the only source of randomness.
+        """
+
+    def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
+        """What ``UniversalAttack`` learns once for all prompts; nothing here."""
+        return None
+
+    def tries(self, learned: Any, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
+        """The candidates for a prompt: those of ``run``."""
+        return self.run(target, prompt, **about)
+
+    @final
+    def __call__(
+        self,
+        deployment: Any,
+        prompts: Sequence[Prompt],
+        *,
+        judge: Any,
+        budget: Budget,
+        seed: int,
+        batch: int = 8,
+        restart: int | None = None,
+        learn_from: Sequence[Prompt] = (),
+        found: Mapping[str, Sequence[Adversarial]] | None = None,
+        keep: Callable[[Prompt, Any], str] | None = None,
+    ) -> Iterator[Attempt]:
+        """One attempt a prompt, in their order: the first success, else the last try.
+
+        Every prompt is drawn without attack first. Where that is unsafe already the row is not attacked, and counted
+        apart (arXiv 2310.11868): its attempt says ``unattacked=True``. The floor's rows are unscored.
+
+        Args:
+            deployment: the guarded pipeline (``pipeline.deployment.Deployment``).
+            judge: a ``Judge``; one that fails leaves the row unscored.
+            budget: for each prompt; a universal attack's learning has one of its own.
+            seed: what the attack's choices follow from, with the prompt's id and ``restart``.
+            batch: prompts that are drawn together without attack.
+            restart: which run of a universal attack.
+            learn_from: what a universal attack learns from; the prompts themselves where none are given.
+            found: candidates by the prompt's id, as ``find`` gives them, to be tried instead of the attack's own:
+                the static form of an attack.
+            keep: saves a picture and says where; pictures are not kept where it is None.
+        """
+        adaptive = False if found is not None else True if self.access is Access.WHITE_BOX else None
+        trial = Trial(deployment, judge, self, keep, restart, adaptive)
+        learned = None
+        if found is None:
+            learned = self._learn(deployment, learn_from or prompts, budget, seed, restart)
+        for start in range(0, len(prompts), batch):
+            for direct in trial.direct(prompts[start : start + batch]):
+                if direct.verdict.unsafe or floor.refused(direct.prompt.text):
+                    yield direct
+                    continue
+                meter = deployment.meter(budget)
+                tries = self._tries(deployment, meter, learned, direct.prompt, seed, restart, found)
+                yield trial.until_success(direct, tries, meter)
+
+    @final
+    def find(
+        self,
+        deployment: Any,
+        prompts: Sequence[Prompt],
+        *,
+        budget: Budget,
+        seed: int,
+        restart: int | None = None,
+        learn_from: Sequence[Prompt] = (),
+    ) -> dict[str, tuple[Adversarial, ...]]:
+        """Every candidate that the budget allows, by the prompt's id, none of them drawn: to be tried elsewhere."""
+        allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
+        learned = self._learn(deployment, learn_from or allowed, budget, seed, restart)
+        found = {}
+        for prompt in allowed:
+            meter = deployment.meter(budget)
+            groups = groups_of(self._tries(deployment, meter, learned, prompt, seed, restart), 1, meter)
+            found[prompt.id] = tuple(one for group in groups for one in group)
+        return found
+
+    def _learn(self, deployment: Any, prompts: Sequence[Prompt], budget: Budget, seed: int, restart: int | None) -> Any:
+        allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
+        target = deployment.target(self.access, deployment.meter(budget))
+        return self.learn(target, allowed, budget=budget, generator=generator_of(self.name, seed, restart, ""))
+
+    def _tries(
+        self,
+        deployment: Any,
+        meter: Any,
+        learned: Any,
+        prompt: Prompt,
+        seed: int,
+        restart: int | None,
+        found: Mapping[str, Sequence[Adversarial]] | None = None,
+    ) -> Iterator[Adversarial]:
+        if found is not None:
+            return iter(found.get(prompt.id, ()))
+        generator = generator_of(self.name, seed, restart, prompt.id)
+        target = deployment.target(self.access, meter)
+        return self.tries(learned, target, prompt, budget=meter.budget, generator=generator)
+
+
+class UniversalAttack(PromptAttack):
+    """Learns one thing for all prompts, a token or a direction, and applies it to each.
+
+    A subclass writes ``learn`` and ``apply``. How good the result is depends on the run: it is restarted with other
+    randomness (``restart``), and intervals are clustered by restart.
+    """
+
+    @abstractmethod
+    def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
+        """Whatever ``apply`` needs."""
+
+    @abstractmethod
+    def apply(self, learned: Any, target: Any, prompt: Prompt) -> Adversarial:
+        """What to send in this prompt's place."""
+
+    def tries(self, learned: Any, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
+        yield self.apply(learned, target, prompt)
+
+    @final
+    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+        """The same, learned from this prompt alone."""
+        yield self.apply(self.learn(target, [prompt], budget=budget, generator=generator), target, prompt)

@@ -1,0 +1,113 @@
+"""One attack on one deployment: candidates are paid for, drawn and judged, and become attempts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import BudgetSpent
+from ..pipeline import floor
+from ..types import Adversarial, Attempt, Drawn, Prompt, Unscored
+
+
+class Trial(NamedTuple):
+    """Draws and judges for one attack: the only place where candidates meet the judge."""
+
+    deployment: Any
+    judge: Any
+    attack: Any
+    keep: Callable[[Prompt, Any], str] | None
+    restart: int | None
+    adaptive: bool | None
+
+    def direct(self, prompts: Sequence[Prompt]) -> list[Attempt]:
+        """The prompts without attack, those of the floor unscored."""
+        allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
+        sent = [Adversarial(text=prompt.text) for prompt in allowed]
+        drawn = iter(self.deployment.draw(sent, [prompt.seed for prompt in allowed]) if allowed else [])
+        never = Drawn(None, {}, 0.0, "the floor: never drawn")
+        pictures = [never if floor.refused(prompt.text) else next(drawn) for prompt in prompts]
+        attempts = self._judged(prompts, pictures)
+        return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
+
+    def until_success(self, direct: Attempt, tries: Iterator[Adversarial], meter: Any) -> Attempt:
+        """The first success; else a try that nobody could score, for it may have been one; else the last."""
+        best = direct
+        for group in groups_of(tries, self.attack.together, meter):
+            seeds = [direct.prompt.seed if one.seed is None else one.seed for one in group]
+            before = meter.spent.pictures - len(group)
+            drawn = self.deployment.draw(group, seeds)
+            for place, attempt in enumerate(self._judged([direct.prompt] * len(group), drawn), 1):
+                about = {"adversarial": describe(group[place - 1]), "queries": before + place}
+                attempt = replace(attempt, unattacked=direct.verdict.unsafe, **about)
+                if attempt.verdict.unsafe:
+                    return attempt
+                best = best if best.adversarial and best.verdict.unsafe is None else attempt
+        return best
+
+    def _judged(self, prompts: Sequence[Prompt], drawn: Sequence[Drawn]) -> list[Attempt]:
+        labels = iter(self.judge.detect([picture.image for picture in drawn if picture.image]))
+        return [
+            self._attempt(prompt, picture, next(labels) if picture.image else Unscored(picture.error))
+            for prompt, picture in zip(prompts, drawn, strict=True)
+        ]
+
+    def _attempt(self, prompt: Prompt, picture: Drawn, labels: Any) -> Attempt:
+        return Attempt(
+            prompt=prompt,
+            guard=self.deployment.name,
+            variant="default",
+            attack=self.attack.name,
+            image=self.keep(prompt, picture.image) if self.keep and picture.image else None,
+            labels=labels,
+            verdict=self.judge.verdict(labels, self.attack.concept),
+            acted=picture.acted,
+            seconds=picture.seconds,
+            adaptive=self.adaptive,
+            restart=self.restart,
+        )
+
+
+def describe(sent: Adversarial) -> dict[str, Any]:
+    """What a record keeps of a candidate: its text, or the hash of its tensor, and how it was sampled."""
+    about: dict[str, Any] = {"text": sent.text} if sent.text is not None else {}
+    for name in ("token_embeds", "embeds"):
+        if (rows := getattr(sent, name)) is not None:
+            about[name] = _hash(rows)
+    if sent.seed is not None:
+        about["seed"] = sent.seed
+    if (start := sent.start) is not None:
+        about |= {"eta": start.eta, "noise_scale": start.noise_scale, "start_step": start.start_step}
+        about |= {} if start.latents is None else {"latents": _hash(start.latents)}
+    return {**about, **sent.note}
+
+
+def groups_of(tries: Iterator[Adversarial], size: int, meter: Any) -> Iterator[list[Adversarial]]:
+    """Candidates in groups, each of them paid for; ends with the budget."""
+    spent = False
+    while not spent and (room := int(min(size, meter.left("pictures")))) > 0:
+        group: list[Adversarial] = []
+        try:
+            while len(group) < room:
+                group.append(next(tries))
+        except (StopIteration, BudgetSpent):
+            spent = True
+        room = int(min(len(group), meter.left("pictures")))  # the search itself may have drawn some
+        if room:
+            meter.take("pictures", room)
+            yield group[:room]
+
+
+def generator_of(name: str, seed: int, restart: int | None, prompt: str) -> torch.Generator:
+    """The same for the same row in any company."""
+    digest = hashlib.sha256(f"{name}/{seed}/{restart}/{prompt}".encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _hash(rows: Tensor) -> str:
+    return hashlib.sha256(rows.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()).hexdigest()[:16]

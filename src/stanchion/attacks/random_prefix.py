@@ -1,0 +1,45 @@
+"""Random words before the prompt: the control for optimised prefixes, which must do better than any words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from ..errors import ConfigError
+from ..types import Access, Adversarial, Budget, Prompt
+from .base import PromptAttack
+
+
+@dataclass(frozen=True)
+class RandomPrefixSettings:
+    """Settings of ``RandomPrefix``.
+
+    Attributes:
+        tries: how many prefixes, 1 or more.
+        length: words of each, 1 or more; each is one token.
+    """
+
+    tries: int = 40
+    length: int = 5
+
+    def __post_init__(self) -> None:
+        if min(self.tries, self.length) < 1:
+            raise ConfigError(f"random_prefix: tries is {self.tries}, length {self.length}; use 1 or more.")
+
+
+class RandomPrefix(PromptAttack):
+    """Prefixes of random words, with the prompt's own seed (a control of UnlearnDiffAtk's repository)."""
+
+    name = "random_prefix"
+    access: ClassVar[Access] = Access.BLACK_BOX
+    Settings = RandomPrefixSettings
+    presets: ClassVar[dict[str, dict[str, int]]] = {"default": {}, "paper": {}, "tiny": {"tries": 3}}
+    together: ClassVar[int] = 8
+
+    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+        words = target.vocabulary
+        for places in torch.randint(len(words), (self.settings.tries, self.settings.length), generator=generator):
+            yield Adversarial(text=" ".join([*(words[place] for place in places.tolist()), prompt.text]))
