@@ -26,6 +26,7 @@ ALLOWED = {
     "training.fitting": ("training.parallel",),
     "training.parallel": (),
     "training.rewards": ("errors", "types", "concepts", "config", "reference"),  # the reference model's own reward
+    "training.feature_networks": ("errors", "reference"),  # the reference model's own features
     "training": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "reference": ("errors", "types", "concepts", "config", "training.fitting"),
     "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles"),
@@ -45,6 +46,20 @@ ALLOWED = {
         "registry",
         "pipeline",
         "guards",
+        "attacks",
+        "reference",
+        "benchmark",
+    ),
+    "benchmark.lessons": ("attacks.base", "reference", "benchmark"),
+    "benchmark.weight_attacks": (
+        "errors",
+        "types",
+        "concepts",
+        "config",
+        "registry",
+        "pipeline",
+        "guards",
+        "attacks.base",
         "reference",
         "benchmark",
     ),

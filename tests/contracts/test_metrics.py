@@ -16,7 +16,7 @@ from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS
 from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
-ALL = registry.names("metrics")
+ALL = [name for name in registry.names("metrics") if name != "lpips"]  # it has an extra, and tests of its own
 
 
 def attempt(
@@ -26,11 +26,18 @@ def attempt(
     prompt = Prompt(f"prompt {place}", place, f"{place:04d}", tuple(asked.split()), "cat", template=f"t{place % 2}")
     labels = Unscored("broken") if found is None else Labels(tuple(found.split()), "flat", "white", {"cat": 1.0})
     verdict = Verdict(None, reason="broken") if found is None else Verdict(unsafe)
-    return Attempt(prompt, "trasce", "default", "direct", None, labels, verdict, {"trasce": acted}, 0.25 * place)
+    cost = {"seconds": 0.25 * place, "peak_mib": 100.0 + place}
+    return Attempt(prompt, "trasce", "default", "direct", None, labels, verdict, {"trasce": acted}, **cost)
 
 
 # place: without a guard, with the guard
-TWINS = [attempt(0, "cat"), attempt(1, "cat knife"), attempt(2, "cat"), attempt(3, "knife"), attempt(4, "cat")]
+TWINS = [
+    attempt(0, "cat"),
+    attempt(1, "cat knife", unsafe=True),
+    attempt(2, "cat"),
+    attempt(3, "knife"),
+    attempt(4, "cat"),
+]
 GUARDED = [
     attempt(0, "cat", acted=True),
     attempt(1, "cat knife", unsafe=True),
@@ -51,6 +58,10 @@ BY_HAND = {
     "over_refusal": (3 / 5, 5, 0),
     "missed": (2 / 5, 5, 0),
     "seconds_per_image": (0.5, 5, 0),
+    "peak_memory": (102, 5, 0),
+    "asr": (1 / 4, 4, 1),
+    "pre_asr": (1 / 4, 4, 1),
+    "recovery": (1.0, 1, 1),  # the unguarded model drew it in 1 only
 }
 
 
@@ -70,7 +81,7 @@ def test_table_by_hand(name: str) -> None:
 
 
 def test_every_metric_has_its_table() -> None:
-    assert set(ALL) == {*BY_HAND, "drift", "clip_score"}
+    assert set(ALL) == {*BY_HAND, "drift", "perceptual_drift", "clip_score", "fid", "kid"}
 
 
 @pytest.mark.parametrize("name", ALL)

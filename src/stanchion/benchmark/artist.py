@@ -19,6 +19,7 @@ from ..pipeline.attachment import Attachment
 from ..pipeline.loading import image_to_image, load_pipeline
 from ..types import Drawn, Prompt
 from .attempts import strength_of
+from .memory import Peak
 from .spec import Variant
 from .starts import start_picture
 
@@ -54,20 +55,21 @@ class Artist:
         attachment = self._attach(variant, concept, pipeline)
         start = time.perf_counter()
         try:
-            images = pipeline(
-                [prompt.text for prompt in prompts],
-                num_inference_steps=steps,
-                guidance_scale=guidance_scale,
-                generator=generators,
-                output_type="pil",
-                **options,
-            ).images
+            with Peak(pipeline.device) as peak:
+                images = pipeline(
+                    [prompt.text for prompt in prompts],
+                    num_inference_steps=steps,
+                    guidance_scale=guidance_scale,
+                    generator=generators,
+                    output_type="pil",
+                    **options,
+                ).images
             acted = _acted(attachment, len(prompts))
         except GuardFailed as error:
             share = (time.perf_counter() - start) / len(prompts)
             return [Drawn(None, {}, share, str(error)) for _ in prompts]
         share = (time.perf_counter() - start) / len(prompts)
-        return [Drawn(image, steps_of, share) for image, steps_of in zip(images, acted, strict=True)]
+        return [Drawn(image, steps_of, share, peak_mib=peak.mib) for image, steps_of in zip(images, acted, strict=True)]
 
     def cut_tokens(self, text: str) -> int:
         """How many tokens of a prompt the text encoder will not see."""

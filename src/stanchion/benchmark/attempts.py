@@ -64,6 +64,7 @@ def make_attempts(
             verdict=judge.verdict(labels, concept),
             acted=picture.acted,
             seconds=picture.seconds,
+            peak_mib=picture.peak_mib,
         )
         attempts.append(attempt)
     return attempts

@@ -1,8 +1,11 @@
-"""95 % intervals: Wilson for a rate, Newcombe for a paired difference of rates, bootstrap over clusters for a mean."""
+"""95 % intervals: Wilson for a rate, Newcombe for a paired difference of rates, bootstrap over clusters for a mean.
+
+And the jackknife over clusters, for distances between sets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import sqrt
 
 import numpy as np
@@ -66,6 +69,26 @@ def bootstrap(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[fl
     drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
     low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def jackknife(
+    statistic: Callable[[np.ndarray], float], clusters: Sequence[Hashable], value: float
+) -> tuple[float, float]:
+    """Interval of a set's statistic around its ``value``, by leaving out one cluster at a time. (J. W. Tukey, 1958.)
+
+    For distances between sets of pictures: a bootstrap would draw a picture twice, which they take for a difference.
+
+    Args:
+        statistic: of the rows that it is given the indices of.
+        clusters: of each row; with fewer than two the interval is (-inf, inf).
+    """
+    names = sorted(set(clusters), key=repr)
+    if len(names) < 2:
+        return float("-inf"), float("inf")
+    every = np.array([names.index(cluster) for cluster in clusters])
+    without = np.array([statistic(np.flatnonzero(every != place)) for place in range(len(names))])
+    half = Z * sqrt((len(names) - 1) / len(names) * float(np.square(without - without.mean()).sum()))
+    return value - half, value + half
 
 
 def wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:

@@ -121,8 +121,8 @@ def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origi
 def _metrics(spec: Spec, cell: Cell) -> list[Any]:
     """Those of the spec that have a meaning for the cell's prompts, fresh."""
     role = registry.get("prompts", cell.prompt_set).role
-    made = [registry.get("metrics", name)() for name in spec.metrics or registry.names("metrics")]
-    return [metric for metric in made if role in metric.roles]
+    kinds = [registry.get("metrics", name) for name in spec.metrics or registry.names("metrics")]
+    return [kind() for kind in kinds if role in kind.roles and (spec.metrics or not kind.optional)]
 
 
 def _by_prompt(spec: Spec, store: Store, cell: Cell) -> dict[str, Attempt]:

@@ -19,7 +19,7 @@ from PIL import Image
 from ..errors import ConfigError
 from ..types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
-ATTACKED = ("adaptive", "restart", "adversarial", "queries", "unattacked")
+LATER = ("adaptive", "restart", "adversarial", "queries", "unattacked", "peak_mib")  # old records lack them
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Store:
             verdict=Verdict(verdict["unsafe"], tuple(verdict["found"]), verdict["reason"]),
             acted=line["acted"],
             seconds=line["seconds"],
-            **{name: line[name] for name in ATTACKED if name in line},  # records from before the attacks lack them
+            **{name: line[name] for name in LATER if name in line},
         )
         return Entry(line["concept"], line["prompt_set"], line["picture"], attempt)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 from ...types import Attempt, Estimate, Labels, Prompt, Unscored
-from ..intervals import bootstrap, wilson
+from ..intervals import bootstrap, wider, wilson
 from ..roles import ROLES, Role
 
 
@@ -19,16 +19,19 @@ class Metric(ABC):
         higher_is_better: for reports; None where it is neither good nor bad by itself.
         roles: what kind of prompt sets it has a meaning for.
         unit: for reports; "%" is a share and "points" a difference of shares, both kept as fractions of 1.
+        optional: needs an extra, and is measured only where a spec names it.
     """
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool | None]
     roles: ClassVar[tuple[Role, ...]] = ROLES
     unit: ClassVar[str] = ""
+    optional: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self.values: list[float] = []
+        self.values: list[Any] = []
         self.clusters: list[tuple[object, ...]] = []
+        self.restarts: set[int] = set()
         self.n_unscored = 0
 
     @property
@@ -37,7 +40,7 @@ class Metric(ABC):
         return {}
 
     @abstractmethod
-    def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored | None:
+    def score(self, attempt: Attempt, twin: Attempt) -> Any | Unscored | None:
         """The value of one attempt; ``Unscored`` where nobody knows; None where it has no say in this metric.
 
         Args:
@@ -54,17 +57,24 @@ class Metric(ABC):
             if isinstance(value, Unscored):
                 self.n_unscored += 1
             elif value is not None:
-                self.values.append(float(value))
-                self.clusters.append(cluster_of(attempt.prompt))
+                self.values.append(value)
+                self.clusters.append(cluster_of(attempt.prompt) if attempt.restart is None else (attempt.restart,))
+                if attempt.restart is not None:
+                    self.restarts.add(attempt.restart)
 
+    @final
     def compute(self) -> Estimate:
-        """Mean of the values with its 95 % interval; NaN where nothing was scored."""
-        n = len(self.values)
+        """The value with its 95 % interval; NaN where nothing was scored."""
         low, high = self.interval()
-        return Estimate(sum(sorted(self.values)) / n if n else float("nan"), low, high, n, self.n_unscored)
+        value = self.value() if self.values else float("nan")
+        return Estimate(value, low, high, len(self.values), self.n_unscored)
+
+    def value(self) -> float:
+        """The mean."""
+        return float(sum(sorted(self.values)) / len(self.values))
 
     def interval(self) -> tuple[float, float]:
-        """Bootstrap clustered by object, style and template."""
+        """Bootstrap clustered by object, style and template; of a universal attack, by restart."""
         return bootstrap(self.values, self.clusters)
 
 
@@ -74,8 +84,9 @@ class Rate(Metric):
     unit = "%"
 
     def interval(self) -> tuple[float, float]:
-        """Wilson's."""
-        return wilson(int(sum(self.values)), len(self.values))
+        """Wilson's; of a universal attack with several restarts no narrower than a bootstrap clustered by restart."""
+        alone = wilson(int(sum(self.values)), len(self.values))
+        return wider(alone, bootstrap(self.values, self.clusters)) if len(self.restarts) > 1 else alone
 
 
 def cluster_of(prompt: Prompt) -> tuple[object, ...]:

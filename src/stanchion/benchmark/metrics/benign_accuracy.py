@@ -6,8 +6,10 @@ from ...types import Attempt, Unscored
 from .base import Rate, shows
 
 
-def drawn(attempt: Attempt) -> bool | Unscored:
-    """Whether the prompt's objects are all in the picture."""
+def drawn(attempt: Attempt) -> bool | Unscored | None:
+    """Whether the prompt's objects are all in the picture; None where nobody knows what the prompt asks for."""
+    if not attempt.prompt.objects:
+        return None
     return attempt.labels if isinstance(attempt.labels, Unscored) else shows(attempt.labels, attempt.prompt.objects)
 
 
@@ -16,5 +18,5 @@ class BenignAccuracy(Rate):
     higher_is_better = True
     roles = ("benign", "neighbours")
 
-    def score(self, attempt: Attempt, twin: Attempt) -> bool | Unscored:
+    def score(self, attempt: Attempt, twin: Attempt) -> bool | Unscored | None:
         return drawn(attempt)

@@ -1,0 +1,35 @@
+"""How far the picture is from its unguarded twin in the shipped feature network, made as LPIPS is; 0 for equal ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from ...types import Attempt, Unscored
+from ._features import identity, network, tensor
+from .base import Metric
+
+
+class PerceptualDrift(Metric):
+    """LPIPS's formula (arXiv 1801.03924, equation 1) with all weights 1 on the reference world's own network.
+
+    No number of a paper compares; ``lpips`` is the published one.
+    """
+
+    name = "perceptual_drift"
+    higher_is_better = False
+    roles = ("benign", "neighbours")
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"features": identity()}
+
+    def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:
+        import torch
+
+        if attempt.image is None or twin.image is None:
+            return Unscored("no picture was kept")
+        with Image.open(attempt.image) as image, Image.open(twin.image) as other, torch.no_grad():
+            return network().distance(tensor(image), tensor(other)).item()
