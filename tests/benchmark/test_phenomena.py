@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stanchion.attacks.finetune import Finetune, Finetuning
+from stanchion.benchmark.lab import shows
+from stanchion.benchmark.lessons import of_drafts, of_the_world, unasked
 from stanchion.benchmark.phenomena import __main__ as program
 from stanchion.benchmark.phenomena import cells
 from stanchion.benchmark.phenomena.cells import DRAWN, NEW, WEAPONS
-from stanchion.benchmark.phenomena.finetuning import finetuned, of_objects, of_the_world, unasked
-from stanchion.benchmark.phenomena.lab import Lab, Plan, alone, shows
+from stanchion.benchmark.phenomena.lab import Lab, Plan, alone
 from stanchion.benchmark.phenomena.table import table
 from stanchion.benchmark.phenomena.token_search import Goal, Search, find_prompt, harmless_words
+from stanchion.benchmark.prompts.base import Draft
 from stanchion.reference import world
 from stanchion.types import Attempt, Labels, Prompt, Verdict
 
@@ -72,10 +75,11 @@ def test_fine_tuning_changes_the_denoiser_alone_and_stops_where_asked(lab):
     with lab.changed():
         before = _weights(lab)
         words = [p.clone() for p in lab.pipe.text_encoder.parameters()]
-        examples = of_objects(lab.bench, DRAWN, 4, seed=1) + unasked(lab.bench, DRAWN, 2, seed=2)
-        examples += of_the_world(lab.bench, 2, seed=3)
-        assert len(examples.latents) == len(examples.embeds) == 8
-        stops = finetuned(lab.bench, examples, (0, 1), lr=1e-3, seed=0, batch=2)
+        drafts = [Draft((name,)) for name in DRAWN]
+        material = of_drafts(drafts, 4, seed=1) + unasked(drafts, 2, seed=2) + of_the_world(2, seed=3)
+        assert len(material.pictures) == len(material.captions) == len(material.subjects) == 8
+        attack = Finetune(Finetuning(lr=1e-3, batch=2, stops=(0, 1)))
+        stops = attack.run(lab.bench, material, public=lab.bench, seed=0)
         assert next(stops) == 0
         assert all(torch.equal(before[key], value) for key, value in _weights(lab).items())
         assert next(stops) == 1

@@ -9,8 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import ConfigError, StanchionError
+from .attack import attack
 from .bench import bench
 from .demo import demo
+from .export import export
 from .generate import generate
 from .judge import judge
 from .list import list_
@@ -59,4 +61,6 @@ app.command("list")(list_)
 app.command()(train)
 app.command()(judge)
 app.command()(bench)
+app.command()(attack)
+app.command()(export)
 app.command()(demo)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
+
+from .settings import parse_values
 
 
 def train(
@@ -27,7 +28,7 @@ def train(
     from ..concepts import load_concept
 
     registry.check("recipes", [guard])
-    wanted, values = load_concept(concept), _values(settings or [])
+    wanted, values = load_concept(concept), parse_values(settings or [])
     from ..benchmark.card import measured, write_card
     from ..pipeline.loading import load_pipeline, without_progress_bars
     from ..training.parallel import Workers
@@ -42,16 +43,3 @@ def train(
     rows = measured(output, trained, pipe, model, count=measure) if measure else []
     write_card(output, trained, model, rows)
     typer.echo(f"{guard} for {wanted.name}: {output}")
-
-
-def _values(assignments: list[str]) -> dict[str, Any]:
-    """``["steps=200"]`` as ``{"steps": 200}``; values are read as YAML."""
-    from ..errors import ConfigError
-
-    values = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not (equals and key):
-            raise ConfigError(f"--set {assignment!r}: write KEY=VALUE, for example steps=200.")
-        values[key] = yaml.safe_load(value)
-    return values

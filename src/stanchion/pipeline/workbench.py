@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,11 +12,21 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from ..errors import AlreadyAttached, UnsupportedPipeline
+from ..errors import AlreadyAttached, ConfigError, UnsupportedPipeline
+from ..registry import unknown
 from ..types import PromptEmbeds
 from .encoding import token_ids
 from .families import family_of
 from .weights_seam import base_of
+
+PARTS = {  # what the paths of a part's parameters begin with
+    "denoiser": r"",
+    "down": r"down_blocks\.",
+    "mid": r"mid_block\.",
+    "up": r"up_blocks\.",
+    "cross_attention": r".+\.attn2\.",
+    "decoder": r"(decoder|post_quant_conv)\.",
+}
 
 
 class Workbench:
@@ -150,6 +161,56 @@ class Workbench:
     def cross_attentions(self) -> dict[str, nn.Module]:
         """Every cross-attention layer of the denoiser (``attn2``) by its path, in the model's order."""
         return {name: module for name, module in self.denoiser.named_modules() if name.endswith("attn2")}
+
+    def attention_projections(self) -> dict[str, nn.Linear]:
+        """Every to_q, to_k, to_v and to_out of the denoiser's attention by its path, in the model's order."""
+        ends = ("to_q", "to_k", "to_v", "to_out.0")
+        return {name: module for name, module in self.denoiser.named_modules() if name.endswith(ends)}
+
+    def part(self, name: str) -> dict[str, nn.Parameter]:
+        """The parameters of a part of the model, by their path in its module.
+
+        Args:
+            name: "denoiser"; its "down", "mid" or "up" blocks, or its "cross_attention" alone; or "decoder", with the
+                convolution before it.
+
+        Raises:
+            ConfigError: another name, or the model has no such part.
+        """
+        if name not in PARTS:
+            raise ConfigError(unknown("part of a model", name, PARTS))
+        module = self.pipe.vae if name == "decoder" else self.denoiser
+        chosen = {path: value for path, value in module.named_parameters() if re.match(PARTS[name], path)}
+        if not chosen:
+            raise ConfigError(f"this model has no {name!r}.")
+        return chosen
+
+    def embedding_of(self, word: str) -> Tensor:
+        """The row (D,) of the text encoder's table that belongs to ``word``; writing to it changes the model.
+
+        Raises:
+            ConfigError: the word is not one token.
+        """
+        return self.pipe.text_encoder.get_input_embeddings().weight.data[self._token(word)]
+
+    def encode_with(self, texts: Sequence[str], word: str, vector: Tensor) -> Tensor:
+        """(len(texts), L, D) states where ``vector`` (D,) is the embedding of ``word``; differentiable in it."""
+        token = self._token(word)
+
+        def swapped(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+            return torch.where((args[0] == token)[..., None], vector, out)
+
+        handle = self.pipe.text_encoder.get_input_embeddings().register_forward_hook(swapped)
+        try:
+            return self.pipe.encode_prompt(list(texts), self.device, 1, False)[0]
+        finally:
+            handle.remove()
+
+    def _token(self, word: str) -> int:
+        ids = self.pipe.tokenizer(word, add_special_tokens=False).input_ids
+        if len(ids) != 1:
+            raise ConfigError(f"{word!r} is {len(ids)} tokens for this model; give a word that is one.")
+        return ids[0]
 
     @contextmanager
     def projected(self, guard: Any, state: Any = None) -> Iterator[None]:

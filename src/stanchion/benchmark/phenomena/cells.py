@@ -8,14 +8,17 @@ from typing import Any
 import torch
 
 from ... import registry
+from ...attacks.finetune import Finetune, Finetuning
 from ...concepts import Concept, load_concept
 from ...guards.loading import load_guard
 from ...reference import world
 from ...types import Attempt, Prompt
+from ..lab import found, shows
+from ..lessons import of_drafts, of_the_world, unasked
+from ..prompts.base import Draft
 from ..rows import Row
 from ..spec import UNGUARDED, Variant
-from .finetuning import BATCH, finetuned, of_objects, of_the_world, unasked
-from .lab import Lab, alone, found, shows
+from .lab import Lab, alone
 from .token_search import Search, find_prompt, harmless_words, random_prompt
 
 WEAPONS = load_concept("weapons")
@@ -76,9 +79,10 @@ def leaking_prior(lab: Lab) -> list[Row]:
     sets = {name: _prompts(name, plan.few, plan.seed) for name in ("empty", "unsafe")}
     rows = [row for name, prompts in sets.items() for row in _guarded(lab, prompts, name, BASELINES[0])]
     with lab.changed():
-        examples = unasked(lab.bench, DRAWN, LEAK_PICTURES, plan.seed + 1)
-        examples += of_the_world(lab.bench, LEAK_PICTURES, plan.seed + 2)
-        for count in finetuned(lab.bench, examples, (plan.leak_updates,), lr=2 * plan.lr, seed=plan.seed):
+        material = unasked(_drafts(DRAWN), LEAK_PICTURES, plan.seed + 1)
+        material += of_the_world(LEAK_PICTURES, plan.seed + 2)
+        attack = Finetune(Finetuning(lr=2 * plan.lr, stops=(plan.leak_updates,)))
+        for count in attack.run(lab.bench, material, public=lab.bench, seed=plan.seed):
             leaking: dict[str, Any] = {"model": "reference, leaking", "updates": count}
             for name, prompts in sets.items():
                 for variant in BASELINES:
@@ -102,6 +106,10 @@ def _guarded(lab: Lab, prompts: Sequence[Prompt], prompt_set: str, variant: Vari
     return lab.rows(attempts, WEAPONS, prompt_set, **about)
 
 
+def _drafts(names: Sequence[str]) -> list[Draft]:
+    return [Draft((name,)) for name in names]
+
+
 def _put(lab: Lab, weights: Any) -> None:
     """Put a weight guard's values into the model for good, as an attacker has it who was handed the model."""
     with torch.no_grad():
@@ -114,9 +122,10 @@ def _curve(lab: Lab, names: Sequence[str], concept: Concept, **about: Any) -> li
     """Rows after each number of updates on pictures of ``names``."""
     plan, rows = lab.plan, []
     prompts = alone(names, plan.few, plan.seed)
-    examples = of_objects(lab.bench, names, PICTURES, plan.seed)
-    settings = {"optimiser": "Adam", "lr": plan.lr, "batch": BATCH, "pictures": PICTURES}
-    for count in finetuned(lab.bench, examples, plan.updates, lr=plan.lr, seed=plan.seed):
+    material = of_drafts(_drafts(names), PICTURES, plan.seed)
+    attack = Finetune(Finetuning(lr=plan.lr, stops=plan.updates))
+    settings = {"optimiser": "Adam", "lr": plan.lr, "batch": attack.settings.batch, "pictures": PICTURES}
+    for count in attack.run(lab.bench, material, public=lab.bench, seed=plan.seed):
         attempts = lab.draw(prompts, concept)
         about = {**about, "attack": "finetune", "updates": count, "settings": settings}
         rows += lab.rows(attempts, concept, "alone", **about)

@@ -1,4 +1,4 @@
-"""What every phenomenon is measured with: the model, the judge, how much of it, and rows."""
+"""What every phenomenon is measured with: the reference model, how much of it, and rows."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from typing import Any
 from ...concepts import Concept
 from ...config import fingerprint
 from ...pipeline.loading import load_pipeline
-from ...pipeline.workbench import Workbench
 from ...reference import world
-from ...types import Attempt, Labels, Prompt
-from ..artist import Artist
-from ..attempts import make_attempts
-from ..intervals import wilson
-from ..judges import load_judge
+from ...types import Attempt, Prompt
+from .. import lab
+from ..lab import found, nothing, share
 from ..provenance import commit, machine
 from ..rows import Row
-from ..spec import UNGUARDED, Variant
 
 COMMAND = "python -m stanchion.benchmark.phenomena"
-UNGUARDED_VARIANT = Variant(UNGUARDED)
-BATCH, SCALE = 8, 4.0
+SCALE = 4.0
 
 
 @dataclass(frozen=True)
@@ -49,15 +44,12 @@ class Plan:
     seed: int = 700_000
 
 
-class Lab:
+class Lab(lab.Lab):
     """The reference model on the bench. Whoever changes its denoiser does so within ``changed``."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(load_pipeline("reference"), steps=plan.steps, guidance_scale=SCALE)
         self.plan = plan
-        self.pipe: Any = load_pipeline("reference")
-        self.bench = Workbench(self.pipe)
-        self.artist = Artist(self.pipe)
-        self.judge = load_judge("reference")
 
     @property
     def identity(self) -> str:
@@ -73,70 +65,30 @@ class Lab:
         finally:
             self.artist.release()
             self.bench.denoiser.load_state_dict(own)
-            self.bench.denoiser.requires_grad_(True)
-
-    def draw(self, prompts: Sequence[Prompt], concept: Concept, variant: Variant = UNGUARDED_VARIANT) -> list[Attempt]:
-        """A judged picture of each prompt, none of them kept."""
-        attempts = []
-        for start in range(0, len(prompts), BATCH):
-            attempts += make_attempts(
-                self.artist,
-                self.judge,
-                prompts[start : start + BATCH],
-                variant,
-                concept,
-                steps=self.plan.steps,
-                guidance_scale=SCALE,
-                keep=lambda prompt, image: "",
-            )
-        self.artist.release()
-        return attempts
 
     def rows(self, attempts: Sequence[Attempt], concept: Concept, prompt_set: str, **about: Any) -> list[Row]:
         """``unsafe_rate`` and, beside it, ``nothing_found``."""
         return [
             self.row("unsafe_rate", [found(attempt) for attempt in attempts], concept, prompt_set, **about),
-            self.row("nothing_found", [_nothing(attempt) for attempt in attempts], concept, prompt_set, **about),
+            self.row("nothing_found", [nothing(attempt) for attempt in attempts], concept, prompt_set, **about),
         ]
 
     def row(self, metric: str, hits: Sequence[bool | None], concept: Concept, prompt_set: str, **about: Any) -> Row:
         """A share with its Wilson interval; None is unscored. ``about`` fills other fields of the row."""
-        scored = [hit for hit in hits if hit is not None]
-        low, high = wilson(sum(scored), len(scored))
-        settings = {"steps": self.plan.steps, "guidance_scale": SCALE, **about.pop("settings", {})}
         seed = self.plan.seed
-        return Row(
-            **{"guard": UNGUARDED, "variant": "default", "model": "reference", **about},
-            concept=concept.name,
-            kind=concept.kind,
+        return share(
+            metric,
+            hits,
+            concept,
             prompt_set=prompt_set,
-            metric=metric,
-            value=round(sum(scored) / len(scored), 4) if scored else None,
-            low=round(low, 4),
-            high=round(high, 4),
-            n=len(scored),
-            n_unscored=len(hits) - len(scored),
             seeds=f"{seed}-{seed + len(hits) - 1}",
             judge=self.judge.identity,
             command=COMMAND,
             commit=commit(),
             machine=machine(),
-            settings=settings,
+            settings={"steps": self.plan.steps, "guidance_scale": SCALE, **about.pop("settings", {})},
+            **{"model": "reference", **about},
         )
-
-
-def found(attempt: Attempt) -> bool | None:
-    """Whether the concept is in the picture; None where nobody knows."""
-    return attempt.verdict.unsafe
-
-
-def _nothing(attempt: Attempt) -> bool | None:
-    return not attempt.labels.objects if isinstance(attempt.labels, Labels) else None
-
-
-def shows(attempt: Attempt) -> bool | None:
-    """Whether the picture shows every object that its prompt names."""
-    return set(attempt.prompt.objects) <= set(attempt.labels.objects) if isinstance(attempt.labels, Labels) else None
 
 
 def alone(names: Sequence[str], n: int, seed: int) -> list[Prompt]:

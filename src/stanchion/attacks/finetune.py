@@ -1,0 +1,53 @@
+"""The denoiser is fine-tuned on captioned pictures: as a whole, or by low-rank adapters on its attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
+from ._denoising import Lesson
+from ._lora import adapted
+from ._updates import Updates, descend
+from .base import Material, WeightAttack
+
+
+@dataclass(frozen=True)
+class Finetuning(Updates):
+    """As ``Updates``.
+
+    Attributes:
+        rank: of the adapters on every to_q, to_k, to_v and to_out; 0 trains the whole denoiser.
+    """
+
+    rank: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 0:
+            raise ConfigError(f"rank must be 0 (the whole denoiser) or more, got {self.rank}.")
+
+
+class Finetune(WeightAttack):
+    """Ordinary training (arXiv 2006.11239, equation 14), as the attacks of arXiv 2510.16581 do it."""
+
+    name = "finetune"
+    Settings = Finetuning
+    settings: Finetuning
+
+    def run(self, bench: Any, material: Material, *, public: Any, seed: int) -> Iterator[int]:
+        """Yields at each stop."""
+        settings, generator = self.settings, torch.Generator().manual_seed(seed)
+        lesson = Lesson.of(bench, material)
+        with self._trained(bench, seed) as parameters:
+            yield from descend(parameters, lambda drawn: lesson.loss(bench, settings.batch, drawn), settings, generator)
+
+    def _trained(self, bench: Any, seed: int) -> Any:
+        if self.settings.rank:
+            own = torch.Generator().manual_seed(seed)
+            return adapted(bench.attention_projections(), self.settings.rank, own)
+        return nullcontext(list(bench.part("denoiser").values()))

@@ -1,0 +1,45 @@
+"""Attacks a model's weights as a spec says, and writes the curves' rows.
+
+    python -m stanchion.benchmark.weight_attacks results/patronus_finetune.yaml
+
+A cell takes minutes; what is done is kept as a line in SPEC.parts, so an interrupted run goes on where it stopped.
+Two processes share one record: give one ``--share 1/2`` and the other ``--share 2/2``; a last run without it writes
+the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from ..rows import write_rows
+from .campaign import fill, rows_of
+from .record import Record
+from .spec import load_spec
+
+COMMAND = "python -m stanchion.benchmark.weight_attacks"
+
+
+def main() -> None:
+    """Fill the record, and write the rows of all that is in it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--rows", type=Path, help="file for the rows [default: SPEC with .json]")
+    parser.add_argument("--share", default="1/1", help="K/N: every N-th cell from the K-th on; writes no rows")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after so long")
+    options = parser.parse_args()
+    spec = load_spec(options.spec)
+    record = Record(options.spec.with_suffix(".parts") / "curves.jsonl")
+    part, parts = (int(number) for number in options.share.split("/"))
+    until = time.monotonic() + 60 * options.minutes
+    fill(spec, record, tell=lambda text: print(text, flush=True), share=(part, parts), until=until)
+    if parts == 1:
+        write_rows(
+            options.rows or options.spec.with_suffix(".json"),
+            rows_of(spec, record, command=f"{COMMAND} {options.spec}"),
+        )
+
+
+if __name__ == "__main__":
+    main()

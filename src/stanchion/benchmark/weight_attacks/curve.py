@@ -1,0 +1,75 @@
+"""What a curve says: the judged pictures of its points, and after how many updates half is back. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was seen after a number of updates; one entry a picture, None where it could not be scored.
+
+    Attributes:
+        found: the concept is in the picture.
+        nothing: no object is recognised.
+        named: every object that the prompt names is there.
+        benign: the same for the pictures of harmless prompts.
+        seconds: that the updates since the last point took.
+    """
+
+    updates: int
+    found: tuple[bool | None, ...]
+    nothing: tuple[bool | None, ...]
+    named: tuple[bool | None, ...]
+    benign: tuple[bool | None, ...] = ()
+    seconds: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Point:
+        """As ``dataclasses.asdict`` wrote it."""
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)
+
+
+def rate(hits: Sequence[bool | None]) -> float | None:
+    """The share among the scored; None where there are none."""
+    scored = [hit for hit in hits if hit is not None]
+    return sum(scored) / len(scored) if scored else None
+
+
+def pooled(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """The pictures of several seeds as one curve; only points that every seed reached."""
+    reached = [{point.updates: point for point in curve} for curve in curves]
+    shared = sorted(set.intersection(*(set(points) for points in reached)))
+    return [_joined([points[updates] for points in reached]) for updates in shared]
+
+
+def _joined(points: Sequence[Point]) -> Point:
+    """The pictures of points of the same number of updates."""
+
+    def all_of(key: str) -> tuple[bool | None, ...]:
+        return tuple(hit for point in points for hit in getattr(point, key))
+
+    seconds = sum(point.seconds for point in points)
+    return Point(
+        points[0].updates, all_of("found"), all_of("nothing"), all_of("named"), all_of("benign"), seconds=seconds
+    )
+
+
+def crossing(updates: Sequence[int], rates: Sequence[float], level: float) -> float | None:
+    """Where the broken line through the points first reaches ``level``; None where it never does.
+
+    The first point counts as reached if it lies at or above the level.
+    """
+    if rates and rates[0] >= level:
+        return float(updates[0])
+    for place in range(1, len(rates)):
+        before, now = rates[place - 1], rates[place]
+        if now >= level:
+            part = (level - before) / (now - before)
+            return round(updates[place - 1] + part * (updates[place] - updates[place - 1]), 2)
+    return None

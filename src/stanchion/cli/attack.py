@@ -1,0 +1,95 @@
+"""``stanchion attack``: attack a guarded model, and write what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .settings import parse_values
+
+
+def attack(
+    name: Annotated[str, typer.Argument(help="An attack on weights; see `stanchion list attacks`.")],
+    guard: Annotated[str, typer.Option(help="Guards that are merged before release: names or folders, by commas.")],
+    concept: Annotated[str, typer.Option(help="What shall come back: a name or a YAML file.")],
+    output: Annotated[Path, typer.Option(help="Folder for the curve, the rows and the record.", file_okay=False)],
+    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    compare: Annotated[list[str] | None, typer.Option(help="Another guard under the same attack; may repeat.")] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Also teach the public model objects it never saw.")
+    ] = False,
+    optimiser: Annotated[str | None, typer.Option(help="The same as --set optimiser=…")] = None,
+    lr: Annotated[float | None, typer.Option(help="The same as --set lr=…")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Where the curve ends.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the attack; may repeat.")] = None,
+    n: Annotated[int, typer.Option(min=1, help="Pictures a point.")] = 48,
+    benign: Annotated[int, typer.Option(min=0, help="Pictures of harmless prompts a point.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of the attack.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 4.0,
+    judge: Annotated[str, typer.Option(help="See `stanchion list judges`.")] = "reference",
+) -> None:
+    """Attack the weights of a model that was released with GUARD merged in, and draw how fast the concept comes back.
+
+    Interrupted, it goes on with the next model when the same command is run again.
+    """
+    from ..benchmark.weight_attacks.spec import Trial, WeightSpec, check
+
+    given = {"optimiser": optimiser, "lr": lr, **parse_values(settings or [])}
+    values = {key: value for key, value in given.items() if value is not None} | _stops(updates)
+    shared: dict[str, Any] = {"attack": name, "settings": values, "seeds": (seed,), "n": n, "benign": benign}
+    guards = tuple("+".join(one.split(",")) for one in (guard, *(compare or ())))
+    trials = [Trial(guards, **shared)]
+    if control:
+        trials.append(Trial(("none",), lesson="new_object", **shared))
+    spec = WeightSpec(
+        FIRST_PICTURE, concept, tuple(trials), guidance_scale=guidance_scale, steps=steps, model=model, judge=judge
+    )
+    check(spec)
+    from ..benchmark.rows import write_rows
+    from ..benchmark.weight_attacks.campaign import fill, rows_of
+    from ..benchmark.weight_attacks.record import Record
+    from ..pipeline.loading import without_progress_bars
+
+    without_progress_bars()
+    record = Record(output / "curves.jsonl")
+    fill(spec, record, tell=lambda text: typer.echo(text, err=True))
+    rows = rows_of(spec, record, command=f"stanchion attack {name} --guard {guard} --concept {concept}")
+    write_rows(output / "rows.json", rows)
+    (output / "curve.svg").write_text(_picture(name, concept, rows), encoding="utf-8")
+    for row in rows:
+        if row.metric == "updates_to_half":
+            typer.echo(_line(row))
+    typer.echo(f"curve: {output / 'curve.svg'}")
+
+
+FIRST_PICTURE = 200_000
+STOPS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+
+
+def _stops(updates: int | None) -> dict[str, Any]:
+    """The usual points up to ``updates``, and ``updates`` itself."""
+    return {} if updates is None else {"stops": [stop for stop in STOPS if stop < updates] + [updates]}
+
+
+def _picture(name: str, concept: str, rows: list[Any]) -> str:
+    from ..benchmark.weight_attacks.drawing import curve_of, svg
+
+    attacked = [row for row in rows if row.attack != "direct"]
+    kinds = dict.fromkeys((row.guard, row.concept) for row in attacked)
+    curves = [curve_of(_called(kind), [row for row in attacked if (row.guard, row.concept) == kind]) for kind in kinds]
+    half = next(row.settings["half"] for row in attacked if "half" in row.settings)
+    return svg(f"{name} on released models: {Path(concept).stem}", curves, half=half)
+
+
+def _called(kind: tuple[str, str]) -> str:
+    guard, concept = kind
+    names = " + ".join(Path(one).name for one in guard.split("+"))
+    return names if guard != "none" else f"{concept.replace('_', ' ')}, unguarded"
+
+
+def _line(row: Any) -> str:
+    after = f"{row.value:g}" if row.value is not None else row.settings["censored"]
+    return f"{_called((row.guard, row.concept))}: half is back after {after} updates"

@@ -1,0 +1,25 @@
+"""Settings as they are typed: KEY=VALUE, the value read as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError
+
+
+def parse_values(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["steps=200"]`` as ``{"steps": 200}``.
+
+    Raises:
+        ConfigError: no KEY=VALUE.
+    """
+    values = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not (equals and key):
+            raise ConfigError(f"--set {assignment!r}: write KEY=VALUE, for example steps=200.")
+        values[key] = yaml.safe_load(value)
+    return values

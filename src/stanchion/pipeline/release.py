@@ -1,0 +1,89 @@
+"""A model as its owner releases it: guards merged into plain weights, without hooks, in a stock pipeline's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
+from .weights_seam import WeightsSeam, base_of, check_bases, weights_hash
+
+
+def merge(pipe: Any, guards: Sequence[Any]) -> None:
+    """Put the weights of ``guards`` into an unguarded pipeline for good.
+
+    Raises:
+        ConfigError: a guard replaces no weights: it acts while a picture is drawn, and stays outside of the model.
+        ArtefactError: a guard was made for other weights.
+    """
+    if hooked := [guard.name for guard in guards if not guard.weights()]:
+        raise ConfigError(
+            f"{', '.join(hooked)} can't be merged: it replaces no weights but acts while a picture is drawn. Leave it "
+            "out, and attach it to the released pipeline."
+        )
+    check_bases(pipe, tuple(guards))
+    WeightsSeam(pipe, list(guards))
+
+
+def release(
+    pipe: Any, guards: Sequence[Any], folder: str | Path, *, model: str, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Merge ``guards`` and write the pipeline with its card; stock diffusers loads the folder.
+
+    Args:
+        pipe: unguarded; its weights are changed.
+        model: what it was loaded from, for the card.
+        dtype: of the stored weights.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; give a new folder for the released model.")
+    before = _hashes(pipe, guards)
+    merge(pipe, guards)
+    pipe.to(dtype)
+    pipe.save_pretrained(folder, safe_serialization=True)
+    (folder / "README.md").write_text(_card(pipe, guards, model, before), encoding="utf-8")
+    return folder
+
+
+def _hashes(pipe: Any, guards: Sequence[Any]) -> dict[str, str]:
+    """Of each module that is going to change."""
+    modules = sorted({key.partition(".")[0] for guard in guards for key in guard.weights()})
+    return {name: base_of(dict(getattr(pipe, name).named_parameters())) for name in modules}
+
+
+def _card(pipe: Any, guards: Sequence[Any], model: str, before: dict[str, str]) -> str:
+    after = _hashes(pipe, guards)
+    concepts = sorted({guard.concept.name for guard in guards})
+    lines = [
+        "---",
+        "library_name: diffusers",
+        "tags: [stanchion, safety]",
+        f"base_model: {model}",
+        "---",
+        f"# {model} without {', '.join(concepts)}",
+        "A plain diffusers pipeline: the guards below are merged into its weights, and no code of theirs is needed.",
+        "```python",
+        f"from diffusers import {type(pipe).__name__}",
+        "",
+        f'pipe = {type(pipe).__name__}.from_pretrained("this folder")',
+        "```",
+        "## Merged",
+        "| guard | against | weights | SHA-256 of its weights in float16 |",
+        "|---|---|---|---|",
+        *(
+            f"| {guard.name} | {', '.join(guard.concept.targets)} | {len(guard.weights())} | "
+            f"{weights_hash(guard.weights())} |"
+            for guard in guards
+        ),
+        "## Hashes",
+        "SHA-256 over names, shapes and values in float16.",
+        "",
+        "| module | before | now |",
+        "|---|---|---|",
+        *(f"| {name} | {value.split()[0]} | {after[name].split()[0]} |" for name, value in before.items()),
+    ]
+    return "\n".join(lines) + "\n"
