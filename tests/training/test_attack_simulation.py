@@ -41,7 +41,8 @@ def by_hand(attacker, stops):
     for step in range(1, attacker.steps + 1):
         optimiser.zero_grad()
         attack_loss(module, attacker.batch, rng).backward()
-        nn.utils.clip_grad_norm_(module.parameters(), attacker.clip)
+        if attacker.clip:
+            nn.utils.clip_grad_norm_(module.parameters(), attacker.clip)
         optimiser.step()
         if step in stops:
             there = copy.deepcopy(module)
@@ -52,7 +53,7 @@ def by_hand(attacker, stops):
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("clip", [float("inf"), 0.1])
+@pytest.mark.parametrize("clip", [0.0, 0.1])
 def test_the_gradient_is_the_one_at_the_adapted_weights(name, clip):
     attacker = Attacker(name, lr=0.05, batch=6, steps=7, clip=clip)
     module = network()
@@ -67,7 +68,7 @@ def test_the_originals_are_untouched_and_gradients_add_up():
     module, before = network(), network()
     module[0].weight.grad = torch.ones_like(module[0].weight)
     module[2].requires_grad_(False)
-    SimulatedAttack(module, ADAM).protect(attack_loss, protect_loss, np.random.default_rng(5), weight=0.5)
+    SimulatedAttack(module, ADAM).protect(attack_loss, protect_loss, np.random.default_rng(5), every=1, weight=0.5)
     assert all(torch.equal(a, b) for a, b in zip(module.parameters(), before.parameters(), strict=True))
     assert [p.requires_grad for p in module.parameters()] == [True, True, False, False]
     assert module[2].weight.grad is None  # attacked, but not trained

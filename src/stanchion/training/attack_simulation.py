@@ -11,10 +11,9 @@ so memory does not grow with the number of steps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -41,13 +40,13 @@ OPTIMISERS: Mapping[str, Callable[..., Optimizer]] = {
 
 @dataclass(frozen=True)
 class Attacker:
-    """Who fine-tunes: ``steps`` updates of ``batch`` samples; gradients' norm is cut to ``clip`` (inf: never)."""
+    """Who fine-tunes: ``steps`` updates of ``batch`` samples; gradients' norm is cut to ``clip`` (0: it is not)."""
 
     optimiser: str
     lr: float
     batch: int
     steps: int
-    clip: float = math.inf
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
@@ -63,11 +62,11 @@ class Attackers:
     ``between``: the learning rate is log-uniform between the least and the greatest of ``lrs``, ``steps`` uniform.
     """
 
-    optimisers: Sequence[str] = ("momentum", "adam")
-    lrs: Sequence[float] = (1e-4, 1e-3)
-    batches: Sequence[int] = (12,)
-    steps: Sequence[int] = (5,)
-    clips: Sequence[float] = (math.inf,)
+    optimisers: tuple[str, ...] = ("momentum", "adam")
+    lrs: tuple[float, ...] = (1e-4, 1e-3)
+    batches: tuple[int, ...] = (12,)
+    steps: tuple[int, ...] = (5,)
+    clips: tuple[float, ...] = (0.0,)
     between: bool = False
 
     def draw(self, rng: np.random.Generator) -> Attacker:
@@ -112,13 +111,14 @@ class SimulatedAttack:
         protect_loss: ProtectLoss,
         rng: np.random.Generator,
         *,
-        every: int = 1,
+        every: int | None = None,
         steps: int | None = None,
         weight: float = 1.0,
     ) -> list[float]:
         """Attack, and at checkpoints add the protection's gradient at the attacked weights to the originals' ``.grad``.
 
-        Checkpoints are after the 1st update of this call, after every ``every`` further ones, and after the last.
+        There is a checkpoint after the last update of this call and, with ``every``, after its 1st and each ``every``
+        further ones.
 
         Args:
             attack_loss: what the attacker minimises, from (module, batch size, rng).
@@ -132,7 +132,7 @@ class SimulatedAttack:
         """
         left = self.attacker.steps - self.taken
         steps = left if steps is None else min(steps, left)
-        stops = sorted({*range(1, steps + 1, every), steps})
+        stops = {steps, *(range(1, steps, every) if every else ())}
         trained = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
         gradients, losses = [torch.zeros_like(parameter) for parameter in trained], []
         with self._in_place():
@@ -167,7 +167,7 @@ class SimulatedAttack:
         found = torch.autograd.grad(loss, self._attacked, allow_unused=True)
         for parameter, gradient in zip(self._attacked, found, strict=True):
             parameter.grad = gradient
-        if math.isfinite(self.attacker.clip):
+        if self.attacker.clip:
             nn.utils.clip_grad_norm_(self._attacked, self.attacker.clip)
         self._optimiser.step()
         self.taken += 1
@@ -206,6 +206,43 @@ class SimulatedAttack:
         for moved, stored in zip(self._moved, state["moved"], strict=True):
             moved.copy_(stored)
         self._optimiser.load_state_dict(state["optimiser"])
+
+
+class PersistentAttack:
+    """Attackers one after another, each of them at work for many training steps, a few updates in each.
+
+    A state of its own (``state_dict``) lets a training that was cut off go on with the same attacker.
+    """
+
+    def __init__(self, module: nn.Module, attackers: Attackers, attacked: Sequence[nn.Parameter] | None = None) -> None:
+        """``attackers.steps`` is how long each goes on until the next one begins at the module's own weights."""
+        self._module, self._attackers, self._attacked = module, attackers, attacked
+        self._now: SimulatedAttack | None = None
+
+    def protect(
+        self,
+        attack_loss: AttackLoss,
+        protect_loss: ProtectLoss,
+        rng: np.random.Generator,
+        *,
+        steps: int,
+        weight: float = 1.0,
+    ) -> list[float]:
+        """``SimulatedAttack.protect`` with the next ``steps`` updates of whoever attacks now."""
+        if self._now is None or self._now.finished:
+            self._now = SimulatedAttack(self._module, self._attackers.draw(rng), self._attacked)
+        return self._now.protect(attack_loss, protect_loss, rng, steps=steps, weight=weight)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Who attacks now and how far he is."""
+        return {} if self._now is None else {"attacker": asdict(self._now.attacker), "attack": self._now.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where ``state_dict`` was taken."""
+        self._now = None
+        if state:
+            self._now = SimulatedAttack(self._module, Attacker(**state["attacker"]), self._attacked)
+            self._now.load_state_dict(state["attack"])
 
 
 def _add_gradient(loss: Tensor, trained: Sequence[nn.Parameter], gradients: Sequence[Tensor]) -> float:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,13 @@ from tqdm import tqdm
 from .parallel import ALONE, Workers
 
 Loss = Callable[[int, np.random.Generator], dict[str, Tensor]]
+
+
+class Stateful(Protocol):
+    """Something that a loss keeps from one step to the next."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -45,18 +53,20 @@ def fit(
     seed: int,
     save_every: float = 90,
     workers: Workers = ALONE,
+    beside: Stateful | None = None,
 ) -> nn.Module:
     """Train ``model`` in place and return it with its averaged weights.
 
     ``loss(step, rng)`` gives named losses; the one called "loss" is minimised. All randomness of a step comes from
     ``(seed, step)``, so a run that was cut off goes on from ``folder``'s checkpoint as if it had not been. With several
-    ``workers`` each gives the loss of its own rows, divided by the whole batch.
+    ``workers`` each gives the loss of its own rows, divided by the whole batch. What ``beside`` holds is kept in the
+    checkpoint too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, schedule.lr, weight_decay=schedule.weight_decay, fused=True)
     average = [p.detach().clone() for p in trained]
-    start = _resume(folder, model, optimiser, average)
+    start = _resume(folder, model, optimiser, average, beside)
     saved = time.monotonic()
     progress = tqdm(
         range(start, schedule.steps),
@@ -80,10 +90,10 @@ def fit(
             _log(folder, step, parts)
             progress.set_postfix({name: f"{value.item():.4f}" for name, value in parts.items()})
         if workers.first and time.monotonic() - saved > save_every:
-            _save(folder, step + 1, model, optimiser, average)
+            _save(folder, step + 1, model, optimiser, average, beside)
             saved = time.monotonic()
     if workers.first:
-        _save(folder, schedule.steps, model, optimiser, average)
+        _save(folder, schedule.steps, model, optimiser, average, beside)
     with torch.no_grad():
         for weight, mean in zip(trained, average, strict=True):
             weight.copy_(mean)
@@ -96,14 +106,25 @@ def _log(folder: Path, step: int, parts: dict[str, Tensor]) -> None:
         log.write(json.dumps({"step": step, "time": round(time.time()), **values}) + "\n")
 
 
-def _save(folder: Path, step: int, model: nn.Module, optimiser: torch.optim.Optimizer, average: list[Tensor]) -> None:
+def _save(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: list[Tensor],
+    beside: Stateful | None,
+) -> None:
     state = {"step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
+    if beside is not None:
+        state["beside"] = beside.state_dict()
     part = folder / "checkpoint.part"
     torch.save(state, part)
     part.replace(folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: list[Tensor]) -> int:
+def _resume(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: list[Tensor], beside: Stateful | None
+) -> int:
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0
@@ -112,4 +133,6 @@ def _resume(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, av
     optimiser.load_state_dict(state["optimiser"])
     for mean, stored in zip(average, state["average"], strict=True):
         mean.copy_(stored)
+    if beside is not None:
+        beside.load_state_dict(state["beside"])
     return int(state["step"])
