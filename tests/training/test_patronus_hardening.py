@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tiny
-from stanchion import load_guard
+from stanchion import ConfigError, load_guard
 from stanchion.pipeline.workbench import Workbench
 from stanchion.training import fitting
 from stanchion.training.attack_simulation import Attacker, SimulatedAttack
@@ -64,6 +65,20 @@ def test_an_anchors_targets_are_taken_where_pictures_are_recognised(pipe, monkey
     for step in range(20):
         losses.unsafe(pipe.unet, np.random.default_rng(step))
     assert losses.bench.signal[torch.cat(seen)].min() >= losses.settings.recognisable
+
+
+def test_pictures_may_be_ones_own(pipe, tmp_path):
+    for name, text in (("a", "a gun on a table\n"), ("b", None)):
+        Image.new("RGB", (40, 24), "red").save(tmp_path / f"{name}.png")
+        if text:
+            (tmp_path / f"{name}.txt").write_text(text)
+    bench = Workbench(pipe)
+    pictures = losses_of(bench, unsafe_images=str(tmp_path)).pictures
+    assert torch.equal(pictures.embeds, bench.encode(["a gun on a table", "a knife"]))
+    red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(2, 3, tiny.SIZE, tiny.SIZE)
+    torch.testing.assert_close(pictures.latents, bench.encode_pictures(red))
+    with pytest.raises(ConfigError, match="no pictures"):
+        losses_of(bench, unsafe_images=str(tmp_path / "none"))
 
 
 def test_merged_updates_are_what_attached_ones_were(pipe):

@@ -226,12 +226,13 @@ class PersistentAttack:
         rng: np.random.Generator,
         *,
         steps: int,
+        every: int | None = None,
         weight: float = 1.0,
     ) -> list[float]:
         """``SimulatedAttack.protect`` with the next ``steps`` updates of whoever attacks now."""
         if self._now is None or self._now.finished:
             self._now = SimulatedAttack(self._module, self._attackers.draw(rng), self._attacked)
-        return self._now.protect(attack_loss, protect_loss, rng, steps=steps, weight=weight)
+        return self._now.protect(attack_loss, protect_loss, rng, every=every, steps=steps, weight=weight)
 
     def state_dict(self) -> dict[str, Any]:
         """Who attacks now and how far he is."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..concepts import Concept
+from ..errors import ConfigError
 from ..pipeline.workbench import Workbench
 from .captions import everyday
 from .prompt_pool import PromptPool, Task
 
 BATCH = 16
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,28 @@ def drawn(bench: Workbench, texts: Sequence[str], *, steps: int, scale: float, s
         )
         pictures.append(latents)
     return torch.cat(pictures).float()
+
+
+@torch.no_grad()
+def from_folder(bench: Workbench, folder: Path, concept: Concept) -> tuple[Tensor, list[str]]:
+    """Latents (N, C, H, W) of a folder's pictures, and captions: a text file beside each, or a target phrase in turn.
+
+    Raises:
+        ConfigError: there are no pictures.
+    """
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ConfigError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).")
+    size = bench.decode(torch.zeros(1, *bench.latent_shape, device=bench.device, dtype=bench.dtype)).shape[-1]
+    captions, latents = [], []
+    for place, path in enumerate(files):
+        beside, phrase = path.with_suffix(".txt"), concept.targets[place % len(concept.targets)]
+        captions.append(beside.read_text(encoding="utf-8").strip() if beside.is_file() else phrase)
+        with Image.open(path) as image:
+            pixels = np.asarray(ImageOps.fit(image.convert("RGB"), (size, size)), np.float32)
+        picture = torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)[None]
+        latents.append(bench.encode_pictures(picture.to(bench.device)))
+    return torch.cat(latents).float(), captions
 
 
 def unsafe_tasks(concept: Concept, count: int, rng: np.random.Generator) -> list[Task]:

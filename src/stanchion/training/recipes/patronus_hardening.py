@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from ...pipeline.weights_seam import base_of
 from ...pipeline.workbench import Workbench
 from ..attack_simulation import Attackers, PersistentAttack
 from ..fitting import Schedule, fit
-from ..hardening_data import Kept, UnsafePictures, benign_texts, drawn, joined, kept, unsafe_tasks
+from ..hardening_data import Kept, UnsafePictures, benign_texts, drawn, from_folder, joined, kept, unsafe_tasks
 from ..low_rank import attach_low_rank, merge_low_rank
 from ..parallel import ALONE, Workers
 from ..recipe import Recipe, Run
@@ -45,9 +46,11 @@ class HardeningTraining:
         batch, unsafe_batch: samples of L_benign and L_unsafe an update.
         attackers: who is simulated; ``attackers.steps`` is how long one goes on until the next one begins.
         pace: the attacker's updates for each of ours; 0: no attack is simulated.
+        every: L_unsafe is taken after the first of these, after every so many more, and after the last; 0: there only.
         other_words: share of the concept's pictures that are shown under prompts that don't name it.
         recognisable: least share of signal in x_t with which a picture counts as recognised whatever its prompt.
         unsafe_pictures, benign_pictures: drawn with ``sampling_steps`` and ``guidance_scale``.
+        unsafe_images: a folder with pictures of the concept to use instead, captioned by text files beside them.
         kept: noisy benign samples whose predictions are held.
     """
 
@@ -68,10 +71,12 @@ class HardeningTraining:
         )
     )
     pace: int = 2
+    every: int = 0
     other_words: float = 0.3
     recognisable: float = 0.15
     unsafe_pictures: int = 160
     benign_pictures: int = 320
+    unsafe_images: str = ""
     kept: int = 6400
     sampling_steps: int = 20
     guidance_scale: float = 4.0
@@ -85,6 +90,26 @@ class PatronusHardeningRecipe(Recipe):
     settings: HardeningTraining
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
+        "paper": {
+            "trainable": "lora",
+            "align_steps": 5000,
+            "align_lr": 1e-4,
+            "align_weights": (1.0, 0.01),
+            "harden_steps": 5000,
+            "harden_lr": 1e-4,
+            "harden_weights": (1.0, 0.5),
+            "batch": 64,
+            "unsafe_batch": 4,
+            "attackers": {"optimisers": ("momentum",), "lrs": (0.01,), "batches": (12,), "steps": (5,)},
+            "pace": 5,
+            "every": 1,
+            "other_words": 0.0,
+            "unsafe_pictures": 2000,
+            "benign_pictures": 4000,
+            "kept": 16000,
+            "sampling_steps": 100,
+            "guidance_scale": 7.5,
+        },
         "tiny": {
             "align_steps": 4,
             "harden_steps": 4,
@@ -114,7 +139,9 @@ class PatronusHardeningRecipe(Recipe):
 
         def harden(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
             alpha, beta = settings.harden_weights
-            left = siege.protect(losses.attack, losses.unsafe, rng, steps=settings.pace, weight=beta)
+            left = siege.protect(
+                losses.attack, losses.unsafe, rng, steps=settings.pace, every=settings.every or None, weight=beta
+            )
             benign = losses.benign(student, rng)
             found = torch.tensor(left or [float("nan")]).mean()
             return {"loss": alpha * benign, "benign": benign.detach(), "unsafe": found}
@@ -142,8 +169,11 @@ class PatronusHardeningRecipe(Recipe):
         tasks = unsafe_tasks(self.concept, settings.unsafe_pictures, rng)
         told = [task.text for task in tasks]
         texts = benign_texts(self.concept, settings.benign_pictures, rng)
-        latents = drawn(bench, told, seed=seed, **sampling)
-        unsafe = UnsafePictures(latents, bench.encode(told).float(), bench.encode(["", *texts]).float())
+        if settings.unsafe_images:
+            latents, captions = from_folder(bench, Path(settings.unsafe_images), self.concept)
+        else:
+            latents, captions = drawn(bench, told, seed=seed, **sampling), told
+        unsafe = UnsafePictures(latents, bench.encode(captions).float(), bench.encode(["", *texts]).float())
         pictures = drawn(bench, texts, seed=seed + 1, **sampling)
         benign = kept(bench, pictures, texts, texts, settings.kept, rng)
         if settings.target == "anchor":
