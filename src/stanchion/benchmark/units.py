@@ -1,8 +1,9 @@
-"""How a metric's numbers are printed: shares in per cent, differences of shares in points, others as they are."""
+"""How a metric's numbers are read: their unit, and which way is better."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .. import registry
 
@@ -18,17 +19,27 @@ class Unit:
     form: str
 
     def number(self, value: float) -> str:
-        """The number alone, rounded; a minus is a minus, and nothing is minus nothing."""
+        """The number alone, rounded; nothing is never minus nothing."""
         text = format(self.scale * value, self.form)
-        return text.removeprefix("-") if float(text) == 0 else text
+        return text.lstrip("+-") if float(text) == 0 else text
 
 
 SHARE, POINTS = Unit("%", 100, ".1f"), Unit("points", 100, "+.1f")
 
 
 def unit_of(metric: str) -> Unit:
-    """The unit of a registered metric or of a difference of one."""
+    """The unit of a metric or of a difference of one: shares in per cent, differences of shares in points."""
     if metric.startswith(DIFFERENCE):
         return POINTS
-    sign = registry.get("metrics", metric).unit
+    sign = _attribute(metric, "unit", "")
     return {"%": SHARE, "points": POINTS}.get(sign, Unit(sign, 1, ".3g"))
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Which way is better; None where neither is, or where nobody here knows the metric."""
+    return _attribute(metric.removeprefix(DIFFERENCE), "higher_is_better", None)
+
+
+def _attribute(metric: str, name: str, otherwise: Any) -> Any:
+    """Of a registered metric; rows may hold others, from another package or another kind of measurement."""
+    return getattr(registry.get("metrics", metric), name) if metric in registry.names("metrics") else otherwise

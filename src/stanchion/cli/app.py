@@ -16,6 +16,7 @@ from .export import export
 from .generate import generate
 from .judge import judge
 from .list import list_
+from .report import report
 from .train import train
 
 FAILED, MISUSED = 1, 2
@@ -61,6 +62,7 @@ app.command("list")(list_)
 app.command()(train)
 app.command()(judge)
 app.command()(bench)
+app.command()(report)
 app.command()(attack)
 app.command()(export)
 app.command()(demo)
