@@ -9,6 +9,9 @@ With d = ||eps_p - eps_c|| over the N latent entries of a picture, D^ = (eps_p -
 J^T D^ is a vector-Jacobian product of order one and w(d) is applied after it, in float32: w may be 1e-10, which
 would vanish in a half-precision backward pass.
 
+Whoever has gradients on (an attacker who differentiates through the guard) gets w, D^ and J^T D^ with theirs, which
+is a second derivative of the denoiser.
+
 Other sizes. The constants were published for N = 16384. For the same root mean square of eps_p - eps_c, d grows like
 sqrt(N), so sigma does: w is taken at k d with k = sqrt(16384 / N). D^ has norm 1, so an entry of J^T D^ shrinks like
 1 / sqrt(N); for the same movement of each entry the step is divided by k. At N = 16384 nothing changes.
@@ -42,7 +45,7 @@ class LocalisedLoss:
 
     def distance(self, step: Step, prompt: Tensor, concept: Tensor) -> Tensor:
         """k d, (B,) float32: the noise distance of two predictions, as if of 16384 entries."""
-        difference = (prompt - concept).detach().float().flatten(1)
+        difference = (prompt - concept).float().flatten(1)
         return difference.norm(dim=1) * step.noise_scale * _size_factor(step.latents)
 
     def strength(self, distance: Tensor) -> Tensor:
@@ -60,10 +63,11 @@ class LocalisedLoss:
 
 def pull(latents: Tensor, prompt: Tensor, concept: Tensor) -> Tensor:
     """J^T D^, (B, C, H, W) float32: where the distance of the predictions grows fastest. 0 where they are equal."""
-    apart = (prompt - concept).detach().float().flatten(1)
+    apart = (prompt - concept).float().flatten(1)
     scale = apart.shape[1] ** 0.5  # entries of order one through the backward pass
     cotangent = (normalize(apart, dim=1) * scale).view_as(prompt).to(prompt.dtype)
-    (gradient,) = torch.autograd.grad((prompt, concept), latents, (cotangent, -cotangent))
+    twice = torch.is_grad_enabled()
+    (gradient,) = torch.autograd.grad((prompt, concept), latents, (cotangent, -cotangent), create_graph=twice)
     return gradient.float() / scale
 
 

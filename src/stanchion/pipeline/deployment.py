@@ -79,8 +79,10 @@ class Deployment:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Words of letters that are one token each, sorted."""
-        words = (entry.removesuffix("</w>") for entry in self.pipe.tokenizer.get_vocab() if entry.endswith("</w>"))
-        return tuple(sorted(word for word in words if re.fullmatch("[a-z]{2,}", word)))
+        entries = self.pipe.tokenizer.get_vocab()
+        words = sorted(entry[:-4] for entry in entries if re.fullmatch("[a-z]{2,}</w>", entry))
+        ids = self.pipe.tokenizer(words, add_special_tokens=False).input_ids
+        return tuple(word for word, tokens in zip(words, ids, strict=True) if len(tokens) == 1)
 
     def meter(self, budget: Budget) -> Meter:
         """Nothing spent of a budget."""

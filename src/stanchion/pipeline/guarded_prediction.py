@@ -1,7 +1,7 @@
 """The guarded denoiser at one x_t, with gradients: what a white-box attacker differentiates through.
 
 It runs the guards as the seams do, one step at a time and outside of any call of the pipeline, with gradients on. A
-guard sees that they are on and lets them through its hard choices (``guards/straight_through.py``); what it returns
+guard sees that they are on and lets them through its hard choices (``straight_through.py``); what it returns
 is what the pipeline would have used at that step. Latents are variance-preserving, whatever the scheduler.
 """
 
@@ -29,6 +29,7 @@ from .record import Record
 from .schedule import noise_scale
 from .stages import Stage
 from .stand_in import raw
+from .straight_through import straight_through
 from .text_encoder import TextEncoder
 from .tripwire import opened
 
@@ -192,7 +193,10 @@ def _steered(prompt: PromptEmbeds, records: Sequence[Record], done: float) -> Te
         record.check("the steered prompt", result.embeds, states.shape)
         states = result.embeds.to(states.dtype)
         until = torch.maximum(until, torch.as_tensor(result.until, device=until.device))
-    return torch.where((done < until)[:, None, None], states, prompt.embeds) if records else states
+    if not records:
+        return states
+    used = torch.where((done < until)[:, None, None], states, prompt.embeds)
+    return straight_through(used, until, states - prompt.embeds)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError, UnsupportedPipeline
+from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 
@@ -127,6 +128,9 @@ class SAFREE(TextGuard):
     def steer(self, embeds: PromptEmbeds, state: State) -> Steered:
         """Replace trigger tokens of the prompt; the unconditional half of guidance stays what it is.
 
+        With gradients on, the step until which they are replaced has the filter's. Which tokens these are has none:
+        they are found in other prompts' states.
+
         Raises:
             UnsupportedPipeline: the caller passed the prompt as embeddings, so that its tokens can't be left out.
         """
@@ -138,24 +142,28 @@ class SAFREE(TextGuard):
                 "safree leaves the prompt's words out one by one, which can't be done with prompt_embeds: give the "
                 "prompt as text, or use another guard."
             )
-        known: dict[tuple[int, ...], tuple[Tensor, Tensor, float]] = {}  # copies of a prompt are looked at once
+        known: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}  # copies of a prompt are looked at once
         rows = []
-        for states, ids, content in zip(embeds.embeds, embeds.token_ids, embeds.content, strict=True):
-            key = tuple(ids.tolist())
+        for place, (states, ids) in enumerate(zip(embeds.embeds, embeds.token_ids, strict=True)):
+            content = embeds.content[place]
+            key = (place,) if states.requires_grad else tuple(ids.tolist())
             if key not in known:
                 known[key] = self._row(states.float(), ids, content, state)
             rows.append(known[key])
         steered, triggers, betas = zip(*rows, strict=True)
-        until = torch.tensor([self._until(beta) for beta in betas], device=embeds.embeds.device)
-        details = tuple(self._detail(*row, state) for row in zip(embeds.token_ids, triggers, betas, strict=True))
+        shares = torch.stack(betas)
+        found = shares.tolist()
+        until = torch.tensor([self._until(beta) for beta in found], device=embeds.embeds.device)
+        until = straight_through(until, _risk(shares, self.chosen).float(), torch.ones_like(until))
+        details = tuple(self._detail(*row, state) for row in zip(embeds.token_ids, triggers, found, strict=True))
         acted = torch.stack([trigger.any() for trigger in triggers])
         return Steered(torch.stack(steered).to(embeds.embeds.dtype), acted, until, details)
 
-    def _row(self, states: Tensor, ids: Tensor, content: Tensor, state: State) -> tuple[Tensor, Tensor, float]:
+    def _row(self, states: Tensor, ids: Tensor, content: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
         """One prompt: its new states (L, D), where they are new (L,), and beta."""
         places = content.nonzero().flatten()
         if len(places) == 0:
-            return states, content, 0.0
+            return states, content, states.new_zeros(())
         left_out = ids.repeat(len(places), 1)
         left_out[torch.arange(len(places), device=ids.device), places] = state.neutral
         pooled = at_end(state.call.read_ids(left_out), content[None])
@@ -165,7 +173,7 @@ class SAFREE(TextGuard):
         seen = slice(0, int(places[-1]) + 2)
         beta = 1 - torch.cosine_similarity(filtered[seen], states[seen], dim=1).mean()
         rows = triggers if self.chosen.scope == "triggers" else triggers.cumsum(0) > 0
-        return torch.where(rows[:, None], filtered, states), triggers, float(beta)
+        return torch.where(rows[:, None], filtered, states), triggers, beta
 
     def _until(self, beta: float) -> float:
         """The fraction of the schedule up to which e' is read: between steps n and n + 1 of 50."""
@@ -201,5 +209,9 @@ def trigger_tokens(pooled: Tensor, concept: Tensor, alpha: float) -> Tensor:
 
 def active_steps(beta: float, chosen: Filter) -> int:
     """n, in steps of 50: steps 0 to n read the new states."""
-    risk = torch.tensor(2 * chosen.slope * (10 * beta - chosen.midpoint), dtype=torch.float64)
-    return round(chosen.steps * float(risk.sigmoid()))
+    return round(chosen.steps * float(_risk(torch.tensor(beta, dtype=torch.float64), chosen)))
+
+
+def _risk(beta: Tensor, chosen: Filter) -> Tensor:
+    """n as a share of T_up, (…)."""
+    return (2 * chosen.slope * (10 * beta - chosen.midpoint)).sigmoid()

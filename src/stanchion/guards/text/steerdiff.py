@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ...errors import ArtefactError, ConfigError
+from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 from ..identifier import LONGEST, Identifier
@@ -103,12 +104,14 @@ class SteerDiff(TextGuard):
             with torch.device("meta"):
                 identifier = Identifier(len(bias))
             identifier.load_state_dict(tensors, assign=True)
+            identifier.requires_grad_(False)
             self._on[device] = _Parts(identifier, weight, bias)
         return self._on[device]
 
-    @torch.no_grad()
     def steer(self, embeds: PromptEmbeds, state: Call) -> Steered:
         """The prompt's half with its unsafe rows mapped; ``details`` say for each prompt what was found, and how sure.
+
+        With gradients on, whether a prompt is unsafe has the gradient of its highest score.
 
         Raises:
             ArtefactError: the states are of another width than those that the guard was trained on.
@@ -121,16 +124,22 @@ class SteerDiff(TextGuard):
             raise ArtefactError(
                 f"steerdiff maps states of width {len(parts.bias)}, not {states.shape[-1]}: retrain it."
             )
-        scores = parts.identifier.scan(states, self._searched(embeds))
+        soft = parts.identifier.scan(states, self._searched(embeds))
+        scores = soft.detach()
         flagged = ~(scores.flatten(1).amax(1) <= self.settings.tau)  # a score that is no number flags as well
         found = [self._spans(prompt) if hit else [] for prompt, hit in zip(scores, flagged.tolist(), strict=True)]
         words = [_words(embeds, state, row, spans) for row, spans in enumerate(found)]
         details = tuple(_detail(*prompt) for prompt in zip(scores, found, words, strict=True))
-        if not any(found):
+        if not (any(found) or soft.requires_grad):
             return Steered(embeds.embeds, untouched, details=details)
         mapped = self.settings.eps * linear(states, parts.weight, parts.bias) + (1 - self.settings.eps) * states
+        mapped = mapped.to(embeds.embeds.dtype)
         rows = self._rows(found, states)[..., None]
-        return Steered(torch.where(rows, mapped.to(embeds.embeds.dtype), embeds.embeds), flagged, details=details)
+        steered = torch.where(rows, mapped, embeds.embeds)
+        if soft.requires_grad:
+            would = self._rows([self._spans(prompt) for prompt in scores], states)[..., None]
+            steered = straight_through(steered, soft.flatten(1).amax(1), (mapped - embeds.embeds) * would)
+        return Steered(steered, flagged, details=details)
 
     def _searched(self, embeds: PromptEmbeds) -> Tensor:
         """(B, L) bool: the rows that windows may hold; every one but the first where the tokens are not known."""

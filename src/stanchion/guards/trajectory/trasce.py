@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError
+from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
 from ..gates import NoiseGate, TextGate
@@ -105,7 +106,8 @@ class TraSCE(TrajectoryGuard):
         """One batch of predictions; a gradient through two of them where the loss can matter."""
         near = self._near(step, state)
         scores = {} if state.score is None else {"gate": state.score}
-        if not near.any():
+        soft = state.score is not None and state.score.requires_grad  # someone differentiates through the gate
+        if not (near.any() or soft):
             return Guided(_unsteered(step), step.latents, near, scores)
         conditions = [step.empty, step.prompt, state.concept, *([step.negative] if step.negative else [])]
         predictions, latents, distance = self._predict(step, state, conditions, near)
@@ -113,6 +115,8 @@ class TraSCE(TrajectoryGuard):
         stock = guided(step, own[0] if own else e, p)
         steered = stock - step.guidance_scale * (c - e) if own else e + step.guidance_scale * (p - c)
         noise = torch.where(near[:, None, None, None], steered, stock)
+        if soft:
+            noise = straight_through(noise, state.score, steered - stock)
         return Guided(noise, latents, near, {**scores, "distance": distance, "strength": self.loss.strength(distance)})
 
     @property
@@ -171,7 +175,7 @@ class TraSCE(TrajectoryGuard):
     def _shift_of(self, step: Step, concept: Condition, rows: Tensor) -> Tensor:
         """The shift of some pictures, (B, C, H, W), by predictions of their own; 0 for the others."""
         chosen = rows.nonzero().flatten()
-        latents = step.latents[chosen].detach().requires_grad_(True)
+        latents = _to_differentiate(step.latents)[chosen]
         with torch.enable_grad():
             p, c = step.predict(latents, step.prompt, concept, rows=chosen)
         shift = torch.zeros_like(step.latents, dtype=torch.float32)
@@ -191,13 +195,18 @@ def _unsteered(step: Step) -> Tensor:
     return guided(step, *step.predict(step.latents, step.negative or step.empty, step.prompt))
 
 
+def _to_differentiate(latents: Tensor) -> Tensor:
+    """x_t as a leaf, unless someone else differentiates through it too."""
+    return latents if latents.requires_grad else latents.detach().requires_grad_(True)
+
+
 def _with_graph(step: Step, conditions: list[Condition]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """x_t as a leaf, and predictions of (empty, prompt, concept, ...), of which prompt and concept have a graph.
 
     A single picture's come in one batch, for a call of its own costs more than the part of the backward pass that
     goes through the empty prompt in vain. With more pictures that part is what costs.
     """
-    latents = step.latents.detach().requires_grad_(True)
+    latents = _to_differentiate(step.latents)
     if len(latents) == 1:
         with torch.enable_grad():
             return latents, step.predict(latents, *conditions)
