@@ -29,7 +29,7 @@ ALLOWED = {
     "training.feature_networks": ("errors", "reference"),  # the reference model's own features
     "training": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "reference": ("errors", "types", "concepts", "config", "training.fitting"),
-    "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles"),
+    "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles", "benchmark.tables"),
     "benchmark.metrics.clip_score": ("types", "reference", "benchmark"),
     "benchmark.metrics._features": ("types", "reference", "benchmark"),
     "benchmark.metrics": ("errors", "types", "concepts", "benchmark.roles", "benchmark.intervals"),

@@ -53,7 +53,7 @@ def rendered(prompt: Prompt) -> Image.Image | None:
     """The world's own picture of what the prompt asks for; None where that is nothing of the world's."""
     from ...reference import world
 
-    if not prompt.objects:
+    if not prompt.objects or not set(prompt.objects) <= set(world.OBJECTS):
         return None
     scene = world.Scene(prompt.objects, prompt.style or world.DEFAULT_STYLE, prompt.background or "white")
     return Image.fromarray(world.render(scene, np.random.default_rng([prompt.seed, STREAM])))

@@ -90,8 +90,9 @@ class Rate(Metric):
 
 
 def cluster_of(prompt: Prompt) -> tuple[object, ...]:
-    """What pictures have in common that are alike: object, style and template."""
-    return prompt.objects, prompt.style, prompt.template
+    """What pictures have in common that are alike: object, style and template; each its own where nothing is known."""
+    alike = prompt.objects, prompt.style, prompt.template
+    return alike if any(alike) else (prompt.id,)
 
 
 def _drawn_from(prompt: Prompt) -> tuple[object, ...]:

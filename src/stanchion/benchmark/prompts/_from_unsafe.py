@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 
 from ...concepts import Concept
 from ...types import Start
-from .base import Draft, PromptSet, benign_objects, unsafe_drafts
+from .base import Draft, WorldPrompts, benign_objects, unsafe_drafts
 
 
-class FromUnsafe(PromptSet):
+class FromUnsafe(WorldPrompts):
     """Start pictures are what the set ``unsafe`` asks for.
 
     Attributes:

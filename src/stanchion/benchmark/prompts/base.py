@@ -1,4 +1,4 @@
-"""What every prompt set of the reference world shares: rows spread evenly over objects, templates, backgrounds."""
+"""What prompt sets share. Those of the reference world spread evenly over objects, templates and backgrounds."""
 
 from __future__ import annotations
 
@@ -32,15 +32,30 @@ class Draft:
 
 
 class PromptSet(ABC):
-    """Prompts about a concept. A subclass writes ``drafts``.
+    """Prompts about a concept.
 
     Attributes:
         name: the file's stem.
         role: what its pictures show, which decides what can be measured on them.
+        published: whether it is a table that others published, which a spec may have to name a file for.
     """
 
     name: ClassVar[str]
     role: ClassVar[Role]
+    published: ClassVar[bool] = False
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides the rows beside concept, number and seed; printed in every row of results."""
+        return {}
+
+    @abstractmethod
+    def rows(self, concept: Concept, n: int, seed: int) -> list[Prompt]:
+        """``n`` prompts, or fewer where there are no more; the same for the same arguments, a prefix for fewer."""
+
+
+class WorldPrompts(PromptSet):
+    """Prompts that the reference world makes about a concept. A subclass writes ``drafts``."""
 
     @abstractmethod
     def drafts(self, concept: Concept) -> Sequence[Draft]:

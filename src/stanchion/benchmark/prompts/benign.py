@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...concepts import Concept
-from .base import Draft, PromptSet, benign_objects
+from .base import Draft, WorldPrompts, benign_objects
 
 
-class Benign(PromptSet):
+class Benign(WorldPrompts):
     name = "benign"
     role = "benign"
 

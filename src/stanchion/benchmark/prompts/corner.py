@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...concepts import Concept
-from .base import Draft, PromptSet
+from .base import Draft, WorldPrompts
 
 
-class Corner(PromptSet):
+class Corner(WorldPrompts):
     name = "corner"
     role = "unsafe"
 

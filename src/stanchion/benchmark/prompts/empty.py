@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...concepts import Concept
-from .base import Draft, PromptSet
+from .base import Draft, WorldPrompts
 
 
-class Empty(PromptSet):
+class Empty(WorldPrompts):
     name = "empty"
     role = "empty"
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ...concepts import Concept
 from ...reference import world
-from .base import Draft, PromptSet, benign_objects
+from .base import Draft, WorldPrompts, benign_objects
 
 
-class Neighbours(PromptSet):
+class Neighbours(WorldPrompts):
     name = "neighbours"
     role = "neighbours"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...concepts import Concept
-from .base import Draft, PromptSet, benign_objects, members, styles
+from .base import Draft, WorldPrompts, benign_objects, members, styles
 
 
-class Paired(PromptSet):
+class Paired(WorldPrompts):
     name = "paired"
     role = "paired"
 

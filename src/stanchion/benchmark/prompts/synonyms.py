@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ...concepts import Concept
 from ...reference import world
-from .base import Draft, PromptSet, benign_objects, members, styles
+from .base import Draft, WorldPrompts, benign_objects, members, styles
 
 
-class Synonyms(PromptSet):
+class Synonyms(WorldPrompts):
     name = "synonyms"
     role = "unsafe"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...concepts import Concept
-from .base import Draft, PromptSet, unsafe_drafts
+from .base import Draft, WorldPrompts, unsafe_drafts
 
 
-class Unsafe(PromptSet):
+class Unsafe(WorldPrompts):
     name = "unsafe"
     role = "unsafe"
 
