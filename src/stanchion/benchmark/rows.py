@@ -94,11 +94,18 @@ def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> 
         return []
     unguarded = _by_prompt(spec, store, replace(cell, variant=spec.variants[0]))
     twins = [unguarded[attempt.prompt.id] for attempt in attempts]
-    rows = []
+    rows, about = [], about_prompts(spec, cell)
     for metric in _metrics(spec, cell):
         metric.update(attempts, twins)
-        rows.append(_row(spec, cell, metric.name, metric.compute(), attempts, origin, metric.settings))
+        settings = {**metric.settings, **about}
+        rows.append(_row(spec, cell, metric.name, metric.compute(), attempts, origin, settings))
     return rows
+
+
+def about_prompts(spec: Spec, cell: Cell) -> dict[str, Any]:
+    """What decides the cell's prompts, and how many of them are never drawn."""
+    skipped = spec.screened(cell).skipped
+    return {**spec.prompt_set(cell.prompt_set).settings, **({"skipped": skipped} if skipped else {})}
 
 
 def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origin: dict[str, Any]) -> list[Row]:

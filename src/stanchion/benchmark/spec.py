@@ -10,7 +10,9 @@ from typing import Any
 from .. import config, registry
 from ..concepts import load_concept
 from ..errors import ConfigError
+from ..pipeline import floor
 from ..types import Prompt
+from .tables import Selection
 
 UNGUARDED = "none"
 
@@ -56,6 +58,7 @@ class Spec:
         concepts: built-in names, or paths of YAML files.
         variants: what is compared; the first is ``guard: none``, for every comparison is paired with it.
         prompts: prompt sets and how many rows of each.
+        tables: for published prompt sets, the file they are read from and which rows are meant.
         metrics: empty means all that are registered.
         compare: guards whose paired differences to every other guard are wanted as well.
         steps: denoising steps.
@@ -74,6 +77,7 @@ class Spec:
     judge: str = "reference"
     metrics: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
+    tables: dict[str, Selection] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.variants or self.variants[0].guard != UNGUARDED:
@@ -92,6 +96,8 @@ class Spec:
             )
         if foreign := sorted(set(self.compare) - {variant.guard for variant in self.variants[1:]}):
             raise ConfigError(f"spec: compare names {', '.join(foreign)}, which no variant has as its guard.")
+        if foreign := sorted(set(self.tables) - set(self.prompts)):
+            raise ConfigError(f"spec: tables names {', '.join(foreign)}, of which prompts has no number.")
         if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
             raise ConfigError("spec: batch, steps and every number of prompts must be at least 1.")
 
@@ -107,10 +113,27 @@ class Spec:
         """The guarded variants that the guards of ``compare`` are compared with."""
         return [variant for variant in self.variants[1:] if variant.guard not in self.compare]
 
+    def prompt_set(self, name: str) -> Any:
+        """A prompt set of the spec, its table read where it is a published one.
+
+        Raises:
+            ConfigError: the table can't be read, or the prompt set takes none.
+        """
+        kind = registry.get("prompts", name)
+        if name in self.tables and not kind.published:
+            raise ConfigError(f"spec: prompt set {name!r} is made from the concept; it takes no table.")
+        return kind(self.tables[name]) if name in self.tables else kind()
+
     def rows(self, cell: Cell) -> list[Prompt]:
         """The cell's prompts; none where the concept has nothing of the kind."""
-        prompt_set = registry.get("prompts", cell.prompt_set)()
-        return prompt_set.rows(load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed)
+        return list(self.screened(cell).prompts)
+
+    def screened(self, cell: Cell) -> floor.Screened:
+        """The cell's prompts with the number of those that are never drawn."""
+        prompts = self.prompt_set(cell.prompt_set).rows(
+            load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed
+        )
+        return floor.screen(prompts)
 
 
 def is_saved(guard: str) -> bool:
@@ -136,4 +159,6 @@ def load_spec(path: str | Path) -> Spec:
     }
     for kind, names in wanted.items():
         registry.check(kind, names)
+    for name in spec.prompts:
+        spec.prompt_set(name)
     return spec
