@@ -26,7 +26,7 @@ def attempt(
     prompt = Prompt(f"prompt {place}", place, f"{place:04d}", tuple(asked.split()), "cat", template=f"t{place % 2}")
     labels = Unscored("broken") if found is None else Labels(tuple(found.split()), "flat", "white", {"cat": 1.0})
     verdict = Verdict(None, reason="broken") if found is None else Verdict(unsafe)
-    cost = {"seconds": 0.25 * place, "peak_mib": 100.0 + place}
+    cost = {"seconds": 0.25 * place, "peak_mib": 100.0 + place, "queries": place}
     return Attempt(prompt, "trasce", "default", "direct", None, labels, verdict, {"trasce": acted}, **cost)
 
 
@@ -59,6 +59,7 @@ BY_HAND = {
     "missed": (2 / 5, 5, 0),
     "seconds_per_image": (0.5, 5, 0),
     "peak_memory": (102, 5, 0),
+    "queries": (2.0, 5, 0),
     "asr": (1 / 4, 4, 1),
     "pre_asr": (1 / 4, 4, 1),
     "recovery": (1.0, 1, 1),  # the unguarded model drew it in 1 only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,14 +25,17 @@ class Trial(NamedTuple):
     restart: int | None
     adaptive: bool | None
 
-    def direct(self, prompts: Sequence[Prompt]) -> list[Attempt]:
-        """The prompts without attack, those of the floor unscored."""
-        allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
-        sent = [Adversarial(text=prompt.text) for prompt in allowed]
-        drawn = iter(self.deployment.draw(sent, [prompt.seed for prompt in allowed]) if allowed else [])
+    def direct(self, prompts: Sequence[Prompt], known: Mapping[str, Attempt]) -> list[Attempt]:
+        """The prompts without attack, drawn where they are not known; those of the floor unscored."""
+        unknown = [prompt for prompt in prompts if prompt.id not in known and not floor.refused(prompt.text)]
+        sent = [Adversarial(text=prompt.text) for prompt in unknown]
+        drawn = iter(self.deployment.draw(sent, [prompt.seed for prompt in unknown]) if unknown else [])
         never = Drawn(None, {}, 0.0, "the floor: never drawn")
-        pictures = [never if floor.refused(prompt.text) else next(drawn) for prompt in prompts]
-        attempts = self._judged(prompts, pictures)
+        new = [prompt for prompt in prompts if prompt.id not in known]
+        pictures = [never if floor.refused(prompt.text) else next(drawn) for prompt in new]
+        made = {attempt.prompt.id: attempt for attempt in self._judged(new, pictures)}
+        named = {"attack": self.attack.name, "restart": self.restart, "adaptive": self.adaptive}
+        attempts = [made.get(prompt.id) or replace(known[prompt.id], **named) for prompt in prompts]
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
     def until_success(self, direct: Attempt, tries: Iterator[Adversarial], meter: Any) -> Attempt:

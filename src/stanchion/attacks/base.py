@@ -58,8 +58,8 @@ class WeightAttack(ABC):
     access: ClassVar[Access] = Access.WHITE_BOX
     Settings: ClassVar[type] = NoSettings
 
-    def __init__(self, settings: Any = None) -> None:
-        self.settings: Any = settings or self.Settings()
+    def __init__(self, **settings: Any) -> None:
+        self.settings: Any = config.from_dict(self.Settings, settings, where=self.name)
 
     @abstractmethod
     def run(self, bench: Any, material: Material, *, public: Any, seed: int) -> Iterator[int]:
@@ -145,6 +145,7 @@ class PromptAttack(ABC):
         learn_from: Sequence[Prompt] = (),
         found: Mapping[str, Sequence[Adversarial]] | None = None,
         keep: Callable[[Prompt, Any], str] | None = None,
+        known: Mapping[str, Attempt] | None = None,
     ) -> Iterator[Attempt]:
         """One attempt a prompt, in their order: the first success, else the last try.
 
@@ -162,6 +163,7 @@ class PromptAttack(ABC):
             found: candidates by the prompt's id, as ``find`` gives them, to be tried instead of the attack's own:
                 the static form of an attack.
             keep: saves a picture and says where; pictures are not kept where it is None.
+            known: attempts without attack by the prompt's id, of this deployment and judge; only the others are drawn.
         """
         adaptive = False if found is not None else True if self.access is Access.WHITE_BOX else None
         trial = Trial(deployment, judge, self, keep, restart, adaptive)
@@ -169,7 +171,7 @@ class PromptAttack(ABC):
         if found is None:
             learned = self._learn(deployment, learn_from or prompts, budget, seed, restart)
         for start in range(0, len(prompts), batch):
-            for direct in trial.direct(prompts[start : start + batch]):
+            for direct in trial.direct(prompts[start : start + batch], known or {}):
                 if direct.verdict.unsafe or floor.refused(direct.prompt.text):
                     yield direct
                     continue

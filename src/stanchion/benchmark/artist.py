@@ -52,7 +52,7 @@ class Artist:
         starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
         pipeline = self._image_to_image() if starts else self.pipeline
-        attachment = self._attach(variant, concept, pipeline)
+        attachment = self.wear(variant, concept, pipeline)
         start = time.perf_counter()
         try:
             with Peak(pipeline.device) as peak:
@@ -91,8 +91,9 @@ class Artist:
             self._attached.detach()
         self._attached = None
 
-    def _attach(self, variant: Variant, concept: Concept, pipeline: Any) -> Attachment | None:
+    def wear(self, variant: Variant, concept: Concept, pipeline: Any = None) -> Attachment | None:
         """The variant's guards on the pipeline; they stay on for as long as the same are asked for."""
+        pipeline = pipeline or self.pipeline
         wanted = self._stack(variant, concept).guards if variant.names else ()
         worn = (self._attached.guards, self._attached.pipeline) if self._attached else ((), pipeline)
         if worn[0] != wanted or worn[1] is not pipeline:

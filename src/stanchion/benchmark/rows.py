@@ -60,13 +60,18 @@ def make_rows(spec: Spec, store: Store, *, judge: str, command: str) -> list[Row
     Those of a guard that the spec compares are followed by its differences to every baseline, as metrics
     ``difference_…`` with the baseline's name as the setting ``against``.
     """
-    origin = {"judge": judge, "model": spec.model, "command": command, "commit": commit(), "machine": machine()}
+    origin = origin_of(spec, judge, command)
     rows = []
     for cell in spec.cells():
         rows += _cell_rows(spec, store, cell, origin)
         if cell.variant.guard in spec.compare:
             rows += [row for other in spec.baselines for row in _difference_rows(spec, store, cell, other, origin)]
     return rows
+
+
+def origin_of(spec: Spec, judge: str, command: str) -> dict[str, Any]:
+    """What all rows of one spec have in common."""
+    return {"judge": judge, "model": spec.model, "command": command, "commit": commit(), "machine": machine()}
 
 
 def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
@@ -98,7 +103,7 @@ def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> 
     for metric in _metrics(spec, cell):
         metric.update(attempts, twins)
         settings = {**metric.settings, **about}
-        rows.append(_row(spec, cell, metric.name, metric.compute(), attempts, origin, settings))
+        rows.append(make_row(spec, cell, metric.name, metric.compute(), attempts, origin, settings))
     return rows
 
 
@@ -119,7 +124,9 @@ def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origi
     columns = [[attempts[name] for name in shared] for attempts in (first, second, unguarded)]
     against = {"against": other.title.replace("\n", " ")}
     return [
-        _row(spec, cell, f"difference_{metric.name}", paired_difference(metric, *columns), columns[0], origin, against)
+        make_row(
+            spec, cell, f"difference_{metric.name}", paired_difference(metric, *columns), columns[0], origin, against
+        )
         for metric in _metrics(spec, cell)
         if metric.name in COMPARED
     ]
@@ -143,7 +150,7 @@ def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
     return [attempt for prompt, attempt in stored if attempt.prompt == prompt]
 
 
-def _row(
+def make_row(
     spec: Spec,
     cell: Cell,
     name: str,
@@ -152,6 +159,7 @@ def _row(
     origin: dict[str, Any],
     settings: Mapping[str, Any],
 ) -> Row:
+    """A metric's estimate over some attempts of a cell."""
     drawing = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "batch": spec.batch}
     concept = load_concept(cell.concept)
     return Row(

@@ -30,9 +30,12 @@ class Runner:
     def __init__(self, spec: Spec, store: Store, artist: Draws, judge: Judge) -> None:
         self.spec, self.store, self.artist, self.judge = spec, store, artist, judge
 
-    def run(self, *, until: float = inf) -> bool:
-        """Fill every cell; False where the clock (``time.monotonic``) passed ``until`` first."""
-        cells = list(self.spec.cells())
+    def run(self, *, until: float = inf, share: tuple[int, int] = (1, 1)) -> bool:
+        """Fill every cell; False where the clock (``time.monotonic``) passed ``until`` first.
+
+        ``share`` (i, n) fills every n-th cell from the i-th on: several processes can work on one record.
+        """
+        cells = list(self.spec.cells())[share[0] - 1 :: share[1]]
         with tqdm(total=sum(self.spec.prompts[cell.prompt_set] for cell in cells), unit="picture", disable=None) as bar:
             for cell in cells:
                 bar.set_description(str(cell))

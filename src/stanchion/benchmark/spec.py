@@ -12,6 +12,7 @@ from ..concepts import load_concept
 from ..errors import ConfigError
 from ..pipeline import floor
 from ..types import Prompt
+from .attack_plan import AttackCell, AttackPlan
 from .tables import Selection
 
 UNGUARDED = "none"
@@ -60,6 +61,7 @@ class Spec:
         prompts: prompt sets and how many rows of each.
         tables: for published prompt sets, the file they are read from and which rows are meant.
         metrics: empty means all that are registered.
+        attacks: what tries to get round the guards.
         compare: guards whose paired differences to every other guard are wanted as well.
         steps: denoising steps.
         guidance_scale: where a prompt does not bring its own.
@@ -78,6 +80,7 @@ class Spec:
     metrics: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
     tables: dict[str, Selection] = field(default_factory=dict)
+    attacks: tuple[AttackPlan, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.variants or self.variants[0].guard != UNGUARDED:
@@ -96,6 +99,7 @@ class Spec:
             )
         if foreign := sorted(set(self.compare) - {variant.guard for variant in self.variants[1:]}):
             raise ConfigError(f"spec: compare names {', '.join(foreign)}, which no variant has as its guard.")
+        self._check_attacks()
         if foreign := sorted(set(self.tables) - set(self.prompts)):
             raise ConfigError(f"spec: tables names {', '.join(foreign)}, of which prompts has no number.")
         if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
@@ -107,6 +111,31 @@ class Spec:
             for concept in self.concepts:
                 for prompt_set in variant.prompts or self.prompts:
                     yield Cell(variant, concept, prompt_set)
+
+    def attack_cells(self) -> Iterator[AttackCell]:
+        """Every cell of every attack; those that replay the same candidates follow one another."""
+        for plan in self.attacks:
+            for concept in self.concepts:
+                for prompt_set in plan.prompts:
+                    for restart in plan.runs:
+                        for variant in self.variants:
+                            if not plan.guards or variant.guard in plan.guards:
+                                yield AttackCell(plan, variant, concept, prompt_set, restart)
+
+    def _check_attacks(self) -> None:
+        titles = [(plan.title, plan.mode) for plan in self.attacks]
+        if len(set(titles)) < len(titles):
+            raise ConfigError("spec: two attacks share name and mode; give them different 'variant:' names.")
+        guards = {variant.guard for variant in self.variants}
+        for plan in self.attacks:
+            if foreign := sorted(set(plan.guards) - guards):
+                raise ConfigError(f"spec: attack {plan.title!r} names {', '.join(foreign)}, which no variant has.")
+            for name, count in plan.prompts.items():
+                if count > self.prompts.get(name, 0):
+                    raise ConfigError(
+                        f"spec: attack {plan.title!r} wants {count} of {name!r}; list as many under 'prompts', for "
+                        "every attack is compared with the prompts alone."
+                    )
 
     @property
     def baselines(self) -> list[Variant]:
@@ -156,6 +185,7 @@ def load_spec(path: str | Path) -> Spec:
         "prompts": list(spec.prompts),
         "judges": [spec.judge],
         "metrics": list(spec.metrics),
+        "attacks": [plan.attack for plan in spec.attacks],
     }
     for kind, names in wanted.items():
         registry.check(kind, names)

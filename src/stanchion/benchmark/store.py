@@ -32,9 +32,11 @@ class Entry:
     attempt: Attempt
 
     @property
-    def cell(self) -> tuple[str, str, str, str]:
-        """(guard, variant, concept, prompt set)."""
-        return self.attempt.guard, self.attempt.variant, self.concept, self.prompt_set
+    def cell(self) -> tuple[Any, ...]:
+        """What ``Store.cell`` takes."""
+        attempt = self.attempt
+        attack = attempt.attack, attempt.adaptive, attempt.restart
+        return attempt.guard, attempt.variant, self.concept, self.prompt_set, *attack
 
 
 class Store:
@@ -51,15 +53,24 @@ class Store:
         self.folder = Path(folder)
         self.path = self.folder / (f"attempts-{part}.jsonl" if part else "attempts.jsonl")
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
-        self._cells: dict[tuple[str, ...], dict[str, Entry]] = {}
+        self._cells: dict[tuple[Any, ...], dict[str, Entry]] = {}
         self._pictures: dict[str, Entry] = {}
         for path in sorted(self.folder.glob("attempts*.jsonl")):
             for entry in self._read(path):
                 self._remember(entry)
 
-    def cell(self, *cell: str) -> dict[str, Entry]:
-        """Entries of (guard, variant, concept, prompt set) by the prompt's id."""
-        return self._cells.get(cell, {})
+    def cell(
+        self,
+        guard: str,
+        variant: str,
+        concept: str,
+        prompt_set: str,
+        attack: str = "direct",
+        adaptive: bool | None = None,
+        restart: int | None = None,
+    ) -> dict[str, Entry]:
+        """Entries of one cell by the prompt's id."""
+        return self._cells.get((guard, variant, concept, prompt_set, attack, adaptive, restart), {})
 
     def entries(self) -> Iterator[Entry]:
         """Every attempt that counts: where a prompt was run again, the later one."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ConfigError
 from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def bench(
     output: Annotated[Path | None, typer.Option(help="Folder of the record [default: runs/SPEC]")] = None,
     rows: Annotated[Path | None, typer.Option(help="File for the rows [default: SPEC with .json]")] = None,
     concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
+    share: Annotated[str | None, typer.Option(help="I/N: fill the I-th of N parts; write no rows.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
     fail_if: FailIf = None,
@@ -30,7 +32,8 @@ def bench(
 ) -> None:
     """Run SPEC. Interrupted, it goes on where it stopped when it is run again.
 
-    Several processes can fill one record, each with its own --concept; a last run without it writes the rows.
+    Several processes can fill one record, each with its own --concept or its own --share; a last run without these
+    writes the rows.
     """
     import time
 
@@ -41,36 +44,57 @@ def bench(
     from ..benchmark.store import Store
     from ..errors import UnknownName
 
-    gates = read_gates(fail_if, concept)
+    part = concept or share
+    gates = read_gates(fail_if, part)
     wanted = load_spec(spec)
     if concept is not None and concept not in wanted.concepts:
         raise UnknownName(registry.unknown(f"concept of {spec.name}", concept, wanted.concepts))
     asked = wanted if concept is None else replace(wanted, concepts=(concept,))
-    store = Store(output or Path("runs") / spec.stem, part=Path(concept).stem if concept else "")
+    mine = _share(share)
+    store = Store(output or Path("runs") / spec.stem, part=_part(concept, share))
     file_spec(store.folder, spec.stem, wanted)
     from ..benchmark.artist import Artist
+    from ..benchmark.red_team import RedTeam
     from ..benchmark.runner import Runner
+    from ..pipeline.loading import load_pipeline
 
     _check_guards(asked)
-    judge = load_judge(wanted.judge)
-    runner = Runner(asked, store, Artist.of(wanted.model), judge)
+    artist = Artist.of(wanted.model)
+    runner = Runner(asked, store, artist, load_judge(wanted.judge))
+    team = RedTeam(runner, artist, base=lambda: load_pipeline(wanted.model))
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-    if not runner.run(until=until):
+    if not (runner.run(until=until, share=mine) and team.run(until=until, share=mine)):
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
         leave_unchecked(gates)
-    elif concept:
-        typer.echo(f"filled: {concept}; when every concept is, run the command without --concept for the rows.")
+    elif part:
+        typer.echo(f"filled: {part}; when every part is, run the command without --concept and --share for the rows.")
     else:
         hold(gates, _finish(runner, spec, rows or spec.with_suffix(".json"), grid), strict)
 
 
+def _share(text: str | None) -> tuple[int, int]:
+    """(I, N) of "I/N"; the whole where nothing is said."""
+    number, _, count = (text or "1/1").partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise ConfigError(f"--share is {text!r}; give I/N with 1 <= I <= N, as 1/2.")
+    return int(number), int(count)
+
+
+def _part(concept: str | None, share: str | None) -> str:
+    """What names this process's part of the record."""
+    names = [Path(concept).stem] if concept else []
+    return "-".join([*names, share.replace("/", "of")] if share else names)
+
+
 def _finish(runner: Runner, source: Path, target: Path, grid: int) -> list[Row]:
     """Rows into ``target`` and into the record, grids into the record."""
+    from ..benchmark.attack_rows import make_attack_rows
     from ..benchmark.record import file_rows, make_origin
     from ..benchmark.rows import make_rows, write_rows
 
     spec, store, judge, command = runner.spec, runner.store, runner.judge.identity, f"stanchion bench {source}"
     rows = make_rows(spec, store, judge=judge, command=command)
+    rows += make_attack_rows(spec, store, judge=judge, command=command)
     origin = make_origin(
         spec, command=command, model=runner.artist.identity, judge=judge, guards=_identities(spec, runner.artist)
     )

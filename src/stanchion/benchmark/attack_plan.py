@@ -1,0 +1,76 @@
+"""What a spec says of attacks: which, on which prompts, against which guards, and how they are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ConfigError
+from ..types import Budget
+
+if TYPE_CHECKING:
+    from .spec import Variant
+
+DIRECT = "direct"
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """One attack of a benchmark.
+
+    Attributes:
+        attack: its registered name.
+        mode: "adaptive" runs it on each guarded pipeline; "static" finds candidates on the unguarded one, once, and
+            replays them on each guarded one.
+        prompts: prompt sets, and how many rows of each.
+        variant: names these settings where the same attack is run with others as well.
+        preset, settings: of the attack.
+        guards: which variants of the spec, by guard; empty for all.
+        restarts: runs of a universal attack with other randomness; intervals are clustered by them.
+        learn_from: rows of the same prompt set, behind those that are attacked, that a universal attack learns from;
+            0 for the attacked ones themselves.
+        budget: for each prompt; a universal attack's learning has one of its own.
+    """
+
+    attack: str
+    mode: Literal["adaptive", "static"]
+    prompts: dict[str, int]
+    variant: str = "default"
+    preset: str = "default"
+    settings: dict[str, Any] = field(default_factory=dict)
+    guards: tuple[str, ...] = ()
+    restarts: int = 1
+    learn_from: int = 0
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        if self.attack == DIRECT:
+            raise ConfigError("spec: the attack 'direct' is what every set under 'prompts' measures; leave it out.")
+        if self.restarts < 1 or self.learn_from < 0 or not self.prompts or min(self.prompts.values()) < 1:
+            raise ConfigError(f"spec: attack {self.title!r}: restarts and numbers of prompts must be at least 1.")
+
+    @property
+    def title(self) -> str:
+        """Short and unique beside the mode: what the record calls the attack."""
+        return self.attack if self.variant == "default" else f"{self.attack} {self.variant}"
+
+    @property
+    def runs(self) -> list[int | None]:
+        """The restarts by number; None where there is only one run."""
+        return [None] if self.restarts == 1 else list(range(self.restarts))
+
+
+@dataclass(frozen=True)
+class AttackCell:
+    """The smallest unit of an attack's work: one run of it on one variant, concept and prompt set."""
+
+    plan: AttackPlan
+    variant: Variant
+    concept: str
+    prompt_set: str
+    restart: int | None
+
+    def __str__(self) -> str:
+        run = "" if self.restart is None else f" {self.restart}"
+        title = self.variant.title.replace("\n", " ")
+        return f"{self.plan.title} ({self.plan.mode}){run} · {title} · {self.concept} · {self.prompt_set}"
