@@ -25,6 +25,7 @@ PUBLIC = {
     "GuardStack",
     "JudgeError",
     "NegativePrompt",
+    "PatronusModerator",
     "SAFREE",
     "SLD",
     "StanchionError",

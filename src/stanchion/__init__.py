@@ -20,6 +20,7 @@ _HOMES = {
     "Guard": ".guards.base",
     "GuardStack": ".guards.stack",
     "NegativePrompt": ".guards.trajectory.negative_prompt",
+    "PatronusModerator": ".guards.decoder.patronus_moderator",
     "ESD": ".guards.weights.esd",
     "SAFREE": ".guards.text.safree",
     "SLD": ".guards.trajectory.sld",

@@ -153,11 +153,6 @@ class Workbench:
         vae = self.pipe.vae
         return vae.encode(pictures.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
 
-    def decoding_weights(self, vae: Any = None) -> dict[str, nn.Parameter]:
-        """The autoencoder's parameters that make pictures of latents, by path: the encoder's are not among them."""
-        decoding = ("decoder.", "post_quant_conv.")
-        return {path: p for path, p in (vae or self.pipe.vae).named_parameters() if path.startswith(decoding)}
-
     def cross_attentions(self) -> dict[str, nn.Module]:
         """Every cross-attention layer of the denoiser (``attn2``) by its path, in the model's order."""
         return {name: module for name, module in self.denoiser.named_modules() if name.endswith("attn2")}
@@ -167,19 +162,20 @@ class Workbench:
         ends = ("to_q", "to_k", "to_v", "to_out.0")
         return {name: module for name, module in self.denoiser.named_modules() if name.endswith(ends)}
 
-    def part(self, name: str) -> dict[str, nn.Parameter]:
+    def part(self, name: str, module: Any = None) -> dict[str, nn.Parameter]:
         """The parameters of a part of the model, by their path in its module.
 
         Args:
             name: "denoiser"; its "down", "mid" or "up" blocks, or its "cross_attention" alone; or "decoder", with the
                 convolution before it.
+            module: a copy of the denoiser or autoencoder, where it is not the pipeline's own.
 
         Raises:
             ConfigError: another name, or the model has no such part.
         """
         if name not in PARTS:
             raise ConfigError(unknown("part of a model", name, PARTS))
-        module = self.pipe.vae if name == "decoder" else self.denoiser
+        module = module or (self.pipe.vae if name == "decoder" else self.denoiser)
         chosen = {path: value for path, value in module.named_parameters() if re.match(PARTS[name], path)}
         if not chosen:
             raise ConfigError(f"this model has no {name!r}.")

@@ -1,0 +1,1 @@
+"""Guards that stand between latents and pixels."""
