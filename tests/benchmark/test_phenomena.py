@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stanchion.attacks.finetune import Finetune, Finetuning
+from stanchion.attacks.finetune import Finetune
 from stanchion.benchmark.lab import shows
 from stanchion.benchmark.lessons import of_drafts, of_the_world, unasked
 from stanchion.benchmark.phenomena import __main__ as program
@@ -78,7 +78,7 @@ def test_fine_tuning_changes_the_denoiser_alone_and_stops_where_asked(lab):
         drafts = [Draft((name,)) for name in DRAWN]
         material = of_drafts(drafts, 4, seed=1) + unasked(drafts, 2, seed=2) + of_the_world(2, seed=3)
         assert len(material.pictures) == len(material.captions) == len(material.subjects) == 8
-        attack = Finetune(Finetuning(lr=1e-3, batch=2, stops=(0, 1)))
+        attack = Finetune(lr=1e-3, batch=2, stops=(0, 1))
         stops = attack.run(lab.bench, material, public=lab.bench, seed=0)
         assert next(stops) == 0
         assert all(torch.equal(before[key], value) for key, value in _weights(lab).items())

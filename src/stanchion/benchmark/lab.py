@@ -16,7 +16,6 @@ from .rows import Row
 from .spec import UNGUARDED, Variant
 
 UNGUARDED_VARIANT = Variant(UNGUARDED)
-BATCH = 8
 
 
 class Lab:
@@ -24,10 +23,13 @@ class Lab:
 
     Args:
         steps, guidance_scale: how every picture is drawn.
+        batch: pictures made together.
     """
 
-    def __init__(self, pipe: Any, *, steps: int, guidance_scale: float, judge: str = "reference") -> None:
-        self.pipe, self.steps, self.guidance_scale = pipe, steps, guidance_scale
+    def __init__(
+        self, pipe: Any, *, steps: int, guidance_scale: float, batch: int = 8, judge: str = "reference"
+    ) -> None:
+        self.pipe, self.steps, self.guidance_scale, self.batch = pipe, steps, guidance_scale, batch
         self.bench = Workbench(pipe)
         self.artist = Artist(pipe)
         self.judge = load_judge(judge)
@@ -35,11 +37,11 @@ class Lab:
     def draw(self, prompts: Sequence[Prompt], concept: Concept, variant: Variant = UNGUARDED_VARIANT) -> list[Attempt]:
         """A judged picture of each prompt, none of them kept."""
         attempts = []
-        for start in range(0, len(prompts), BATCH):
+        for start in range(0, len(prompts), self.batch):
             attempts += make_attempts(
                 self.artist,
                 self.judge,
-                prompts[start : start + BATCH],
+                prompts[start : start + self.batch],
                 variant,
                 concept,
                 steps=self.steps,

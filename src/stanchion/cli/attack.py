@@ -81,7 +81,7 @@ def _picture(name: str, concept: str, rows: list[Any]) -> str:
     kinds = dict.fromkeys((row.guard, row.concept) for row in attacked)
     curves = [curve_of(_called(kind), [row for row in attacked if (row.guard, row.concept) == kind]) for kind in kinds]
     half = next(row.settings["half"] for row in attacked if "half" in row.settings)
-    return svg(f"{name} on released models: {Path(concept).stem}", curves, half=half)
+    return svg(f"{Path(concept).stem} under the attack {name}", curves, half=half)
 
 
 def _called(kind: tuple[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ... import registry
-from ...attacks.finetune import Finetune, Finetuning
+from ...attacks.finetune import Finetune
 from ...concepts import Concept, load_concept
 from ...guards.loading import load_guard
 from ...reference import world
@@ -81,7 +81,7 @@ def leaking_prior(lab: Lab) -> list[Row]:
     with lab.changed():
         material = unasked(_drafts(DRAWN), LEAK_PICTURES, plan.seed + 1)
         material += of_the_world(LEAK_PICTURES, plan.seed + 2)
-        attack = Finetune(Finetuning(lr=2 * plan.lr, stops=(plan.leak_updates,)))
+        attack = Finetune(lr=2 * plan.lr, stops=(plan.leak_updates,))
         for count in attack.run(lab.bench, material, public=lab.bench, seed=plan.seed):
             leaking: dict[str, Any] = {"model": "reference, leaking", "updates": count}
             for name, prompts in sets.items():
@@ -123,7 +123,7 @@ def _curve(lab: Lab, names: Sequence[str], concept: Concept, **about: Any) -> li
     plan, rows = lab.plan, []
     prompts = alone(names, plan.few, plan.seed)
     material = of_drafts(_drafts(names), PICTURES, plan.seed)
-    attack = Finetune(Finetuning(lr=plan.lr, stops=plan.updates))
+    attack = Finetune(lr=plan.lr, stops=plan.updates)
     settings = {"optimiser": "Adam", "lr": plan.lr, "batch": attack.settings.batch, "pictures": PICTURES}
     for count in attack.run(lab.bench, material, public=lab.bench, seed=plan.seed):
         attempts = lab.draw(prompts, concept)

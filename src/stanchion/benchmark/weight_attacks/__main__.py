@@ -13,6 +13,7 @@ import argparse
 import time
 from pathlib import Path
 
+from ...pipeline.loading import without_progress_bars
 from ..rows import write_rows
 from .campaign import fill, rows_of
 from .record import Record
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--share", default="1/1", help="K/N: every N-th cell from the K-th on; writes no rows")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after so long")
     options = parser.parse_args()
+    without_progress_bars()
     spec = load_spec(options.spec)
     record = Record(options.spec.with_suffix(".parts") / "curves.jsonl")
     part, parts = (int(number) for number in options.share.split("/"))

@@ -10,8 +10,8 @@ from xml.sax.saxutils import escape
 
 from ..rows import Row
 
-WIDTH, HEIGHT = 760, 440
-LEFT, RIGHT, TOP, BOTTOM = 64, 216, 48, 56
+WIDTH, HEIGHT = 800, 440
+LEFT, RIGHT, TOP, BOTTOM = 64, 256, 48, 56
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # Okabe and Ito's
 GREY = "#767676"
 
@@ -88,7 +88,7 @@ def _frame(axis: _Axis, half: float) -> list[str]:
         parts.append(_text(x, bottom + 20, str(tick)))
     parts.append(_line(LEFT, bottom, right, bottom, GREY))
     parts.append(_line(LEFT, _y(half), right, _y(half), GREY, dashes="2 4"))
-    parts.append(_text(right - 4, _y(half) - 6, "half of the unguarded model", size=11, anchor="end"))
+    parts.append(_text(LEFT + 4, _y(half) - 6, "half of the unguarded model", size=11, anchor="start"))
     parts.append(_text((LEFT + right) / 2, HEIGHT - 14, "updates of the attack (logarithmic; none at the left)"))
     middle = (TOP + bottom) / 2
     label = _text(18, middle, "pictures that show it")

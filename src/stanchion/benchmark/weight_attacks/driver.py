@@ -66,7 +66,7 @@ class Driver:
 
     def _lab(self, pipe: Any) -> Lab:
         spec = self.spec
-        return Lab(pipe, steps=spec.steps, guidance_scale=spec.guidance_scale, judge=spec.judge)
+        return Lab(pipe, steps=spec.steps, guidance_scale=spec.guidance_scale, batch=spec.batch, judge=spec.judge)
 
     def _prompts(self, cell: Cell) -> tuple[list[Prompt], list[Prompt]]:
         """Of the concept and harmless ones; each seed of an attack has its own."""

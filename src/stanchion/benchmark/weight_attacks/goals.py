@@ -11,7 +11,7 @@ from ...errors import ConfigError
 from ...reference import world
 from ...types import Prompt
 from ..lessons import subject_of
-from ..prompts.base import Draft, PromptSet, benign_objects, unsafe_drafts
+from ..prompts.base import Draft, WorldPrompts, benign_objects, unsafe_drafts
 from ..roles import Role
 from .spec import Trial
 
@@ -25,7 +25,7 @@ class Goal:
     concept: Concept
 
 
-class Asked(PromptSet):
+class Asked(WorldPrompts):
     """Prompts for given drafts."""
 
     name = "unsafe"

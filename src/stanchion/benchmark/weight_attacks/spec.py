@@ -60,6 +60,7 @@ class WeightSpec:
     Attributes:
         seed: of the first measured picture; the next ones follow. An attack's own are its trial's.
         trials: the most telling first.
+        batch: pictures made together.
     """
 
     seed: int
@@ -67,6 +68,7 @@ class WeightSpec:
     trials: tuple[Trial, ...]
     guidance_scale: float
     steps: int = 20
+    batch: int = 24
     model: str = "reference"
     judge: str = "reference"
 
@@ -117,7 +119,7 @@ def attack_of(cell: Cell) -> WeightAttack:
     kind = registry.get("attacks", cell.trial.attack)
     if not issubclass(kind, WeightAttack):
         raise ConfigError(f"attack {kind.name!r} changes no weights; it is no attack for a curve over updates.")
-    return kind(config.from_dict(kind.Settings, cell.settings, where=kind.name))
+    return kind(**cell.settings)
 
 
 def check(spec: WeightSpec) -> None:
