@@ -22,13 +22,14 @@ class Kind(StrEnum):
     metrics = "metrics"
     prompts = "prompts"
     recipes = "recipes"
+    attacks = "attacks"
 
 
 def list_(
     kinds: Annotated[list[Kind] | None, typer.Argument(help="Which kinds; all of them where none is given.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
-    """List guards, concepts, models, judges, metrics, prompt sets and recipes (what can be trained)."""
+    """List guards, concepts, models, judges, metrics, prompt sets, recipes (what can be trained) and attacks."""
     tables = {kind.value: _table(kind) for kind in kinds or list(Kind)}
     if json:
         typer.echo(json_format.dumps(tables, indent=2, ensure_ascii=False))
