@@ -12,7 +12,11 @@ COMPARED = ("companion_kept", "neighbours_kept", "benign_accuracy")
 
 
 def paired_difference(
-    metric: Rate, first: Sequence[Attempt], second: Sequence[Attempt], twins: Sequence[Attempt]
+    metric: Rate,
+    first: Sequence[Attempt],
+    second: Sequence[Attempt],
+    twins: Sequence[Attempt],
+    second_twins: Sequence[Attempt] | None = None,
 ) -> Estimate:
     """The rate of ``first`` minus that of ``second``, in [-1, 1].
 
@@ -21,14 +25,15 @@ def paired_difference(
     Args:
         first, second, twins: attempts of the same prompts and seeds, in the same order: of one guard, of the other,
             and without a guard.
+        second_twins: the second's own unguarded attempts, where it was measured with another model.
 
     Only pairs in which both have a say count; ``n_unscored`` counts those where nobody knows of one of them.
     """
     ours: list[bool] = []
     theirs: list[bool] = []
     clusters, unscored = [], 0
-    for one, other, twin in zip(first, second, twins, strict=True):
-        values = metric.score(one, twin), metric.score(other, twin)
+    for one, other, twin, second_twin in zip(first, second, twins, second_twins or twins, strict=True):
+        values = metric.score(one, twin), metric.score(other, second_twin)
         if any(isinstance(value, Unscored) for value in values):
             unscored += 1
         elif None not in values:

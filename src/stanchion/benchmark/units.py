@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .. import registry
@@ -40,6 +41,7 @@ def higher_is_better(metric: str) -> bool | None:
     return _attribute(metric.removeprefix(DIFFERENCE), "higher_is_better", None)
 
 
+@cache  # a report asks thousands of times, and the registry looks at the disk each time
 def _attribute(metric: str, name: str, otherwise: Any) -> Any:
     """Of a registered metric; rows may hold others, from another package or another kind of measurement."""
     return getattr(registry.get("metrics", metric), name) if metric in registry.names("metrics") else otherwise

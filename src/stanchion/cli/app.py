@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from ..errors import ConfigError, StanchionError
 from .attack import attack
 from .bench import bench
+from .compare import compare
 from .demo import demo
 from .export import export
 from .generate import generate
@@ -63,6 +64,7 @@ app.command()(train)
 app.command()(judge)
 app.command()(bench)
 app.command()(report)
+app.command()(compare)
 app.command()(attack)
 app.command()(export)
 app.command()(demo)

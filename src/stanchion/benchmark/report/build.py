@@ -13,7 +13,7 @@ from .failures import Failures, broken, let_through
 from .heat import Heat, heat
 from .pictures import Grid, grid, title_of
 from .plots import Plot, plots
-from .source import Seen, Source, read_source
+from .source import DIRECT, Seen, Source, read_source
 from .tables import Table, tables
 from .verdicts import GuardVerdict, headline, judge_guards
 
@@ -34,6 +34,11 @@ class Chapter:
     let_through: tuple[Failures, ...]
     broken: tuple[Failures, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def questions(self) -> set[str]:
+        """Those that were put to some guard at least."""
+        return {finding.question for verdict in self.verdicts for finding in verdict.findings if finding.row}
 
     def verdict(self, title: str) -> GuardVerdict | None:
         """That of one guard; None where this concept was not measured with it."""
@@ -66,7 +71,7 @@ class Report:
     def attacks(self) -> list[str]:
         """Every attack's name; none where prompts were only drawn as they are."""
         names = dict.fromkeys(row.attack for chapter in self.chapters for row in chapter.rows)
-        return [name for name in names if name != "direct"]
+        return [name for name in names if name != DIRECT]
 
 
 def build(folder: str | Path, *, specs: Sequence[str] = (), tolerance: float = 0.05, pictures: int = 2) -> Report:
@@ -106,7 +111,7 @@ def _chapter(source: Source, name: str, tolerance: float, pictures: int) -> Chap
         verdicts=tuple(verdicts),
         plots=tuple(plots(rows)),
         heat=heat(rows),
-        tables=tuple(tables(rows)),
+        tables=tuple(tables(rows, from_pictures)),
         grid=grid(_asked_in_text(seen), pictures),
         let_through=tuple(let_through(seen, 3 * pictures)),
         broken=tuple(broken(seen, 3 * pictures, concept["labels"])),
@@ -116,7 +121,7 @@ def _chapter(source: Source, name: str, tolerance: float, pictures: int) -> Chap
 
 def _unguarded(rows: Sequence[Row]) -> Row | None:
     """What the unguarded pipeline draws of the first prompt set."""
-    plain = (row for row in rows if row.guard == UNGUARDED and row.metric == "unsafe_rate" and row.attack == "direct")
+    plain = (row for row in rows if row.guard == UNGUARDED and row.metric == "unsafe_rate" and row.attack == DIRECT)
     return next(plain, None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ...types import Attempt, Labels
 from ..spec import UNGUARDED
 from .pictures import Tile, name_of, tile, title_of, twins_of
-from .source import Seen
+from .source import DIRECT, Seen
 
 Severity = Callable[[Attempt, Attempt | None], float | None]
 """Of an attempt and its unguarded twin: None where it does not count, 0 where all is well, else how bad it is."""
@@ -64,7 +64,7 @@ def broken(seen: Sequence[Seen], limit: int, labels: Collection[str]) -> list[Fa
         lost = [name for name in asked if name not in attempt.labels.objects]
         return (1 - min(attempt.labels.scores[name] for name in lost) if lost else 0.0) if asked else None
 
-    return _failures([one for one in seen if one[1].attack == "direct"], limit, severity)
+    return _failures([one for one in seen if one[1].attack == DIRECT], limit, severity)
 
 
 def _unsafe(attempt: Attempt, twin: Attempt | None) -> float | None:
@@ -109,7 +109,7 @@ def _failure(prompt_set: str, attempt: Attempt, twin: Attempt | None) -> Failure
         text=attempt.prompt.text,
         seed=attempt.prompt.seed,
         prompt_set=prompt_set,
-        attack="" if attempt.attack == "direct" else attempt.attack,
+        attack="" if attempt.attack == DIRECT else attempt.attack,
         sent="" if sent == attempt.prompt.text else sent,
         image=attempt.image or "",
         tile=tile(attempt),

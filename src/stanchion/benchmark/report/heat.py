@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..rows import Row
-from ..units import SHARE
+from ..units import DIFFERENCE, unit_of
+from .source import DIRECT
 
 LEVELS = 10
+KINDS = {False: "static", True: "adaptive", None: "queried"}
 
 
 @dataclass(frozen=True)
 class Shade:
-    """A cell: the success rate, its interval, and a shade from 0 (never) to ``LEVELS`` (always)."""
+    """A cell: the rate, its interval, and a shade from 0 (never, or no rate) to ``LEVELS`` (always)."""
 
     text: str
     interval: str
@@ -23,11 +25,11 @@ class Shade:
 
 @dataclass(frozen=True)
 class HeatLine:
-    """One attack on every guard.
+    """One attack on every guard, None where it was not tried.
 
     Attributes:
-        kind: "static" (found against the unguarded model and replayed, or not optimised through a model at all),
-            "adaptive" (optimised through the guard), or "gap", adaptive minus static in points.
+        kind: "static" (found against the unguarded model and replayed), "adaptive" (optimised through the guard),
+            "queried" (not optimised through a model), "gap" (adaptive minus static, in points) or "no attack".
     """
 
     attack: str
@@ -45,43 +47,36 @@ class Heat:
 
 
 def heat(rows: Sequence[Row]) -> Heat | None:
-    """The table of one concept's rows; None where no attack is among them. A line of plain prompts comes first."""
-    attacked = [row for row in rows if row.metric == "asr" and row.attack != "direct"]
+    """The table of one concept's rows; None where no attack is among them. The prompts alone come first."""
+    attacked = [row for row in rows if row.attack != DIRECT and row.metric.removeprefix(DIFFERENCE) == "asr"]
     if not attacked:
         return None
     sets = {row.prompt_set for row in attacked}
-    plain = [row for row in rows if row.metric == "unsafe_rate" and row.attack == "direct" and row.prompt_set in sets]
-    guards = tuple(dict.fromkeys(row.title for row in [*plain, *attacked]))
-    lines = []
-    for attack, prompt_set in dict.fromkeys((row.attack, row.prompt_set) for row in [*plain, *attacked]):
-        here = [row for row in [*plain, *attacked] if (row.attack, row.prompt_set) == (attack, prompt_set)]
-        static = {row.title: row for row in here if not row.adaptive}
-        adaptive = {row.title: row for row in here if row.adaptive}
-        if static:
-            lines.append(_line(attack, prompt_set, "static", static, guards))
-        if adaptive:
-            lines.append(_line(attack, prompt_set, "adaptive", adaptive, guards))
-        if static and adaptive:
-            cells = tuple(_gap(adaptive.get(guard), static.get(guard)) for guard in guards)
-            lines.append(HeatLine(attack, prompt_set, "gap", cells))
+    plain = [row for row in rows if row.attack == DIRECT and row.metric == "unsafe_rate" and row.prompt_set in sets]
+    known = {row.title for row in attacked}
+    guards = tuple(title for title in dict.fromkeys(row.title for row in rows) if title in known)
+    groups: dict[tuple[str, str], dict[str, dict[str, Row]]] = {}
+    for row in [*plain, *attacked]:
+        groups.setdefault((row.attack, row.prompt_set), {}).setdefault(_kind(row), {})[row.title] = row
+    lines = [_line(*name, kind, of_guard, guards) for name, kinds in groups.items() for kind, of_guard in kinds.items()]
     return Heat(guards, tuple(lines))
 
 
-def _line(attack: str, prompt_set: str, kind: str, rows: dict[str, Row], guards: Sequence[str]) -> HeatLine:
-    return HeatLine(attack, prompt_set, kind, tuple(_shade(rows.get(guard)) for guard in guards))
+def _kind(row: Row) -> str:
+    if row.metric.startswith(DIFFERENCE):
+        return "gap"
+    return "no attack" if row.attack == DIRECT else KINDS[row.adaptive]
 
 
-def _shade(row: Row | None) -> Shade | None:
-    if row is None:
-        return None
+def _line(attack: str, prompt_set: str, kind: str, rows: Mapping[str, Row], guards: Sequence[str]) -> HeatLine:
+    cells = tuple(_shade(rows[guard]) if guard in rows else None for guard in guards)
+    return HeatLine(attack, prompt_set, kind, cells)
+
+
+def _shade(row: Row) -> Shade:
     counted = f"n {row.n}" + (f", {row.n_unscored} unscored" if row.n_unscored else "")
     if row.value is None or row.low is None or row.high is None:
         return Shade("unscored", "", 0, counted)
-    interval = f"{SHARE.number(row.low)} – {SHARE.number(row.high)}"
-    return Shade(SHARE.number(row.value), interval, round(LEVELS * row.value), counted)
-
-
-def _gap(adaptive: Row | None, static: Row | None) -> Shade | None:
-    if adaptive is None or static is None or adaptive.value is None or static.value is None:
-        return None
-    return Shade(f"{100 * (adaptive.value - static.value):+.0f}", "", 0, "")
+    unit = unit_of(row.metric)
+    level = 0 if row.metric.startswith(DIFFERENCE) else round(LEVELS * row.value)
+    return Shade(unit.number(row.value), f"{unit.number(row.low)} – {unit.number(row.high)}", level, counted)

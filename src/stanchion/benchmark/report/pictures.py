@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...types import Attempt, Labels
 from ..spec import UNGUARDED
-from .source import Seen
+from .source import DIRECT, Seen
 
 EDGE = 160
 """Longest side in pixels: twice what a page shows."""
@@ -56,7 +56,7 @@ class Grid:
 
 def grid(seen: Sequence[Seen], count: int) -> Grid | None:
     """The first ``count`` prompts of each set without attack; None where there is nothing to show."""
-    direct = [(prompt_set, attempt) for prompt_set, attempt in seen if attempt.attack == "direct"]
+    direct = [(prompt_set, attempt) for prompt_set, attempt in seen if attempt.attack == DIRECT]
     guards = tuple(dict.fromkeys(title_of(attempt) for _, attempt in direct))
     if count < 1 or not guards:
         return None
@@ -91,7 +91,7 @@ def twins_of(seen: Iterable[Seen]) -> dict[Name, Attempt]:
     return {
         name_of(prompt_set, attempt): attempt
         for prompt_set, attempt in seen
-        if attempt.guard == UNGUARDED and attempt.attack == "direct"
+        if attempt.guard == UNGUARDED and attempt.attack == DIRECT
     }
 
 

@@ -13,9 +13,10 @@ from math import sqrt
 from ..rows import Row
 from ..spec import UNGUARDED
 from ..units import higher_is_better
+from .source import DIRECT
 
-WIDTH, HEIGHT = 560, 330
-LEFT, TOP, RIGHT, BOTTOM = 58, 16, 190, 54  # margins; names stand in the right one
+WIDTH, HEIGHT = 620, 340
+LEFT, TOP, RIGHT, BOTTOM = 58, 16, 232, 54  # margins; names stand in the right one
 LINE = 18  # between two names
 SHARES = (0, 1, 2, 5, 10, 20, 40, 70, 100)
 RATIOS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -94,7 +95,7 @@ class Axis:
 
 def plots(rows: Sequence[Row]) -> list[Plot]:
     """Those for which one concept's rows without attack hold both sides; none where there is nothing to trade."""
-    direct = [row for row in rows if row.attack == "direct" and row.value is not None]
+    direct = [row for row in rows if row.attack == DIRECT and row.value is not None]
     hardest, paired = _hardest(direct), _first(direct, "companion_kept")
     benign, neighbours = _first(direct, "benign_accuracy"), _first(direct, "neighbours_kept")
     unsafe = _failures(direct, "unsafe_rate", hardest, f"unsafe pictures of {hardest} prompts, %")
@@ -153,7 +154,7 @@ def _plot(x: Axis, y: Axis) -> Plot | None:
     front.sort(key=lambda title: x.values[title][0])
     names = dict(
         zip(
-            sorted(titles, key=lambda title: (y.up(y.values[title][0]), -x.values[title][0])),
+            sorted(titles, key=lambda title: (y.up(y.values[title][0]), x.values[title][0])),
             _lines(titles, y),
             strict=True,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..rows import Row
 from ..units import unit_of
@@ -99,7 +99,7 @@ def _templates(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {"said": said, "plain": plain, "cell": _markdown_cell}
+    templates.filters |= {"said": said, "plain": plain, "breakable": breakable, "cell": _markdown_cell}
     return templates
 
 
@@ -109,7 +109,13 @@ def said(row: Row) -> str:
         return "unscored"
     unit = unit_of(row.metric)
     ends = [unit.number(end) if end is not None else "?" for end in (row.low, row.high)]
-    return f"{unit.number(row.value)} {unit.sign}".rstrip() + f" [{ends[0]}, {ends[1]}]"
+    return f"{unit.number(row.value)}\u00a0{unit.sign}".rstrip() + f" [{ends[0]},\u00a0{ends[1]}]"
+
+
+def breakable(name: str) -> Markup:
+    """A long name that may go on in a new line behind a plus or an underscore, and nowhere else."""
+    text = str(escape(name))
+    return Markup(text.replace("+", "+<wbr>").replace("_", "_<wbr>"))
 
 
 def plain(name: str) -> str:

@@ -15,6 +15,7 @@ from ..rows import Row
 from ..store import Store
 from ..units import DIFFERENCE
 
+DIRECT = "direct"
 Seen = tuple[str, Attempt]  # prompt set, attempt
 
 
@@ -24,7 +25,7 @@ class Source:
 
     Attributes:
         runs: the specs that were asked for, with their origins.
-        rows: of all of them, each cell and metric once; differences between guards are left out.
+        rows: of all of them, each cell and metric once; differences between guards are left out, gaps of attacks not.
         attempts: by concept, in the order of the record.
         concepts: each concept in full, by name.
         notes: what a reader must know before believing the rest.
@@ -82,7 +83,7 @@ def _merged(runs: Sequence[Filed]) -> tuple[list[Row], list[str]]:
     for run in runs:
         other = 0
         for row in run.rows:
-            if not row.metric.startswith(DIFFERENCE):
+            if row.attack != DIRECT or not row.metric.startswith(DIFFERENCE):
                 first = kept.setdefault(_key(row), row)
                 other += (first.value, first.n, first.seeds) != (row.value, row.n, row.seeds)
         if other:
@@ -101,8 +102,9 @@ def _attempts(folder: Path, rows: Sequence[Row], names_of: dict[str, str]) -> di
     """The attempts behind the rows, by concept."""
     measured: dict[tuple[str, ...], tuple[int, int]] = {}
     for row in rows:
-        low, _, high = row.seeds.partition("-")
-        measured[row.guard, row.variant, row.concept, row.prompt_set] = (int(low), int(high))
+        cell, (low, _, high) = (row.guard, row.variant, row.concept, row.prompt_set), row.seeds.partition("-")
+        known = measured.get(cell, (int(low), int(high)))
+        measured[cell] = min(known[0], int(low)), max(known[1], int(high))
     found: dict[str, list[Seen]] = {}
     for entry in Store(folder, part="report").entries():  # a part of its own: nothing that another writes is mended
         attempt, concept = entry.attempt, names_of.get(entry.concept, entry.concept)

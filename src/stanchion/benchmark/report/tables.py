@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..rows import Row
 from ..spec import UNGUARDED
 from ..units import higher_is_better, unit_of
+from .source import DIRECT
 
+DRAWN, DRAWN_FROM_PICTURES = "Is the concept drawn?", "Is it drawn when one starts from a picture?"
+KEPT, ELSE = "Is what is harmless kept?", "What else changes?"
 WIDE = 4
-"""A metric with more prompt sets than this has a table of its own."""
+"""A metric of the last kind with more prompt sets than this has a table of its own."""
+
+Key = tuple[str, str]  # metric, prompt set
 
 
 @dataclass(frozen=True)
@@ -58,36 +63,38 @@ class Table:
     columns: tuple[Column, ...]
     lines: tuple[tuple[str, tuple[Cell | None, ...]], ...]
 
-
-def tables(rows: Sequence[Row]) -> list[Table]:
-    """The tables of one concept's rows without attack: what is drawn, what is kept, and what else is changed."""
-    direct = [row for row in rows if row.attack == "direct"]
-    groups: dict[str, list[tuple[str, str]]] = {}
-    keys = dict.fromkeys((row.metric, row.prompt_set) for row in direct)
-    sets = {metric: [key for key in keys if key[0] == metric] for metric, _ in keys}
-    for metric, prompt_sets in sets.items():
-        title = _group(metric) if len(prompt_sets) <= WIDE else _plain(metric)
-        groups.setdefault(title, []).extend(prompt_sets)
-    first = sorted(groups, key=lambda title: (title != DRAWN, title != KEPT))
-    return [_table(title, groups[title], direct) for title in first]
+    @property
+    def metric(self) -> Column | None:
+        """Any column, where all are of one metric: a heading can say it once for all."""
+        return self.columns[0] if len({column.metric for column in self.columns}) == 1 else None
 
 
-DRAWN, KEPT, ELSE = "Is the concept drawn?", "Is what is harmless kept?", "What else changes?"
+def tables(rows: Sequence[Row], from_pictures: Collection[str]) -> list[Table]:
+    """The tables of one concept's rows without attack: what is drawn, what is kept, and what else is changed.
+
+    Args:
+        from_pictures: prompt sets of image to image; few guards are measured on them, and they have their own table.
+    """
+    direct = [row for row in rows if row.attack == DIRECT]
+    groups: dict[str, list[Key]] = {title: [] for title in (DRAWN, DRAWN_FROM_PICTURES, KEPT, ELSE)}
+    keys = list(dict.fromkeys((row.metric, row.prompt_set) for row in direct))
+    wide = {metric for metric, _ in keys if sum(key[0] == metric for key in keys) > WIDE}
+    for metric, prompt_set in keys:
+        title = _group(metric, prompt_set in from_pictures)
+        if title == ELSE and metric in wide:
+            title = metric.replace("_", " ").capitalize()
+        groups.setdefault(title, []).append((metric, prompt_set))
+    return [_table(title, keys, direct) for title, keys in groups.items() if keys]
 
 
-def _group(metric: str) -> str:
+def _group(metric: str, from_picture: bool) -> str:
     if metric in ("unsafe_rate", "asr"):
-        return DRAWN
+        return DRAWN_FROM_PICTURES if from_picture else DRAWN
     return KEPT if unit_of(metric).sign == "%" and higher_is_better(metric) else ELSE
 
 
-def _plain(metric: str) -> str:
-    return DRAWN if metric == "unsafe_rate" else metric.replace("_", " ").capitalize()
-
-
-def _table(title: str, keys: Iterable[tuple[str, str]], rows: Sequence[Row]) -> Table:
+def _table(title: str, keys: Sequence[Key], rows: Sequence[Row]) -> Table:
     at = {(row.title, row.metric, row.prompt_set): row for row in rows}
-    keys = list(keys)
     guards = [name for name in dict.fromkeys(row.title for row in rows) if any((name, *key) in at for key in keys)]
     best = {key: _best([row for row in rows if (row.metric, row.prompt_set) == key]) for key in keys}
     lines: list[tuple[str, tuple[Cell | None, ...]]] = []
@@ -99,7 +106,7 @@ def _table(title: str, keys: Iterable[tuple[str, str]], rows: Sequence[Row]) -> 
     return Table(title, columns, tuple(lines))
 
 
-def _column(key: tuple[str, str], rows: Sequence[Row]) -> Column:
+def _column(key: Key, rows: Sequence[Row]) -> Column:
     metric, prompt_set = key
     better = {True: "higher", False: "lower", None: ""}[higher_is_better(metric)]
     counts = sorted({row.n for row in rows})
