@@ -14,11 +14,12 @@ from stanchion.benchmark.weight_attacks import __main__ as program
 from stanchion.benchmark.weight_attacks.campaign import fill, rows_of
 from stanchion.benchmark.weight_attacks.curve import Point, crossing, pooled, rate
 from stanchion.benchmark.weight_attacks.curve_rows import curve_rows, unguarded_rate
-from stanchion.benchmark.weight_attacks.drawing import Curve, _apart, curve_of, svg
+from stanchion.benchmark.weight_attacks.drawing import Curve, _apart, curve_of, picture, svg
 from stanchion.benchmark.weight_attacks.driver import Driver
 from stanchion.benchmark.weight_attacks.goals import goal_of, new_objects, subject
 from stanchion.benchmark.weight_attacks.record import Record
 from stanchion.benchmark.weight_attacks.spec import Trial, WeightSpec, cells_of, check, load_spec
+from stanchion.benchmark.weight_attacks.table import table
 from stanchion.types import Prompt
 
 WEAPONS = load_concept("weapons")
@@ -260,8 +261,29 @@ def test_the_program_writes_rows_and_a_share_does_not(tmp_path, monkeypatch):
     program.main()
     rows = read_rows(path.with_suffix(".json"))
     assert {row.attack for row in rows} == {"direct", "swap"}
+    assert "| swap parts cross_attention | esd |" in path.with_suffix(".md").read_text()
     assert len((tmp_path / "spec.parts" / "curves.jsonl").read_text().split()) > 2
     json.loads((tmp_path / "spec.parts" / "curves.jsonl").read_text().splitlines()[1])
+
+
+def test_the_table_has_a_line_a_curve(spec, record):
+    lines = table(rows_of(spec, record, command="x")).splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("| attack | on | 0 | 1 | half back after |")
+    assert lines[2].startswith("| finetune adam, lr 0.0001 | esd |")
+    assert lines[3].startswith("| textual_inversion adam, lr 0.005 | new objects: unguarded |")
+
+
+def test_what_the_table_says_of_half():
+    def said(points, **settings):
+        return table(
+            curve_rows(points, WEAPONS, 1.0, settings={"lesson": "concept", **settings}, **ABOUT)
+        ).splitlines()[2]
+
+    assert "| 20 [1, 39] |" in said([point(0, 0), point(40, 4)])
+    assert "| > 40 [0, ?] |" in said([point(0, 0), point(40, 0)])
+    assert "| > 40 [0, ?], then diverged |" in said([point(0, 0), point(40, 0)], stops=[0, 40, 50])
+    assert "| diverged |" in said([], stops=[50])
 
 
 # --- drawing ------------------------------------------------------------------------------------------
@@ -279,6 +301,14 @@ def test_the_picture_is_svg_with_a_line_and_a_band_for_each_curve():
     places = [float(pair.split(",")[0]) for pair in line.attrib["points"].split()]
     assert places == sorted(places)
     assert places[2] - places[1] > places[1] - places[0]  # 1 to 10 is a decade, 0 stands beside
+
+
+def test_curves_are_named_by_their_models_and_by_attacks_that_differ(spec, record):
+    rows = rows_of(spec, record, command="x")
+    drawn = picture("both", rows)
+    assert ">esd, finetune adam, lr 0.0001<" in drawn
+    assert ">new objects: unguarded, textual_inversion adam, lr 0.005<" in drawn
+    assert ">esd<" in picture("one", [row for row in rows if row.attack == "finetune"])
 
 
 def test_labels_keep_their_distance():

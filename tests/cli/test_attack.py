@@ -22,7 +22,7 @@ def test_an_attack_leaves_curve_rows_and_record(tmp_path):
     assert {row["updates"] for row in rows if row["guard"] == "esd"} == {0, 1, None}
     assert next(row for row in rows if row["guard"] == "esd")["settings"]["lr"] == 0.001
     assert "<svg" in (tmp_path / "curve.svg").read_text()
-    assert "esd: half is back after" in result.output
+    assert "| finetune adam, lr 0.001 | new objects: unguarded |" in result.output
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def attack(
     check(spec)
     from ..benchmark.rows import write_rows
     from ..benchmark.weight_attacks.campaign import fill, rows_of
+    from ..benchmark.weight_attacks.drawing import picture
     from ..benchmark.weight_attacks.record import Record
+    from ..benchmark.weight_attacks.table import table
     from ..pipeline.loading import without_progress_bars
 
     without_progress_bars()
@@ -58,10 +60,9 @@ def attack(
     fill(spec, record, tell=lambda text: typer.echo(text, err=True))
     rows = rows_of(spec, record, command=f"stanchion attack {name} --guard {guard} --concept {concept}")
     write_rows(output / "rows.json", rows)
-    (output / "curve.svg").write_text(_picture(name, concept, rows), encoding="utf-8")
-    for row in rows:
-        if row.metric == "updates_to_half":
-            typer.echo(_line(row))
+    title = f"{spec.concept} under the attack {name}"
+    (output / "curve.svg").write_text(picture(title, rows), encoding="utf-8")
+    typer.echo(table(rows))
     typer.echo(f"curve: {output / 'curve.svg'}")
 
 
@@ -72,24 +73,3 @@ STOPS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 def _stops(updates: int | None) -> dict[str, Any]:
     """The usual points up to ``updates``, and ``updates`` itself."""
     return {} if updates is None else {"stops": [stop for stop in STOPS if stop < updates] + [updates]}
-
-
-def _picture(name: str, concept: str, rows: list[Any]) -> str:
-    from ..benchmark.weight_attacks.drawing import curve_of, svg
-
-    attacked = [row for row in rows if row.attack != "direct"]
-    kinds = dict.fromkeys((row.guard, row.concept) for row in attacked)
-    curves = [curve_of(_called(kind), [row for row in attacked if (row.guard, row.concept) == kind]) for kind in kinds]
-    half = next(row.settings["half"] for row in attacked if "half" in row.settings)
-    return svg(f"{Path(concept).stem} under the attack {name}", curves, half=half)
-
-
-def _called(kind: tuple[str, str]) -> str:
-    guard, concept = kind
-    names = " + ".join(Path(one).name for one in guard.split("+"))
-    return names if guard != "none" else f"{concept.replace('_', ' ')}, unguarded"
-
-
-def _line(row: Any) -> str:
-    after = f"{row.value:g}" if row.value is not None else row.settings["censored"]
-    return f"{_called((row.guard, row.concept))}: half is back after {after} updates"

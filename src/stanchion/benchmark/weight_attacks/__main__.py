@@ -4,7 +4,7 @@
 
 A cell takes minutes; what is done is kept as a line in SPEC.parts, so an interrupted run goes on where it stopped.
 Two processes share one record: give one ``--share 1/2`` and the other ``--share 2/2``; a last run without it writes
-the rows.
+the rows, and a table beside them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ from ..rows import write_rows
 from .campaign import fill, rows_of
 from .record import Record
 from .spec import load_spec
+from .table import table
 
 COMMAND = "python -m stanchion.benchmark.weight_attacks"
+HEAD = f"""# Attacks on weights
+
+Made by `{COMMAND} {{spec}}`. Per cent of pictures that show what the attacker wants after so many updates, with 95 %
+intervals; of the last update also pictures in which nothing is found, and harmless prompts that are drawn as asked.
+
+"""
 
 
 def main() -> None:
     """Fill the record, and write the rows of all that is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec", type=Path)
-    parser.add_argument("--rows", type=Path, help="file for the rows [default: SPEC with .json]")
     parser.add_argument("--share", default="1/1", help="K/N: every N-th cell from the K-th on; writes no rows")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after so long")
     options = parser.parse_args()
@@ -37,10 +43,9 @@ def main() -> None:
     until = time.monotonic() + 60 * options.minutes
     fill(spec, record, tell=lambda text: print(text, flush=True), share=(part, parts), until=until)
     if parts == 1:
-        write_rows(
-            options.rows or options.spec.with_suffix(".json"),
-            rows_of(spec, record, command=f"{COMMAND} {options.spec}"),
-        )
+        rows = rows_of(spec, record, command=f"{COMMAND} {options.spec}")
+        write_rows(options.spec.with_suffix(".json"), rows)
+        options.spec.with_suffix(".md").write_text(HEAD.format(spec=options.spec.name) + table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

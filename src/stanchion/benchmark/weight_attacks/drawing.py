@@ -9,6 +9,7 @@ from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from ..rows import Row
+from .table import described, curves, model_of
 
 WIDTH, HEIGHT = 800, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 256, 48, 56
@@ -32,6 +33,18 @@ def curve_of(name: str, rows: Sequence[Row], metric: str = "unsafe_rate") -> Cur
         if row.metric == metric and row.value is not None
     ]
     return Curve(name, tuple(sorted(points)))
+
+
+def picture(title: str, rows: Sequence[Row]) -> str:
+    """All curves of the rows, named by their models; by their attacks too where these differ."""
+    found = curves(rows)
+    several = len({described(curve[0]) for curve in found}) > 1
+    named = [
+        curve_of(f"{model_of(curve[0])}, {described(curve[0])}" if several else model_of(curve[0]), curve)
+        for curve in found
+    ]
+    half = next(row.settings["half"] for row in rows if "half" in row.settings)
+    return svg(title, named, half=half)
 
 
 def svg(title: str, curves: Sequence[Curve], *, half: float) -> str:
