@@ -9,7 +9,7 @@ from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from ..rows import Row
-from .table import described, curves, model_of
+from .table import curves, described, model_of
 
 WIDTH, HEIGHT = 800, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 256, 48, 56
