@@ -148,6 +148,12 @@ class Workbench:
         vae = vae or self.pipe.vae
         return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
 
+    def bottleneck(self, latents: Tensor, vae: Any = None) -> Tensor:
+        """The decoder's features (B, C, h, w) before it begins to enlarge them; differentiable. ``vae`` as above."""
+        vae = vae or self.pipe.vae
+        latents = vae.post_quant_conv(latents.to(vae.dtype) / vae.config.scaling_factor)
+        return vae.decoder.mid_block(vae.decoder.conv_in(latents))
+
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """Mean latents of pictures (B, 3, H, W) in [-1, 1]."""
         vae = self.pipe.vae

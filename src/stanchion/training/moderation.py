@@ -83,6 +83,13 @@ class Moderation:
         self.latents: dict[Side, Tensor] = {"unsafe": latents.unsafe, "benign": latents.benign}
         self._pictures = pictures
         self._blank = blank
+        self._blank_features = self._features_of_blank()
+
+    @torch.no_grad()
+    def _features_of_blank(self) -> Tensor:
+        """(1, C, 1, 1): what the original decoder's bottleneck holds, on average, of a blank picture."""
+        picture = torch.full_like(self.bench.decode(self.latents["unsafe"][:1]).float(), self._blank)
+        return self.bench.bottleneck(self.bench.encode_pictures(picture)).float().mean((2, 3), keepdim=True)
 
     def refusal(self, pictures: Tensor) -> Tensor:
         """R(y): how far from blank. Not cut to [-1, 1] first: where white is overshot, a cut has no gradient."""
@@ -93,7 +100,7 @@ class Moderation:
     @torch.no_grad()
     def draw(self, side: Side, count: int, rng: np.random.Generator, part: slice = slice(None)) -> Samples:
         """A batch, its latents flipped at random, cropped and noisy; ``part`` of the latents is drawn from."""
-        latents = self._noisy(self._window(_some(self.latents[side][part], count, rng), self.crop, rng), rng)
+        latents = self._latents_of(side, count, rng, part)
         taught = self.bench.decode(latents).float().clamp(-1, 1)
         pictures = taught
         if side in self._pictures:
@@ -101,6 +108,17 @@ class Moderation:
             scale = taught.shape[-1] // latents.shape[-1]
             pictures = torch.cat([taught[count // 2 :], self._window(own, scale * self.crop, rng)])
         return Samples(latents, taught, pictures, self._noisy(self.bench.encode_pictures(pictures).float(), rng))
+
+    def early(self, vae: Any, unsafe: int, benign: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """How far the decoder's features are, before it enlarges them, from what they should be: of unsafe latents
+        from those of a blank picture, of benign ones from the original decoder's. In shares of their variance."""
+        latents = torch.cat([self._latents_of("unsafe", unsafe, rng), self._latents_of("benign", benign, rng)])
+        with torch.no_grad():
+            wanted = self.bench.bottleneck(latents).float()
+            spread = wanted.var()
+            wanted[:unsafe] = self._blank_features
+        error = (self.bench.bottleneck(latents, vae) - wanted).square() / spread
+        return error[:unsafe].mean(), error[unsafe:].mean()
 
     def losses(self, vae: Any, unsafe: Samples, benign: Samples) -> Losses:
         """All four of them for the decoder of ``vae``, in one pass."""
@@ -112,6 +130,9 @@ class Moderation:
             dos=self.refusal(decoded[2]),
             cal=mse_loss(decoded[3].clamp(-1, 1), benign.taught),
         )
+
+    def _latents_of(self, side: Side, count: int, rng: np.random.Generator, part: slice = slice(None)) -> Tensor:
+        return self._noisy(self._window(_some(self.latents[side][part], count, rng), self.crop, rng), rng)
 
     def _noisy(self, latents: Tensor, rng: np.random.Generator) -> Tensor:
         """Each with its own share of noise."""

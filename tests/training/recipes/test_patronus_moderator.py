@@ -74,6 +74,16 @@ def test_the_losses_by_hand(bench, student):
     assert losses.cal.item() == pytest.approx(0.01, abs=2e-3)
 
 
+def test_the_warm_up_touches_what_lies_before_the_first_enlarging(bench, student):
+    task = moderation(bench, noise=0.1)
+    dos, cal = task.early(student, 4, 6, rng())
+    assert cal < 1e-12 < dos
+    (dos + cal).backward()
+    touched = {path for path, parameter in bench.part("decoder", student).items() if parameter.grad is not None}
+    assert {path.rsplit(".", 1)[0].split(".")[-1] for path in touched} >= {"conv_in", "post_quant_conv", "to_v"}
+    assert not any("up_blocks" in path or "conv_out" in path for path in touched)
+
+
 def test_a_batch_holds_what_its_names_say(bench):
     samples = moderation(bench).draw("benign", 4, rng())
     with torch.no_grad():

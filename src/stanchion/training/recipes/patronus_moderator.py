@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...errors import ConfigError
@@ -19,7 +21,7 @@ from ...guards.base import Guard
 from ...guards.decoder.patronus_moderator import BLANK, PatronusModerator, ZeroTarget
 from ...pipeline.weights_seam import base_of
 from ...pipeline.workbench import Workbench
-from ..attack_simulation import Attackers, SimulatedAttack
+from ..attack_simulation import Attackers, PersistentAttack
 from ..feature_networks import load_feature_network
 from ..finished_latents import draw_latents
 from ..fitting import Schedule, fit
@@ -42,37 +44,51 @@ class ModeratorTraining:
         noise: deviation, at most, of the noise on latents.
         crop: side of the latents' windows to train on, for large autoencoders; 0 for whole ones.
         batch: unsafe and benign samples an update; each comes as a latent and as an encoded picture.
+        early_steps, early_lr, early_batch: a warm-up before A1 (ours): only what lies before the decoder's first
+            enlarging learns, by its features, which is far cheaper than by pictures.
         steps, lr, weights: updates of stage A1, learning rate, and (alpha, beta, zeta, gamma).
         attacked_steps, attacked_lr, attacked_weights: the same of stage A2; no steps leave it out.
-        optimisers, lrs, batches, attacks: simulated attackers, drawn by lot: learning rates log-uniform between the
-            two, sizes of batches, and between how many and how many updates.
-        every: updates from one checkpoint of an attack to the next.
+        attackers: the simulated attackers of A2. Each update of theirs is on pictures or on latents, by lot.
+        pace: updates of an attacker in each update of ours; he goes on in the next, until he has made all of his.
+        every: updates from one checkpoint to the next within these; None for the last one only.
         weight_decay: of both stages.
     """
 
     zero_target: ZeroTarget = "black"
     features: str = "none"
-    unsafe: int = 768
-    benign: int = 1280
+    unsafe: int = 1024
+    benign: int = 1536
     sampling_steps: int = 20
     guidance_scales: tuple[float, ...] = (2.0, 4.0, 7.5)
     unsafe_images: str = ""
     benign_images: str = ""
     noise: float = 0.1
     crop: int = 0
-    batch: tuple[int, int] = (4, 6)
-    steps: int = 400
-    lr: float = 1e-3
+    batch: tuple[int, int] = (3, 5)
+    early_steps: int = 500
+    early_lr: float = 1e-3
+    early_batch: tuple[int, int] = (16, 32)
+    steps: int = 300
+    lr: float = 5e-4
     weights: Weights = (1.0, 4.0, 1.0, 4.0)
     attacked_steps: int = 200
     attacked_lr: float = 3e-4
     attacked_weights: Weights = (1.0, 4.0, 1.0, 4.0)
-    optimisers: tuple[str, ...] = ("momentum", "adam")
-    lrs: tuple[float, float] = (1e-4, 1e-3)
-    batches: tuple[int, ...] = (4, 8)
-    attacks: tuple[int, int] = (4, 16)
-    every: int = 4
+    attackers: Attackers = field(
+        default_factory=lambda: Attackers(("adam",), (1e-4, 1e-3), (8,), (4, 32), between=True)
+    )
+    pace: int = 2
+    every: int | None = None
     weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """The autoencoder whose decoder learns, what it learns from, and who attacks it meanwhile."""
+
+    moderation: Moderation
+    vae: Any
+    siege: PersistentAttack
 
 
 class ModeratorRecipe(Recipe):
@@ -91,15 +107,20 @@ class ModeratorRecipe(Recipe):
             "guidance_scales": (7.5,),
             "noise": 0.0,
             "batch": (20, 20),
+            "early_steps": 0,
             "steps": 2000,
             "lr": 5e-5,
             "weights": (0.01, 1.0, 0.5, 0.1),
             "attacked_steps": 6000,
             "attacked_lr": 1e-5,
             "attacked_weights": (0.1, 1.0, 0.1, 1.0),
-            "lrs": (5e-5, 1e-2),
-            "batches": (4, 8, 12, 16, 20, 24, 30),
-            "attacks": (5, 38),
+            "attackers": {
+                "optimisers": ("momentum", "adam"),
+                "lrs": (5e-5, 1e-4, 1e-3, 1e-2),
+                "batches": (4, 8, 12, 16, 20, 24, 30),
+                "steps": (5, 6, 8, 10, 12, 18, 38),
+            },
+            "pace": 38,
             "every": 5,
             "weight_decay": 1e-4,
         },
@@ -108,36 +129,37 @@ class ModeratorRecipe(Recipe):
             "unsafe": 8,
             "benign": 8,
             "sampling_steps": 4,
+            "early_steps": 2,
+            "early_batch": (4, 4),
             "steps": 40,
             "lr": 3e-3,
             "weights": (4.0, 1.0, 4.0, 1.0),
             "attacked_steps": 2,
             "batch": (2, 2),
-            "batches": (2,),
-            "attacks": (2, 3),
-            "every": 2,
+            "attackers": {"optimisers": ("adam",), "lrs": (1e-4, 1e-3), "batches": (2,), "steps": (2, 3)},
         },
     }
 
     def train(self, bench: Workbench, run: Run) -> Guard:
-        """Draw latents, teach a copy of the decoder in both stages, keep its weights."""
+        """Draw latents, teach a copy of the decoder stage by stage, keep its weights."""
         if run.workers.size > 1:
             raise ConfigError("patronus_moderator is trained by one process; start it without torchrun.")
-        moderation = self._moderation(bench, run)
+        s, moderation = self.settings, self._moderation(bench, run)
         vae = copy.deepcopy(bench.pipe.vae).float().requires_grad_(False)
-        for parameter in bench.part("decoder", vae).values():
+        decoder = list(bench.part("decoder", vae).values())
+        for parameter in decoder:
             parameter.requires_grad_(True)
-        s, size = self.settings, sum(self.settings.batch)
-        first = Schedule(s.steps, size, s.lr, min(20, s.steps), 0.99, s.weight_decay)
-        fit(vae, lambda step, rng: self._loss(moderation, vae, s.weights, rng), first, run.folder / "a1", seed=run.seed)
-        if s.attacked_steps:
-            second = Schedule(s.attacked_steps, size, s.attacked_lr, min(20, s.attacked_steps), 0.98, s.weight_decay)
-
-            def attacked(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
-                held = self._attack(moderation, vae, rng)
-                return {**self._loss(moderation, vae, s.attacked_weights, rng), **held}
-
-            fit(vae, attacked, second, run.folder / "a2", seed=run.seed + 1)
+        pupil = Pupil(moderation, vae, PersistentAttack(vae, s.attackers, decoder))
+        stages = (
+            ("early", self._early, s.early_steps, s.early_batch, s.early_lr),
+            ("a1", self._a1, s.steps, s.batch, s.lr),
+            ("a2", self._a2, s.attacked_steps, s.batch, s.attacked_lr),
+        )
+        for place, (name, loss, steps, batch, lr) in enumerate(stages):
+            if steps:
+                schedule = Schedule(steps, sum(batch), lr, min(20, steps), 0.98, s.weight_decay)
+                beside = pupil.siege if name == "a2" else None
+                fit(vae, partial(loss, pupil), schedule, run.folder / name, seed=run.seed + place, beside=beside)
         return self._guard(bench, vae)
 
     def _moderation(self, bench: Workbench, run: Run) -> Moderation:
@@ -153,36 +175,39 @@ class ModeratorRecipe(Recipe):
             seed=run.seed,
         )
         folders: dict[Side, str] = {"unsafe": s.unsafe_images, "benign": s.benign_images}
-        size = bench.decode(latents.unsafe[:1].to(bench.dtype)).shape[-1]
+        with torch.no_grad():
+            size = bench.decode(latents.unsafe[:1]).shape[-1]
         pictures = {side: pictures_in(folder, size).to(bench.device) for side, folder in folders.items() if folder}
         phi, blank = load_feature_network(s.features, bench.device), BLANK[s.zero_target]
         return Moderation(bench, latents, pictures, phi, blank=blank, noise=s.noise, crop=s.crop)
 
-    def _loss(self, moderation: Moderation, vae: Any, weights: Weights, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _early(self, pupil: Pupil, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """zeta and gamma weigh the same two sides as later."""
+        dos, cal = pupil.moderation.early(pupil.vae, *self.settings.early_batch, rng)
+        _, _, zeta, gamma = self.settings.weights
+        return {"loss": zeta * dos + gamma * cal, "dos": dos.detach(), "cal": cal.detach()}
+
+    def _a1(self, pupil: Pupil, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        return self._loss(pupil, self.settings.weights, rng)
+
+    def _a2(self, pupil: Pupil, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """What protects against the simulated attacker is added to the gradients, the rest is in the loss."""
+        s = self.settings
+        alpha, _, zeta, _ = s.attacked_weights
+        on: AttackedOn = "pictures" if rng.random() < 0.5 else "latents"
+        weight = alpha if on == "pictures" else zeta
+        losses = Refusing(pupil.moderation, on, s.batch[0])
+        held = pupil.siege.protect(losses.attack, losses.protect, rng, steps=s.pace, every=s.every, weight=weight)
+        return {**self._loss(pupil, s.attacked_weights, rng), "held": torch.tensor(held).mean()}
+
+    def _loss(self, pupil: Pupil, weights: Weights, rng: np.random.Generator) -> dict[str, Tensor]:
         """L at the decoder's own weights, and its parts."""
         unsafe, benign = self.settings.batch
-        losses = moderation.losses(vae, moderation.draw("unsafe", unsafe, rng), moderation.draw("benign", benign, rng))
+        samples = pupil.moderation.draw("unsafe", unsafe, rng), pupil.moderation.draw("benign", benign, rng)
+        losses = pupil.moderation.losses(pupil.vae, *samples)
         parts = {"anti": losses.anti, "nat": losses.nat, "dos": losses.dos, "cal": losses.cal}
-        total = sum(
-            (weight * part for weight, part in zip(weights, parts.values(), strict=True)), losses.anti.new_zeros(())
-        )
-        return {"loss": total, **{name: part.detach() for name, part in parts.items()}}
-
-    def _attack(self, moderation: Moderation, vae: Any, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Let an attacker, drawn by lot, fine-tune the decoder; what protects against him is added to its gradients."""
-        s = self.settings
-        kinds: tuple[tuple[AttackedOn, float], ...] = (
-            ("pictures", s.attacked_weights[0]),
-            ("latents", s.attacked_weights[2]),
-        )
-        on, weight = kinds[int(rng.integers(2))]
-        attackers = Attackers(s.optimisers, s.lrs, s.batches, s.attacks, between=True)
-        losses = Refusing(moderation, on, s.batch[0])
-        weights = list(moderation.bench.part("decoder", vae).values())
-        held = SimulatedAttack(vae, attackers.draw(rng), weights).protect(
-            losses.attack, losses.protect, rng, every=s.every, weight=weight
-        )
-        return {"held": weights[0].new_tensor(float(np.mean(held)))}
+        weighted = [weight * part for weight, part in zip(weights, parts.values(), strict=True)]
+        return {"loss": torch.stack(weighted).sum(), **{name: part.detach() for name, part in parts.items()}}
 
     def _guard(self, bench: Workbench, vae: Any) -> Guard:
         originals = bench.part("decoder")
