@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from ..benchmark.spec import Spec
     from ..benchmark.store import Store
 
+CLAIMS = "claims"
+
 
 def bench(
-    spec: Annotated[Path, typer.Argument(help="A YAML file.", exists=True, dir_okay=False)],
+    spec: Annotated[Path, typer.Argument(help="A YAML file; or `claims`, the four papers' claims.", dir_okay=False)],
     output: Annotated[Path | None, typer.Option(help="Folder of the record [default: runs/SPEC]")] = None,
     rows: Annotated[Path | None, typer.Option(help="File for the rows [default: SPEC with .json]")] = None,
     concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
     share: Annotated[str | None, typer.Option(help="I/N: fill the I-th of N parts; write no rows.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
+    page: Annotated[Path | None, typer.Option(help="With `claims`: its page [default: beside the rows].")] = None,
     fail_if: FailIf = None,
     strict: Strict = False,
 ) -> None:
@@ -35,23 +38,34 @@ def bench(
     Several processes can fill one record, each with its own --concept or its own --share; a last run without these
     writes the rows.
     """
-    import time
+    if str(spec) == CLAIMS and not spec.is_file():
+        _claims(output or Path("runs") / CLAIMS, rows, page, _until(minutes), _share(share))
+    else:
+        folder = output or Path("runs") / spec.stem
+        _run(spec, folder, rows or spec.with_suffix(".json"), concept, share, _until(minutes), grid, fail_if, strict)
 
-    from .. import registry
+
+def _run(
+    spec: Path,
+    folder: Path,
+    rows: Path,
+    concept: str | None,
+    share: str | None,
+    until: float,
+    grid: int,
+    fail_if: FailIf,
+    strict: Strict,
+) -> None:
     from ..benchmark.judges import load_judge
     from ..benchmark.record import file_spec
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
-    from ..errors import UnknownName
 
     part = concept or share
     gates = read_gates(fail_if, part)
     wanted = load_spec(spec)
-    if concept is not None and concept not in wanted.concepts:
-        raise UnknownName(registry.unknown(f"concept of {spec.name}", concept, wanted.concepts))
-    asked = wanted if concept is None else replace(wanted, concepts=(concept,))
-    mine = _share(share)
-    store = Store(output or Path("runs") / spec.stem, part=_part(concept, share))
+    asked, mine = _of_concept(wanted, concept), _share(share)
+    store = Store(folder, part=_part(concept, share))
     file_spec(store.folder, spec.stem, wanted)
     from ..benchmark.artist import Artist
     from ..benchmark.red_team import RedTeam
@@ -62,14 +76,50 @@ def bench(
     artist = Artist.of(wanted.model)
     runner = Runner(asked, store, artist, load_judge(wanted.judge))
     team = RedTeam(runner, artist, base=lambda: load_pipeline(wanted.model))
-    until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     if not (runner.run(until=until, share=mine) and team.run(until=until, share=mine)):
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
         leave_unchecked(gates)
     elif part:
         typer.echo(f"filled: {part}; when every part is, run the command without --concept and --share for the rows.")
     else:
-        hold(gates, _finish(runner, spec, rows or spec.with_suffix(".json"), grid), strict)
+        hold(gates, _finish(runner, spec, rows, grid), strict)
+
+
+def _until(minutes: float | None) -> float:
+    """The clock at which to stop."""
+    import time
+
+    return float("inf") if minutes is None else time.monotonic() + 60 * minutes
+
+
+def _of_concept(spec: Spec, concept: str | None) -> Spec:
+    """The spec, or what of it is about one concept."""
+    from .. import registry
+    from ..errors import UnknownName
+
+    if concept is None:
+        return spec
+    if concept not in spec.concepts:
+        raise UnknownName(registry.unknown("concept of the spec", concept, spec.concepts))
+    return replace(spec, concepts=(concept,))
+
+
+def _claims(output: Path, rows: Path | None, page: Path | None, until: float, share: tuple[int, int]) -> None:
+    """Measure every claim into the record, and write rows and page."""
+    from ..benchmark.claims import page as pages
+    from ..benchmark.claims.campaign import measure
+    from ..benchmark.claims.claim import load_claims
+    from ..benchmark.rows import write_rows
+
+    found = measure(output, tell=lambda text: typer.echo(text, err=True), until=until, share=share)
+    if found is None:
+        typer.echo("stopped, or a part is filled; run the command without --minutes and --share for the page.")
+        return
+    rows = rows or output / f"{CLAIMS}.json"
+    page = page or rows.with_suffix(".md")
+    write_rows(rows, found)
+    page.write_text(pages.page(load_claims(), found), encoding="utf-8")
+    typer.echo(f"rows: {rows}\npage: {page}")
 
 
 def _share(text: str | None) -> tuple[int, int]:
