@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import encoded
 import numpy as np
@@ -29,10 +30,10 @@ from stanchion.benchmark.rows import Row, make_rows, write_rows
 from stanchion.benchmark.runner import Runner
 from stanchion.benchmark.spec import UNGUARDED, Spec, Variant
 from stanchion.benchmark.store import Store
+from stanchion.config import fingerprint
 from stanchion.guards.base import Guard
 from stanchion.guards.decoder.patronus_moderator import REFUSED, ZeroTarget, psnr_to_blank
 from stanchion.pipeline.loading import without_progress_bars
-from stanchion.pipeline.workbench import Workbench
 from stanchion.reference.data import to_tensor
 from stanchion.types import Attempt, Estimate
 
@@ -76,7 +77,7 @@ class Measurement:
                 store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set).values()
             )
             twins = store.cell(UNGUARDED, "default", cell.concept, cell.prompt_set)
-            target = zero_target(self.guards(cell.variant))
+            target = encoded.zero_target(self.guards(cell.variant))
             found = {blank_metric(cell.prompt_set): encoded.share([_blank(attempt, target) for attempt in attempts])}
             if cell.variant.names and cell.prompt_set in ("benign", "neighbours"):
                 found["clip_drop"] = clip_drop([(twins[attempt.prompt.id], attempt) for attempt in attempts])
@@ -85,17 +86,25 @@ class Measurement:
 
     def encoded(self) -> list[Row]:
         """Renders, encoded and decoded by each decoder; a cell is kept when it is done."""
-        bench, rows = Workbench(self.artist.pipeline), []
+        rows = []
         for kind, count in {**dict.fromkeys(RENDERS, self.chosen.count), "benign": self.chosen.benign}.items():
-            shown = encoded.renders(self.concept, kind, count, self.chosen.seed)
-            stock = encoded.decoded(bench, shown.pictures)
-            for variant in self.spec.variants:
-                with encoded.in_place(bench.pipe, self.guards(variant)):
-                    made = encoded.decoded(bench, shown.pictures)
-                target = zero_target(self.guards(variant))
-                found = encoded.measure(kind, shown, stock, made, self.concept, self.judge, target)
+            renders = encoded.Renders.of(self.concept, kind, count, self.chosen.seed)
+            for place, variant in enumerate(self.spec.variants):
+                found = self._kept(f"{kind}-{place}", [kind, count, self.chosen.seed], variant, renders)
                 rows += [self.row(variant, f"renders_{kind}", metric, value) for metric, value in found.items()]
         return [named(row) for row in rows]
+
+    def _kept(self, name: str, asked: list[Any], variant: Variant, renders: encoded.Renders) -> dict[str, Estimate]:
+        """One cell of ``encoded``, from its file where that holds this very guard's."""
+        file = self.folder / "encoded" / f"{name}.json"
+        key = fingerprint([*asked, self.artist.identity, self.artist.identity_of(variant, self.concept)])
+        if file.is_file() and (values := json.loads(file.read_text(encoding="utf-8")))["key"] == key:
+            return {metric: Estimate(**value) for metric, value in values["found"].items()}
+        found = encoded.measure(renders, self.artist.pipeline, self.guards(variant), self.concept, self.judge)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = {"key": key, "found": {metric: asdict(value) for metric, value in found.items()}}
+        file.write_text(json.dumps(values), encoding="utf-8")
+        return found
 
     def timed(self) -> list[Row]:
         """Running time against the unguarded pipeline, interleaved; kept when it is done."""
@@ -142,11 +151,6 @@ class Measurement:
             machine=machine(),
             settings={"refused_db": REFUSED} if "blank" in metric else {},
         )
-
-
-def zero_target(guards: Sequence[Guard]) -> ZeroTarget:
-    """What a refusal of these guards looks like; black where none of them refuses."""
-    return next((guard.settings.zero_target for guard in guards if guard.stage == "decoder"), "black")
 
 
 def blank_metric(prompt_set: str) -> str:
