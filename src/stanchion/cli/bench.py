@@ -64,7 +64,7 @@ def _run(
     part = concept or share
     gates = read_gates(fail_if, part)
     wanted = load_spec(spec)
-    asked, mine = _of_concept(wanted, concept), _share(share)
+    asked, mine = _of_concept(wanted, concept, spec.name), _share(share)
     store = Store(folder, part=_part(concept, share))
     file_spec(store.folder, spec.stem, wanted)
     from ..benchmark.artist import Artist
@@ -92,7 +92,7 @@ def _until(minutes: float | None) -> float:
     return float("inf") if minutes is None else time.monotonic() + 60 * minutes
 
 
-def _of_concept(spec: Spec, concept: str | None) -> Spec:
+def _of_concept(spec: Spec, concept: str | None, name: str) -> Spec:
     """The spec, or what of it is about one concept."""
     from .. import registry
     from ..errors import UnknownName
@@ -100,7 +100,7 @@ def _of_concept(spec: Spec, concept: str | None) -> Spec:
     if concept is None:
         return spec
     if concept not in spec.concepts:
-        raise UnknownName(registry.unknown("concept of the spec", concept, spec.concepts))
+        raise UnknownName(registry.unknown(f"concept of {name}", concept, spec.concepts))
     return replace(spec, concepts=(concept,))
 
 
