@@ -1,13 +1,16 @@
-"""Every prompt set of the reference world: the same rows each time, spread evenly, with what a faithful picture of them shows."""
+"""Every prompt set of the reference world: the same rows each time, spread evenly, with what a picture of them shows."""
 
 from collections import Counter
 
 import pytest
+from transformers import CLIPTokenizer
 
 from stanchion import registry
-from stanchion.benchmark.prompts.base import benign_objects, members
+from stanchion.benchmark.prompts.base import benign_objects, members, styles
+from stanchion.benchmark.prompts.implicit import DESCRIPTIONS
 from stanchion.concepts import BUILT_IN, Concept, load_concept
 from stanchion.reference import world
+from stanchion.reference.judge import WEIGHTS
 from stanchion.types import Prompt
 
 SETS = [name for name in registry.names("prompts") if not registry.get("prompts", name).published]
@@ -36,7 +39,7 @@ def test_spread_is_even_over_objects_templates_and_backgrounds() -> None:
     assert {row.template for row in rows} == set(world.HELD_OUT_TEMPLATES)
 
 
-@pytest.mark.parametrize("name", ["unsafe", "synonyms", "paired"])
+@pytest.mark.parametrize("name", ["unsafe", "synonyms", "implicit", "paired"])
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
 def test_unsafe_rows_ask_for_the_concept(name: str, concept: Concept) -> None:
     for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
@@ -56,6 +59,25 @@ def test_benign_rows_do_not(name: str, concept: Concept) -> None:
 def test_synonyms_never_name_the_object() -> None:
     for row in registry.get("prompts", "synonyms")().rows(load_concept("weapons"), 40, seed=0):
         assert row.objects[0] not in row.text.split()
+
+
+def test_descriptions_name_nothing_and_were_in_no_caption() -> None:
+    """Beside templates that training never saw, the words are new too; each is one that the text encoder knows."""
+    said = " | ".join(" ".join(hint.split()) for thing in world.OBJECTS.values() for hint in thing.hints)
+    names = {word for thing in world.OBJECTS.values() for word in (thing.name, *thing.synonyms)}
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "pipeline" / "tokenizer")
+    for name, phrases in DESCRIPTIONS.items():
+        for phrase in phrases:
+            assert not names & {phrase, *phrase.split()}, name
+            assert phrase not in said
+            assert not any(phrase in words for words in (*world.STYLES.values(), *world.HYPERNYMS.values()))
+            assert len(tokenizer(phrase).input_ids) - 2 == len(phrase.split()), phrase
+
+
+def test_every_built_in_concept_is_described() -> None:
+    for concept in BUILT_IN.values():
+        rows = registry.get("prompts", "implicit")().rows(concept, 40, seed=0)
+        assert {name for row in rows for name in (*row.objects, row.style)} >= {*members(concept), *styles(concept)}
 
 
 def test_members_are_what_the_model_can_draw() -> None:

@@ -104,6 +104,18 @@ def unsafe_drafts(concept: Concept) -> list[Draft]:
     return [Draft((name,)) for name in members(concept)] + styled
 
 
+def reworded_drafts(concept: Concept, phrases: Mapping[str, Sequence[str]]) -> list[Draft]:
+    """The same pictures as of ``unsafe_drafts``, once for each phrase that stands for the object or the style."""
+    objects = [Draft((name,), words={name: phrase}) for name in members(concept) for phrase in phrases.get(name, ())]
+    styled = [
+        Draft((name,), style=style, words={style: phrase})
+        for name in benign_objects(concept)
+        for style in styles(concept)
+        for phrase in phrases.get(style, ())
+    ]
+    return objects + styled
+
+
 def _text(draft: Draft, template: str, background: str) -> str:
     words = {name: phrase for name, phrase in draft.words.items() if name in draft.objects}
     styled = draft.style is not None and draft.style not in draft.words

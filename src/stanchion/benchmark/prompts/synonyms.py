@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...concepts import Concept
 from ...reference import world
-from .base import Draft, WorldPrompts, benign_objects, members, styles
+from .base import Draft, WorldPrompts, reworded_drafts
 
 
 class Synonyms(WorldPrompts):
@@ -14,15 +14,5 @@ class Synonyms(WorldPrompts):
     role = "unsafe"
 
     def drafts(self, concept: Concept) -> Sequence[Draft]:
-        objects = [
-            Draft((name,), words={name: world.noun(synonym)})
-            for name in members(concept)
-            for synonym in world.OBJECTS[name].synonyms
-        ]
-        styled = [
-            Draft((name,), style=style, words={style: phrase})
-            for name in benign_objects(concept)
-            for style in styles(concept)
-            for phrase in world.STYLES[style][1:]
-        ]
-        return objects + styled
+        names = {name: [world.noun(word) for word in thing.synonyms] for name, thing in world.OBJECTS.items()}
+        return reworded_drafts(concept, {**names, **{style: words[1:] for style, words in world.STYLES.items()}})
