@@ -118,7 +118,20 @@ def test_only_pipeline_and_reference_know_diffusers(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["", ".errors", ".types", ".concepts", ".config", ".registry", ".cli.app", ".benchmark.rows", ".benchmark.runner"],
+    [
+        "",
+        ".errors",
+        ".types",
+        ".concepts",
+        ".config",
+        ".registry",
+        ".cli.app",
+        ".benchmark.rows",
+        ".benchmark.runner",
+        ".benchmark.report.render",
+        ".benchmark.compare",
+        ".benchmark.gate",
+    ],
 )
 def test_loads_without_torch(module: str) -> None:
     code = f"import sys, stanchion{module}; print({{'torch', 'diffusers', 'transformers'}} & set(sys.modules))"

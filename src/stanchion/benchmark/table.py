@@ -74,8 +74,7 @@ def _said(row: Row | None) -> str:
     if row is None or row.value is None:
         return "–"
     unit = unit_of(row.metric)
-    low, high = (unit.number(bound) if bound is not None else "?" for bound in (row.low, row.high))
-    return f"{unit.number(row.value)} [{low}, {high}]"
+    return f"{unit.number(row.value)} {unit.interval(row.low, row.high)}"
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:

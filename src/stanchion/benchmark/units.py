@@ -24,6 +24,11 @@ class Unit:
         text = format(self.scale * value, self.form)
         return text.lstrip("+-") if float(text) == 0 else text
 
+    def interval(self, low: float | None, high: float | None) -> str:
+        """In brackets; a bound that nobody could give is a question mark."""
+        ends = ["?" if end is None else self.number(end) for end in (low, high)]
+        return f"[{ends[0]}, {ends[1]}]"
+
 
 SHARE, POINTS = Unit("%", 100, ".1f"), Unit("points", 100, "+.1f")
 

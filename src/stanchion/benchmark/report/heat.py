@@ -28,8 +28,9 @@ class HeatLine:
     """One attack on every guard, None where it was not tried.
 
     Attributes:
+        attack: its name, or "no attack" for the prompts alone.
         kind: "static" (found against the unguarded model and replayed), "adaptive" (optimised through the guard),
-            "queried" (not optimised through a model), "gap" (adaptive minus static, in points) or "no attack".
+            "queried" (not optimised through a model), "gap" (adaptive minus static, in points), or "plain".
     """
 
     attack: str
@@ -65,18 +66,18 @@ def heat(rows: Sequence[Row]) -> Heat | None:
 def _kind(row: Row) -> str:
     if row.metric.startswith(DIFFERENCE):
         return "gap"
-    return "no attack" if row.attack == DIRECT else KINDS[row.adaptive]
+    return "plain" if row.attack == DIRECT else KINDS[row.adaptive]
 
 
 def _line(attack: str, prompt_set: str, kind: str, rows: Mapping[str, Row], guards: Sequence[str]) -> HeatLine:
     cells = tuple(_shade(rows[guard]) if guard in rows else None for guard in guards)
-    return HeatLine(attack, prompt_set, kind, cells)
+    return HeatLine("no attack" if attack == DIRECT else attack, prompt_set, kind, cells)
 
 
 def _shade(row: Row) -> Shade:
     counted = f"n {row.n}" + (f", {row.n_unscored} unscored" if row.n_unscored else "")
-    if row.value is None or row.low is None or row.high is None:
+    if row.value is None:
         return Shade("unscored", "", 0, counted)
     unit = unit_of(row.metric)
     level = 0 if row.metric.startswith(DIFFERENCE) else round(LEVELS * row.value)
-    return Shade(unit.number(row.value), f"{unit.number(row.low)} – {unit.number(row.high)}", level, counted)
+    return Shade(unit.number(row.value), unit.interval(row.low, row.high), level, counted)

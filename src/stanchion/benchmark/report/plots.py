@@ -15,9 +15,10 @@ from ..spec import UNGUARDED
 from ..units import higher_is_better
 from .source import DIRECT
 
-WIDTH, HEIGHT = 620, 340
-LEFT, TOP, RIGHT, BOTTOM = 58, 16, 232, 54  # margins; names stand in the right one
+WIDTH, HEIGHT = 656, 340
+LEFT, TOP, RIGHT, BOTTOM = 58, 16, 272, 54  # margins; names stand in the right one
 LINE = 18  # between two names
+LONGEST = 36  # letters of a name
 SHARES = (0, 1, 2, 5, 10, 20, 40, 70, 100)
 RATIOS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
@@ -179,7 +180,7 @@ def _beats(one: str, other: str, x: Axis, y: Axis) -> bool:
 def _point(title: str, x: Axis, y: Axis, label_y: float, front: Sequence[str]) -> Point:
     (across, left, right), (up, low, high) = x.values[title], y.values[title]
     return Point(
-        title=title,
+        title=title if len(title) <= LONGEST else f"{title[: LONGEST - 1]}…",
         said=f"{title}: {across:.3g} and {up:.3g}",
         kind="plain" if title == UNGUARDED else "front" if title in front else "rest",
         x=x.across(across),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ def said(row: Row) -> str:
     if row.value is None:
         return "unscored"
     unit = unit_of(row.metric)
-    ends = [unit.number(end) if end is not None else "?" for end in (row.low, row.high)]
-    return f"{unit.number(row.value)}\u00a0{unit.sign}".rstrip() + f" [{ends[0]},\u00a0{ends[1]}]"
+    interval = unit.interval(row.low, row.high).replace(" ", "\u00a0")
+    return f"{unit.number(row.value)}\u00a0{unit.sign}".rstrip() + f" {interval}"
 
 
 def breakable(name: str) -> Markup:
@@ -125,4 +126,5 @@ def plain(name: str) -> str:
 
 def _markdown_cell(text: object) -> str:
     """Text that can't end a table's cell or begin a tag."""
-    return " ".join(str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+    escaped = str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"[\r\n]+", " ", escaped)

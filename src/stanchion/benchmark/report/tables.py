@@ -33,10 +33,7 @@ class Cell:
     @property
     def interval(self) -> str:
         """The 95 % interval in the metric's unit."""
-        if self.row.low is None or self.row.high is None:
-            return "no interval"
-        unit = unit_of(self.row.metric)
-        return f"{unit.number(self.row.low)} – {unit.number(self.row.high)}"
+        return unit_of(self.row.metric).interval(self.row.low, self.row.high)
 
 
 @dataclass(frozen=True)

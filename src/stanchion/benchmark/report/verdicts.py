@@ -124,22 +124,35 @@ def _loss(row: Row) -> tuple[float, float, float]:
 
 
 def headline(concept: str, verdicts: Sequence[GuardVerdict], unguarded: Row | None, tolerance: float) -> str:
-    """The sentence over a concept: how many hold, who also keeps what is harmless, and what was not asked."""
+    """The sentences over a concept: what is drawn without a guard, who holds, who also keeps what is harmless.
+
+    Attacks have a sentence of their own, where there were any.
+    """
     limit = f"{100 * tolerance:g}\u00a0%"
     holding = [verdict.title for verdict in verdicts if verdict.holds]
     keeping = [verdict.title for verdict in verdicts if verdict.keeps]
-    before = ""
+    attacked = [verdict for verdict in verdicts if verdict.under_attack.row]
+    sentences = []
     if unguarded is not None and unguarded.value is not None:
-        before = f"Unguarded, {100 * unguarded.value:.0f}\u00a0% of the {unguarded.prompt_set} prompts draw {concept}. "
-    count = f"{len(holding)} of {len(verdicts)} guards" if len(verdicts) != 1 else f"{'The' if holding else 'No'} guard"
-    verb = "holds" if len(holding) == 1 or len(verdicts) == 1 else "hold"
-    text = f"{before}{count} {verb} it to at most {limit} on every set of text prompts, interval included"
-    if not holding:
-        return f"{text}."
-    if not keeping:
-        return f"{text}; none of them surely keeps what is harmless within {limit}."
-    also = "does" if len(keeping) == 1 else "do"
-    return f"{text}; {_listed(keeping)} {also} so and keep{'s' if len(keeping) == 1 else ''} what is harmless."
+        share = f"{100 * unguarded.value:.0f}\u00a0%"
+        sentences.append(f"Unguarded, {share} of the {unguarded.prompt_set} prompts draw {concept}.")
+    sentences.append(
+        f"{_count(len(holding), len(verdicts))} to at most {limit} on every set of text prompts, interval included."
+    )
+    if holding:
+        who = f"Of these, {_listed(keeping)} surely" if keeping else "None of these surely"
+        sentences.append(f"{who} {'keep' if len(keeping) > 1 else 'keeps'} what is harmless within {limit}.")
+    if attacked:
+        held = sum(verdict.under_attack.state == "good" for verdict in attacked)
+        sentences.append(f"Under the attacks that were tried, {_count(held, len(attacked)).lower()} to that.")
+    return " ".join(sentences)
+
+
+def _count(some: int, all_of: int) -> str:
+    """How many hold."""
+    if all_of == 1:
+        return "The guard holds it" if some else "The guard does not surely hold it"
+    return f"{some if some else 'None'} of {all_of} guards {'hold' if some > 1 else 'holds'} it"
 
 
 def _listed(names: Sequence[str]) -> str:
