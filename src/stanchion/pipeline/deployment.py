@@ -121,6 +121,16 @@ class Deployment:
         with self._scheduler(LatentStart(), slice(0, step)):
             return self._call({"prompt": list(texts)}, seeds, output_type="latent").images
 
+    def passes_with_gradient(self, text: str, seed: int) -> int:
+        """How many passes of the denoiser the guards take gradients of while one picture is drawn."""
+        seen: list[bool] = []
+        handle = self.pipe.unet.register_forward_pre_hook(lambda module, args: seen.append(torch.is_grad_enabled()))
+        try:
+            self.draw([Adversarial(text=text)], [seed])
+        finally:
+            handle.remove()
+        return sum(seen)
+
     def _draw_alike(self, sent: Sequence[Adversarial], seeds: Sequence[int]) -> list[Drawn]:
         try:
             return self._batch(sent, seeds)
