@@ -92,7 +92,7 @@ def test_one_attempt_a_row_in_their_order(name: str, deployment: Counted) -> Non
     assert [one.prompt for one in attempts] == ROWS
     for one in attempts:
         assert (one.attack, one.guard, one.unattacked) == (name, "negative_prompt", False)
-        assert one.acted == {"negative_prompt": 2}
+        assert one.acted == {"negative_prompt": 2 - one.adversarial.get("start_step", 0)}
         assert (one.queries > 0) == bool(one.adversarial)
         assert one.adaptive is (True if attack(name).access is Access.WHITE_BOX else None)
 
@@ -157,7 +157,8 @@ def test_found_elsewhere_it_is_replayed_as_it_is(name: str, deployment: Counted)
     deployment.draw = lambda sent, seeds: drawn.extend(sent) or draw(sent, seeds)  # type: ignore[method-assign,func-returns-value]
     attempts = run(name, deployment, Says(False), found=found)
     assert all(one.adaptive is False for one in attempts)
-    assert [one for one in drawn if one not in [*found[ROWS[0].id], *found[ROWS[1].id]]] == drawn[:2]
+    known = {id(one) for row in ROWS for one in found[row.id]}  # tensors in them have no == of their own
+    assert [id(one) for one in drawn if id(one) not in known] == [id(one) for one in drawn[:2]]
 
 
 @every_attack

@@ -23,6 +23,7 @@ class ImageText:
     """The shipped CLIP in ``folder``; ``metric_clip`` measures only, nothing is trained on it.
 
     Attributes:
+        text: ``text(words)`` is (D,), of unit length; kept.
         identity: its name, and the first digits of the SHA-256 of its weights.
     """
 
@@ -31,14 +32,14 @@ class ImageText:
         self.tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "pipeline" / "tokenizer")
         digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         self.identity = f"{folder.name} {digest[:12]}"
-        self._text = cache(self._read_text)
+        self.text = cache(self._read_text)
 
     def cosine(self, image: Image.Image, text: str) -> float:
         """In [-1, 1]; one pair at a time, so that no other pair sways the last digits."""
-        return float(self._read_image(image) @ self._text(text))
+        return float(self.image(image) @ self.text(text))
 
     @torch.no_grad()
-    def _read_image(self, image: Image.Image) -> Tensor:
+    def image(self, image: Image.Image) -> Tensor:
         """(D,) of unit length."""
         image = image.convert("RGB")
         if image.size != (SIZE, SIZE):
