@@ -33,7 +33,7 @@ class UnlearnDiffAtkSettings:
     iterations: int = 8
     lr: float = 0.1
     weight_decay: float = 0.1
-    noises: int = 1
+    noises: int = 4
 
     def __post_init__(self) -> None:
         if min(self.length, self.levels, self.iterations, self.noises) < 1:
@@ -58,7 +58,7 @@ class UnlearnDiffAtk(PromptAttack):
     Settings = UnlearnDiffAtkSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "paper": {"levels": 50, "iterations": 40, "lr": 0.01},
+        "paper": {"levels": 50, "iterations": 40, "lr": 0.01, "noises": 1},
         "tiny": {"length": 2, "levels": 2, "iterations": 2},
     }
 
