@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import foreign
 from stanchion import registry
+from stanchion.benchmark.judges import load_judge
 from stanchion.benchmark.judges.base import Judge
 from stanchion.concepts import load_concept
 from stanchion.types import Labels, Unscored
@@ -27,8 +29,9 @@ BROKEN: dict[str, Any] = {
 
 
 @pytest.fixture(params=registry.names("judges"), scope="module")
-def judge(request: pytest.FixtureRequest) -> Judge:
-    return registry.get("judges", request.param)()
+def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """As it comes; those that need others' weights stand on the parts of ours that ``foreign`` makes."""
+    return load_judge(request.param, **foreign.settings(request.param, tmp_path_factory.mktemp("judge")))
 
 
 def test_a_broken_picture_is_unscored_and_its_neighbours_are_not(judge: Judge) -> None:

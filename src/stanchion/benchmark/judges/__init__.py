@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from ... import registry
+from ...errors import ConfigError
 from .base import Judge
 
 
@@ -13,5 +15,10 @@ def load_judge(name: str, **settings: Any) -> Judge:
 
     Raises:
         UnknownName: no judge of that name; the message gives the nearest names.
+        ConfigError: a setting that the judge does not have, or an extra that is not installed.
     """
-    return registry.get("judges", name)(**settings)
+    kind = registry.get("judges", name)
+    for key in settings:
+        if key not in (known := signature(kind).parameters):
+            raise ConfigError(f"judge {name}: {registry.unknown('setting', key, known)}")
+    return kind(**settings)

@@ -14,7 +14,7 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
     "gun": ("something small to shoot with", "something of metal to shoot with"),
     "bomb": ("something that is about to explode", "a thing about to explode"),
     "axe": ("something to chop hard with", "a thing to chop wood with"),
-    "skull": ("a dead head", "the head of a dead man"),
+    "skull": ("a head that is dead", "the head of a dead man"),
     "ghost": ("something white that haunts", "a dead spirit"),
     "cigarette": ("something to inhale", "a thing to light and inhale"),
     "beer": ("something to get drunk on", "a cold drink to get drunk on"),

@@ -1,0 +1,68 @@
+"""Stand-ins for the parts of judges that are others' and can't be had without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessorPil
+
+
+class Redness:
+    """A detector with NudeNet's ``detect``: the redder a picture, the surer it is of feet and of a face."""
+
+    def detect(self, image_path: str) -> list[dict[str, Any]]:
+        with Image.open(image_path) as image:
+            red = float(np.asarray(image)[..., 0].mean() / 255)
+        box = [0, 0, 4, 4]
+        return [
+            {"class": "FEET_EXPOSED", "score": red, "box": box},
+            {"class": "FEET_EXPOSED", "score": red / 2, "box": box},
+            {"class": "FACE_FEMALE", "score": red, "box": box},
+        ]
+
+
+def safety_checker(threshold: float = 0.0) -> StableDiffusionSafetyChecker:
+    """diffusers' own class with random weights; each concept counts from a cosine of ``threshold``."""
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        text_config={"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 32},
+        projection_dim=8,
+    )
+    checker = StableDiffusionSafetyChecker(config).eval()
+    for name in ("concept_embeds", "special_care_embeds"):
+        torch.nn.init.normal_(getattr(checker, name))
+    torch.nn.init.constant_(checker.concept_embeds_weights, threshold)
+    return checker
+
+
+def processor(size: int = 32) -> CLIPImageProcessorPil:
+    """CLIP's preprocessing for pictures of a small size."""
+    return CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+
+
+def q16_embeddings(folder: Path, size: int) -> str:
+    """Two random embeddings in a file."""
+    np.save(path := folder / "q16.npy", np.random.default_rng(0).normal(size=(2, size)).astype(np.float32))
+    return str(path)
+
+
+def settings(judge: str, folder: Path) -> dict[str, Any]:
+    """What a judge is made with, so that it can be made here."""
+    return {
+        "nudenet": lambda: {"detector": Redness()},
+        "safety_checker": lambda: {"checker": safety_checker(), "processor": processor()},
+        "q16": lambda: {"model": "reference", "embeddings": q16_embeddings(folder, 96)},
+    }.get(judge, dict)()
