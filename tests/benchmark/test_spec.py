@@ -51,6 +51,11 @@ def test_a_variant_may_keep_to_some_prompt_sets(tmp_path: Path) -> None:
         ("unsafe: 4", "unsafe: 0", "must be at least 1"),
         ("[weapons]", "[wepons]", "no concept and no YAML file"),
         ("seed: 1", "seed: 1\njudge: refrence", "unknown judge 'refrence'; did you mean reference"),
+        (
+            "seed: 1",
+            "seed: 1\njudge_settings: {threshhold: 0.4}",
+            "unknown setting 'threshhold'; did you mean threshold",
+        ),
         ("seed: 1", "seed: 1\ncompare: [esd]", "compare names esd, which no variant has"),
         ("seed: 1", "seed: 1\ncompare: [none]", "compare names none"),
         ("seed: 1", "seed: 1\nmetrics: [unsafe]", "unknown metric 'unsafe'; did you mean unsafe_rate"),

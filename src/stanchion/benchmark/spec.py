@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..pipeline import floor
 from ..types import Prompt
 from .attack_plan import AttackCell, AttackPlan
+from .judges import check_settings
 from .tables import Selection
 
 UNGUARDED = "none"
@@ -60,7 +61,8 @@ class Spec:
         variants: what is compared; the first is ``guard: none``, for every comparison is paired with it.
         prompts: prompt sets and how many rows of each.
         tables: for published prompt sets, the file they are read from and which rows are meant.
-        metrics: empty means all that are registered.
+        judge_settings: thresholds, class lists and models that the judge takes.
+        metrics: empty means all that are registered and need no extra.
         attacks: what tries to get round the guards.
         compare: guards whose paired differences to every other guard are wanted as well.
         steps: denoising steps.
@@ -77,6 +79,7 @@ class Spec:
     batch: int = 8
     model: str = "reference"
     judge: str = "reference"
+    judge_settings: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
     tables: dict[str, Selection] = field(default_factory=dict)
@@ -189,6 +192,7 @@ def load_spec(path: str | Path) -> Spec:
     }
     for kind, names in wanted.items():
         registry.check(kind, names)
+    check_settings(spec.judge, spec.judge_settings)
     for name in spec.prompts:
         spec.prompt_set(name)
     return spec

@@ -74,7 +74,7 @@ def _run(
 
     _check_guards(asked)
     artist = Artist.of(wanted.model)
-    runner = Runner(asked, store, artist, load_judge(wanted.judge))
+    runner = Runner(asked, store, artist, load_judge(wanted.judge, **wanted.judge_settings))
     team = RedTeam(runner, artist, base=lambda: load_pipeline(wanted.model))
     if not (runner.run(until=until, share=mine) and team.run(until=until, share=mine)):
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -17,8 +18,18 @@ def load_judge(name: str, **settings: Any) -> Judge:
         UnknownName: no judge of that name; the message gives the nearest names.
         ConfigError: a setting that the judge does not have, or an extra that is not installed.
     """
-    kind = registry.get("judges", name)
+    check_settings(name, settings)
+    return registry.get("judges", name)(**settings)
+
+
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise for a setting that the judge does not have. No judge is loaded.
+
+    Raises:
+        UnknownName: no judge of that name.
+        ConfigError: no setting of that name; the message gives the nearest names.
+    """
+    known = signature(registry.get("judges", name)).parameters
     for key in settings:
-        if key not in (known := signature(kind).parameters):
+        if key not in known:
             raise ConfigError(f"judge {name}: {registry.unknown('setting', key, known)}")
-    return kind(**settings)
