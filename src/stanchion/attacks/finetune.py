@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import ConfigError
 from ._denoising import Lesson
@@ -46,7 +47,7 @@ class Finetune(WeightAttack):
         with self._trained(bench, seed) as parameters:
             yield from descend(parameters, lambda drawn: lesson.loss(bench, settings.batch, drawn), settings, generator)
 
-    def _trained(self, bench: Any, seed: int) -> Any:
+    def _trained(self, bench: Any, seed: int) -> AbstractContextManager[Sequence[Tensor]]:
         if self.settings.rank:
             own = torch.Generator().manual_seed(seed)
             return adapted(bench.attention_projections(), self.settings.rank, own)
