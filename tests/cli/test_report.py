@@ -24,6 +24,8 @@ metrics: [unsafe_rate, nothing_found, seconds_per_image]
 variants:
   - guard: none
   - guard: negative_prompt
+attacks:
+  - {{attack: seed_search, mode: adaptive, prompts: {{unsafe: 2}}, settings: {{seeds: 2}}}}
 """
 
 
@@ -57,13 +59,16 @@ def test_a_report_from_the_command_line_needs_no_torch(benched: tuple[Path, Path
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == [str(tmp_path / f"report.{ending}") for ending in ("html", "md", "json")]
     told = json.loads((tmp_path / "report.json").read_text())
-    assert told["n_pictures"] == 8
+    assert told["n_pictures"] > 8  # four prompts twice, and what the attack asked for
     assert told["runs"][0]["origin"]["model"].startswith("StableDiffusionPipeline ")
     assert told["runs"][0]["origin"]["guards"]["negative_prompt, weapons"]
     html = (tmp_path / "report.html").read_text()
     assert html.count("data:image/webp") > 4
     assert "always_unsafe 1" in html
     assert "time of a picture" in html
+    assert "seed_<wbr>search" in html
+    attacked = [row for row in told["concepts"][0]["rows"] if (row["attack"], row["metric"]) == ("seed_search", "asr")]
+    assert [row["value"] for row in attacked] == [1.0, 1.0]  # whatever is drawn, this judge finds it unsafe
 
 
 def test_gates_decide_the_exit_code(benched: tuple[Path, Path]) -> None:

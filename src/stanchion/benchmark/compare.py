@@ -10,9 +10,10 @@ from typing import Literal
 from .. import registry
 from ..errors import ConfigError
 from ..types import Attempt, Estimate
+from .attack_plan import DIRECT
 from .differences import paired_difference
 from .metrics.base import Rate
-from .report.source import DIRECT, Source, read_source
+from .report.source import Source, read_source
 from .rows import Row, read_rows
 from .spec import UNGUARDED
 from .units import DIFFERENCE, higher_is_better

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..attack_plan import DIRECT
 from ..record import Filed
 from ..rows import Row
 from ..spec import UNGUARDED
@@ -13,7 +14,7 @@ from .failures import Failures, broken, let_through
 from .heat import Heat, heat
 from .pictures import Grid, grid, title_of
 from .plots import Plot, plots
-from .source import DIRECT, Seen, Source, read_source
+from .source import Seen, Source, read_source
 from .tables import Table, tables
 from .verdicts import GuardVerdict, headline, judge_guards
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ...types import Attempt, Labels
+from ..attack_plan import DIRECT
 from ..spec import UNGUARDED
 from .pictures import Tile, name_of, tile, title_of, twins_of
-from .source import DIRECT, Seen
+from .source import Seen
 
 Severity = Callable[[Attempt, Attempt | None], float | None]
 """Of an attempt and its unguarded twin: None where it does not count, 0 where all is well, else how bad it is."""
@@ -34,12 +35,16 @@ class Failure:
 
 @dataclass
 class Failures:
-    """Those of one guard: how many of how many, and the worst of them."""
+    """Those of one guard: how many of how many, where they are (prompt set or attack), and the worst of them."""
 
     title: str
-    count: int = 0
     of: int = 0
+    where: dict[str, int] = field(default_factory=dict)
     worst: list[Failure] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(self.where.values())
 
     @property
     def share(self) -> float:
@@ -85,8 +90,9 @@ def _failures(seen: Sequence[Seen], limit: int, severity: Severity) -> list[Fail
             found.setdefault(title, Failures(title)).of += 1
             if how_bad > 0:
                 bad.setdefault(title, []).append((how_bad, prompt_set, attempt))
+                where = prompt_set if attempt.attack == DIRECT else attempt.attack
+                found[title].where[where] = found[title].where.get(where, 0) + 1
     for title, entry in found.items():
-        entry.count = len(bad.get(title, ()))
         for prompt_set, attempt in _in_turn(bad.get(title, []))[:limit]:
             entry.worst.append(_failure(prompt_set, attempt, twins.get(name_of(prompt_set, attempt))))
     return list(found.values())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..attack_plan import DIRECT
 from ..rows import Row
 from ..units import DIFFERENCE, unit_of
-from .source import DIRECT
 
 LEVELS = 10
 KINDS = {False: "static", True: "adaptive", None: "queried"}

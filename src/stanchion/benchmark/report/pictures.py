@@ -12,8 +12,9 @@ from typing import Any
 from PIL import Image
 
 from ...types import Attempt, Labels
+from ..attack_plan import DIRECT
 from ..spec import UNGUARDED
-from .source import DIRECT, Seen
+from .source import Seen
 
 EDGE = 160
 """Longest side in pixels: twice what a page shows."""

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+from ..attack_plan import DIRECT
 from ..rows import Row
 from ..spec import UNGUARDED
 from ..units import higher_is_better
-from .source import DIRECT
 
 WIDTH, HEIGHT = 656, 340
 LEFT, TOP, RIGHT, BOTTOM = 58, 16, 272, 54  # margins; names stand in the right one
@@ -153,13 +153,9 @@ def _plot(x: Axis, y: Axis) -> Plot | None:
         return None
     front = [title for title in guarded if not any(_beats(other, title, x, y) for other in guarded)]
     front.sort(key=lambda title: x.values[title][0])
-    names = dict(
-        zip(
-            sorted(titles, key=lambda title: (y.up(y.values[title][0]), x.values[title][0])),
-            _lines(titles, y),
-            strict=True,
-        )
-    )
+    downwards = sorted(titles, key=lambda title: (y.up(y.values[title][0]), x.values[title][0]))
+    names = dict(zip(downwards, _lines(titles, y), strict=True))
+    titles.sort(key=lambda title: title == UNGUARDED)  # drawn last: it must not hide behind a guard that does nothing
     points = [_point(title, x, y, names[title], front) for title in titles]
     return Plot(
         x_title=x.title,

@@ -87,7 +87,13 @@ def _plain_failures(failures: Failures) -> dict[str, Any]:
         {**{name: getattr(one, name) for name in kept}, "image": Path(one.image).name, "shows": one.tile.said}
         for one in failures.worst
     ]
-    return {"guard": failures.title, "count": failures.count, "of": failures.of, "worst": worst}
+    return {
+        "guard": failures.title,
+        "count": failures.count,
+        "of": failures.of,
+        "where": failures.where,
+        "worst": worst,
+    }
 
 
 def _templates(*, autoescape: bool) -> Environment:

@@ -10,12 +10,12 @@ from typing import Any
 from ... import registry
 from ...errors import ConfigError, UnknownName
 from ...types import Attempt
+from ..attack_plan import DIRECT
 from ..record import Filed, filed
 from ..rows import Row
 from ..store import Store
 from ..units import DIFFERENCE
 
-DIRECT = "direct"
 Seen = tuple[str, Attempt]  # prompt set, attempt
 
 

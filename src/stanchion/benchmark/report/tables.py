@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..attack_plan import DIRECT
 from ..rows import Row
 from ..spec import UNGUARDED
 from ..units import higher_is_better, unit_of
-from .source import DIRECT
 
 DRAWN, DRAWN_FROM_PICTURES = "Is the concept drawn?", "Is it drawn when one starts from a picture?"
 KEPT, ELSE = "Is what is harmless kept?", "What else changes?"
@@ -75,11 +76,12 @@ def tables(rows: Sequence[Row], from_pictures: Collection[str]) -> list[Table]:
     direct = [row for row in rows if row.attack == DIRECT]
     groups: dict[str, list[Key]] = {title: [] for title in (DRAWN, DRAWN_FROM_PICTURES, KEPT, ELSE)}
     keys = list(dict.fromkeys((row.metric, row.prompt_set) for row in direct))
-    wide = {metric for metric, _ in keys if sum(key[0] == metric for key in keys) > WIDE}
+    counts = Counter((metric, prompt_set in from_pictures) for metric, prompt_set in keys)
     for metric, prompt_set in keys:
-        title = _group(metric, prompt_set in from_pictures)
-        if title == ELSE and metric in wide:
-            title = metric.replace("_", " ").capitalize()
+        route = metric, prompt_set in from_pictures
+        title = _group(*route)
+        if title == ELSE and counts[route] > WIDE:
+            title = metric.replace("_", " ").capitalize() + (", starting from a picture" if route[1] else "")
         groups.setdefault(title, []).append((metric, prompt_set))
     return [_table(title, keys, direct) for title, keys in groups.items() if keys]
 

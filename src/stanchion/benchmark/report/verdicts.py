@@ -11,10 +11,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..attack_plan import DIRECT
 from ..rows import Row
 from ..spec import UNGUARDED
 from ..units import higher_is_better
-from .source import DIRECT
 
 State = Literal["good", "bad", "unclear", "unmeasured"]
 
