@@ -8,10 +8,12 @@ import pytest
 import torch
 
 import tiny
+from small_guards import Small
 from stanchion.attacks.unlearn_diff_atk import UnlearnDiffAtk, gradient_of, levels, project
 from stanchion.errors import ConfigError
+from stanchion.guards.base import DecoderGuard
 from stanchion.pipeline.deployment import Deployment
-from stanchion.types import Access, Budget, Prompt
+from stanchion.types import Access, Budget, Decoded, Prompt
 
 ROW = Prompt("a photo of a knife", 5, "0")
 
@@ -63,6 +65,25 @@ def test_the_gradient_says_how_the_loss_changes_with_a_token(pipe: Any) -> None:
         with torch.no_grad():
             slope = (loss(0.01) - loss(-0.01)) / 0.02
     assert float(gradient[1, other] - gradient[1, ids[0, 1]]) == pytest.approx(slope, rel=5e-2, abs=1e-5)
+
+
+def test_a_guarded_decoder_is_in_the_loss(pipe: Any) -> None:
+    class Fades(Small, DecoderGuard):
+        """Halves the picture."""
+
+        name = "fades"
+
+        def decode(self, latents: Any, decode: Any, state: Any) -> Decoded:
+            return Decoded(decode(latents) / 2, torch.ones(len(latents), dtype=torch.bool))
+
+    def gradient(decoded: float) -> torch.Tensor:
+        target = white_box(pipe)
+        clean = torch.randn(1, *target.latent_shape, generator=torch.Generator().manual_seed(0))
+        return gradient_of(target, target.tokenize([ROW.text]), clean, 100, torch.randn(clean.shape).mul(0), decoded)
+
+    assert torch.allclose(gradient(0.0), gradient(1.0))
+    with Fades().attach(pipe):
+        assert not torch.allclose(gradient(0.0), gradient(1.0))
 
 
 def test_a_prompt_without_room_for_the_prefix_has_no_candidate(pipe: Any) -> None:

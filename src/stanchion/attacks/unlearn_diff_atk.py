@@ -26,6 +26,8 @@ class UnlearnDiffAtkSettings:
         iterations: of Adam at each of them.
         lr, weight_decay: Adam's.
         noises: draws of noise in one iteration's loss.
+        decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's; the
+            paper's loss knows no guarded decoder.
     """
 
     length: int = 5
@@ -34,6 +36,7 @@ class UnlearnDiffAtkSettings:
     lr: float = 0.1
     weight_decay: float = 0.1
     noises: int = 4
+    decoded: float = 0.1
 
     def __post_init__(self) -> None:
         if min(self.length, self.levels, self.iterations, self.noises) < 1:
@@ -49,8 +52,9 @@ class UnlearnDiffAtk(PromptAttack):
 
     Each token is a distribution u over the vocabulary: one is sampled, the gradient of its one-hot row goes straight
     through to u (clipped to [-1, 1]), and u is projected back onto the simplex. eps_guarded is the pipeline's guided
-    prediction with guidance taken out (``predict_noise``), so a guard of any stage is in the loss; without one it is
-    the paper's. The candidate is decoded to text and read again, as typed text would be.
+    prediction with guidance taken out (``predict_noise``), so guards are in the loss; without one it is the paper's. A
+    guarded decoder gets a term of its own, abar_t |decode(x_0) - picture|^2 with x_0 as predicted. The candidate is
+    decoded to text and read again, as typed text would be.
     """
 
     name = "unlearn_diff_atk"
@@ -58,7 +62,7 @@ class UnlearnDiffAtk(PromptAttack):
     Settings = UnlearnDiffAtkSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "paper": {"levels": 50, "iterations": 40, "lr": 0.01, "noises": 1},
+        "paper": {"levels": 50, "iterations": 40, "lr": 0.01, "noises": 1, "decoded": 0.0},
         "tiny": {"length": 2, "levels": 2, "iterations": 2},
     }
 
@@ -78,7 +82,8 @@ class UnlearnDiffAtk(PromptAttack):
                 sampled = torch.multinomial(shares.detach().cpu(), 1, generator=generator)[:, 0].to(own)
                 noise = torch.randn(chosen.noises, *clean.shape[1:], generator=generator).to(clean)
                 ids = framed(target, torch.cat([sampled, own])[None])
-                shares.grad = gradient_of(target, ids, clean, timestep, noise)[1 : 1 + chosen.length].clamp(-1, 1)
+                gradient = gradient_of(target, ids, clean, timestep, noise, chosen.decoded)
+                shares.grad = gradient[1 : 1 + chosen.length].clamp(-1, 1)
                 adam.step()
                 with torch.no_grad():
                     shares.copy_(project(shares, allowed))
@@ -86,14 +91,20 @@ class UnlearnDiffAtk(PromptAttack):
             yield Adversarial(text=text, note={"timestep": timestep})
 
 
-def gradient_of(target: Any, ids: Tensor, clean: Tensor, timestep: int, noise: Tensor) -> Tensor:
+def gradient_of(target: Any, ids: Tensor, clean: Tensor, timestep: int, noise: Tensor, decoded: float = 0.0) -> Tensor:
     """(L, V): of the loss at (1, L) ids with respect to the choice of every token, for (N, C, H, W) draws of noise."""
     latents = target.noisy(clean, timestep, noise)
 
     def loss(rows: Tensor) -> Tensor:
         both = {"ids": ids.expand(len(noise), -1), "token_embeds": rows.expand(len(noise), -1, -1)}
         seen = target.predict_noise(latents, timestep, **both)
-        return (seen - noise).square().mean()
+        error = (seen - noise).square().mean()
+        if not (decoded and target.decoder_guarded):
+            return error
+        pictures = target.decode(target.clean(latents, timestep, seen))
+        with torch.no_grad():
+            wanted = target.base.decode(clean)
+        return error + decoded * target.signal(timestep) * (pictures - wanted).square().mean()
 
     return swap_gradient(target, ids, loss)
 

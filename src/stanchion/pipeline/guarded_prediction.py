@@ -69,10 +69,24 @@ class GuardedPrediction:
         size = self._denoiser.config.sample_size
         return self._vae.config.latent_channels, size, size
 
+    @property
+    def decoder_guarded(self) -> bool:
+        """Whether a decoder guard is among the guards."""
+        return any(guard.stage is Stage.DECODER for guard in self._guards)
+
+    def signal(self, timestep: int) -> float:
+        """abar_t."""
+        return float(self._signal[timestep])
+
     def noisy(self, clean: Tensor, timestep: int, noise: Tensor) -> Tensor:
         """x_t of clean latents."""
         share = self._signal[timestep]
         return share.sqrt() * clean + (1 - share).sqrt() * noise
+
+    def clean(self, latents: Tensor, timestep: int, noise: Tensor) -> Tensor:
+        """x_0 of x_t and its noise."""
+        share = self._signal[timestep]
+        return (latents - (1 - share).sqrt() * noise) / share.sqrt()
 
     def prompt(self, ids: Tensor | None, token_embeds: Tensor | None, embeds: Tensor | None) -> PromptEmbeds:
         """The prompt's states before any guard, with what a text guard may read of it."""
@@ -157,9 +171,9 @@ class GuardedPrediction:
                 substep=0,
                 total=len(self.timesteps),
                 timestep=time,
-                alpha_bar=float(self._signal[timestep]),
+                alpha_bar=self.signal(timestep),
                 input_scale=1.0,
-                noise_scale=noise_scale(self._scheduler, float(self._signal[timestep])),
+                noise_scale=noise_scale(self._scheduler, self.signal(timestep)),
                 latents=latents,
                 guidance_scale=self._scale,
                 prompt=Condition(_steered(prompt, texts, done)),

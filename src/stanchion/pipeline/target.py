@@ -154,6 +154,19 @@ class WhiteBoxTarget(TextEncoderTarget):
         """x_t (B, C, H, W) of clean latents at a training timestep."""
         return _BEHIND[self][0].prediction.noisy(clean, timestep, noise)
 
+    def clean(self, latents: Tensor, timestep: int, noise: Tensor) -> Tensor:
+        """x_0 (B, C, H, W) that x_t would have, were that its noise."""
+        return _BEHIND[self][0].prediction.clean(latents, timestep, noise)
+
+    def signal(self, timestep: int) -> float:
+        """abar_t, the share of signal in x_t, in (0, 1)."""
+        return _BEHIND[self][0].prediction.signal(timestep)
+
+    @property
+    def decoder_guarded(self) -> bool:
+        """Whether a guard stands between latents and pixels, so that losses on latents miss it."""
+        return _BEHIND[self][0].prediction.decoder_guarded
+
     def predict(
         self,
         latents: Tensor,
