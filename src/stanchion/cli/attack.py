@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .settings import parse_values
+
+if TYPE_CHECKING:
+    from ..benchmark.weight_attacks.spec import WeightSpec
+
+FIRST_PICTURE = 200_000
+STOPS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
 
 def attack(
@@ -48,6 +54,11 @@ def attack(
         FIRST_PICTURE, concept, tuple(trials), guidance_scale=guidance_scale, steps=steps, model=model, judge=judge
     )
     check(spec)
+    _run(spec, output, f"stanchion attack {name} --guard {guard} --concept {concept}")
+
+
+def _run(spec: WeightSpec, output: Path, command: str) -> None:
+    """Carry out what the record in ``output`` lacks, and write the rows and the curve."""
     from ..benchmark.rows import write_rows
     from ..benchmark.weight_attacks.campaign import fill, rows_of
     from ..benchmark.weight_attacks.drawing import picture
@@ -58,16 +69,12 @@ def attack(
     without_progress_bars()
     record = Record(output / "curves.jsonl")
     fill(spec, record, tell=lambda text: typer.echo(text, err=True))
-    rows = rows_of(spec, record, command=f"stanchion attack {name} --guard {guard} --concept {concept}")
+    rows = rows_of(spec, record, command=command)
     write_rows(output / "rows.json", rows)
-    title = f"{spec.concept} under the attack {name}"
+    title = f"{spec.concept} under the attack {spec.trials[0].attack}"
     (output / "curve.svg").write_text(picture(title, rows), encoding="utf-8")
     typer.echo(table(rows))
     typer.echo(f"curve: {output / 'curve.svg'}")
-
-
-FIRST_PICTURE = 200_000
-STOPS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
 
 def _stops(updates: int | None) -> dict[str, Any]:
