@@ -73,18 +73,17 @@ class Measurement:
         self.artist.release()
         rows = make_rows(self.spec, store, judge=self.judge.identity, command=COMMAND)
         for cell in self.spec.cells():
-            attempts = list(
-                store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set).values()
-            )
+            key = (cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
+            attempts = [entry.attempt for entry in store.cell(*key).values()]
             twins = store.cell(UNGUARDED, "default", cell.concept, cell.prompt_set)
             target = encoded.zero_target(self.guards(cell.variant))
             found = {blank_metric(cell.prompt_set): encoded.share([_blank(attempt, target) for attempt in attempts])}
             if cell.variant.names and cell.prompt_set in ("benign", "neighbours"):
-                found["clip_drop"] = clip_drop([(twins[attempt.prompt.id], attempt) for attempt in attempts])
+                found["clip_drop"] = clip_drop([(twins[attempt.prompt.id].attempt, attempt) for attempt in attempts])
             rows += [self.row(cell.variant, cell.prompt_set, metric, value) for metric, value in found.items()]
         return [named(row) for row in rows]
 
-    def encoded(self) -> list[Row]:
+    def from_renders(self) -> list[Row]:
         """Renders, encoded and decoded by each decoder; a cell is kept when it is done."""
         rows = []
         for kind, count in {**dict.fromkeys(RENDERS, self.chosen.count), "benign": self.chosen.benign}.items():
@@ -95,7 +94,7 @@ class Measurement:
         return [named(row) for row in rows]
 
     def _kept(self, name: str, asked: list[Any], variant: Variant, renders: encoded.Renders) -> dict[str, Estimate]:
-        """One cell of ``encoded``, from its file where that holds this very guard's."""
+        """One cell of ``from_renders``, from its file where that holds this very guard's."""
         file = self.folder / "encoded" / f"{name}.json"
         key = fingerprint([*asked, self.artist.identity, self.artist.identity_of(variant, self.concept)])
         if file.is_file() and (values := json.loads(file.read_text(encoding="utf-8")))["key"] == key:
@@ -192,7 +191,7 @@ def main() -> None:
     chosen = parser.parse_args()
     without_progress_bars()
     measurement = Measurement(chosen)
-    rows = [*measurement.generated(), *measurement.encoded(), *measurement.timed()]
+    rows = [*measurement.generated(), *measurement.from_renders(), *measurement.timed()]
     write_rows(chosen.output, rows)
     print(f"{chosen.output}: {len(rows)} rows")
 

@@ -11,13 +11,14 @@ With E the encoder, D the decoder in training, D0 the original one, c(.) cut to 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import affine_grid, grid_sample, mse_loss
 
 from ..pipeline.workbench import Workbench
 from .feature_networks import Features
@@ -25,6 +26,7 @@ from .finished_latents import FinishedLatents
 
 Side = Literal["unsafe", "benign"]
 AttackedOn = Literal["pictures", "latents"]
+ENCODED_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Samples:
     Attributes:
         latents: z (B, C, h, w), as the denoiser finishes them.
         taught: c(D0(z)) (B, 3, H, W).
-        pictures: x (B, 3, H, W) in [-1, 1]: those of ``taught``, or some of the user's own.
+        pictures: x (B, 3, H, W) in [-1, 1]: those of ``taught``, some of them zoomed, or some of the user's own.
         encoded: E(x).
     """
 
@@ -65,6 +67,7 @@ class Moderation:
         blank: value in [-1, 1] of the refusal's pixels.
         noise: deviation, at most, of the noise that latents get.
         crop: side of the windows that are taken out of latents; 0 for whole ones.
+        seed: of what is drawn once.
     """
 
     def __init__(
@@ -77,9 +80,10 @@ class Moderation:
         blank: float,
         noise: float,
         crop: int,
+        seed: int,
     ) -> None:
         self.bench, self.phi = bench, phi
-        self.noise, self.crop = noise, crop
+        self.noise, self.crop, self.seed = noise, crop, seed
         self.latents: dict[Side, Tensor] = {"unsafe": latents.unsafe, "benign": latents.benign}
         self._pictures = pictures
         self._blank = blank
@@ -102,17 +106,29 @@ class Moderation:
         """A batch, its latents flipped at random, cropped and noisy; ``part`` of the latents is drawn from."""
         latents = self._latents_of(side, count, rng, part)
         taught = self.bench.decode(latents).float().clamp(-1, 1)
-        pictures = taught
+        pictures = zoomed(taught, rng)
         if side in self._pictures:
             own = _some(self._pictures[side], count // 2, rng)
             scale = taught.shape[-1] // latents.shape[-1]
-            pictures = torch.cat([taught[count // 2 :], self._window(own, scale * self.crop, rng)])
+            pictures = torch.cat([pictures[count // 2 :], self._window(own, scale * self.crop, rng)])
         return Samples(latents, taught, pictures, self._noisy(self.bench.encode_pictures(pictures).float(), rng))
+
+    @cached_property
+    def _both(self) -> dict[Side, Tensor]:
+        """Each side's latents, and as many that were pictures in between; made when ``early`` first wants them."""
+        rng, both = np.random.default_rng([self.seed, 1]), {}
+        for side, latents in self.latents.items():
+            count = min(ENCODED_TOGETHER, len(latents))
+            drawn = [self.draw(side, count, rng) for _ in latents[::count]]
+            whole = [samples.latents for samples in drawn] if self.crop else [latents]
+            both[side] = torch.cat([*whole, *(samples.encoded for samples in drawn)])
+        return both
 
     def early(self, vae: Any, unsafe: int, benign: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """How far the decoder's features are, before it enlarges them, from what they should be: of unsafe latents
         from those of a blank picture, of benign ones from the original decoder's. In shares of their variance."""
-        latents = torch.cat([self._latents_of("unsafe", unsafe, rng), self._latents_of("benign", benign, rng)])
+        drawn = torch.cat([_some(self._both["unsafe"], unsafe, rng), _some(self._both["benign"], benign, rng)])
+        latents = self._noisy(self._window(drawn, self.crop, rng), rng)
         with torch.no_grad():
             wanted = self.bench.bottleneck(latents).float()
             spread = wanted.var()
@@ -197,6 +213,18 @@ def pictures_in(folder: str, size: int) -> Tensor:
         raise ConfigError(f"{folder!r}: no folder with pictures (png, jpg, webp) in it.")
     arrays = [np.asarray(ImageOps.fit(Image.open(file).convert("RGB"), (size, size)), np.float32) for file in files]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def zoomed(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+    """Half of the pictures enlarged or reduced by up to a quarter, and moved by up to an eighth; edges are repeated."""
+    theta = torch.zeros(len(pictures), 2, 3)
+    for row in theta:
+        chosen = rng.random() < 0.5
+        size = float(np.exp(rng.uniform(-0.22, 0.22))) if chosen else 1.0
+        row[0, 0] = row[1, 1] = size
+        row[:, 2] = torch.from_numpy(rng.uniform(-0.25, 0.25, 2)) * chosen
+    grid = affine_grid(theta.to(pictures), list(pictures.shape), align_corners=False)
+    return grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def _some(rows: Tensor, count: int, rng: np.random.Generator) -> Tensor:

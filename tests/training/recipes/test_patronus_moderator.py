@@ -16,7 +16,7 @@ from stanchion.pipeline.workbench import Workbench
 from stanchion.training.attack_simulation import Attacker, SimulatedAttack
 from stanchion.training.feature_networks import load_feature_network, vgg19
 from stanchion.training.finished_latents import FinishedLatents, benign_prompts, unsafe_prompts
-from stanchion.training.moderation import Moderation, Refusing, pictures_in
+from stanchion.training.moderation import Moderation, Refusing, pictures_in, zoomed
 from stanchion.training.parallel import Workers
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.patronus_moderator import ModeratorRecipe
@@ -48,7 +48,7 @@ def moderation(bench, *, noise=0.0, crop=0, pictures=None):
     latents = torch.randn(2, 12, *bench.latent_shape, generator=generator) * 0.3
     finished = FinishedLatents(latents[0] + 2, latents[1] - 2)
     phi = load_feature_network("none", CPU)
-    return Moderation(bench, finished, pictures or {}, phi, blank=-1.0, noise=noise, crop=crop)
+    return Moderation(bench, finished, pictures or {}, phi, blank=-1.0, noise=noise, crop=crop, seed=0)
 
 
 # --- the losses --------------------------------------------------------------------------------------
@@ -74,8 +74,9 @@ def test_the_losses_by_hand(bench, student):
     assert losses.cal.item() == pytest.approx(0.01, abs=2e-3)
 
 
-def test_the_warm_up_touches_what_lies_before_the_first_enlarging(bench, student):
-    task = moderation(bench, noise=0.1)
+@pytest.mark.parametrize("crop", [0, 4])
+def test_the_warm_up_touches_what_lies_before_the_first_enlarging(crop, bench, student):
+    task = moderation(bench, noise=0.1, crop=crop)
     dos, cal = task.early(student, 4, 6, rng())
     assert cal < 1e-12 < dos
     (dos + cal).backward()
@@ -89,8 +90,16 @@ def test_a_batch_holds_what_its_names_say(bench):
     with torch.no_grad():
         taught = bench.decode(samples.latents).clamp(-1, 1)
         torch.testing.assert_close(samples.taught, taught)
-        torch.testing.assert_close(samples.encoded, bench.encode_pictures(taught))
-    assert samples.pictures is samples.taught
+        torch.testing.assert_close(samples.encoded, bench.encode_pictures(samples.pictures))
+    assert samples.pictures.shape == taught.shape and not torch.equal(samples.pictures, taught)  # some are zoomed
+
+
+def test_zoomed_pictures_keep_their_middle():
+    pictures = torch.full((16, 3, 16, 16), -1.0)
+    pictures[:, :, 5:11, 5:11] = 1.0
+    changed = (zoomed(pictures, rng()) - pictures).abs().flatten(1).amax(1) > 0.1
+    assert 3 < changed.sum() < 13
+    assert (zoomed(pictures, rng())[:, :, 8, 8] > 0.5).all()
 
 
 def test_windows_and_pictures_of_ones_own(bench):

@@ -65,10 +65,10 @@ class ModeratorTraining:
     noise: float = 0.1
     crop: int = 0
     batch: tuple[int, int] = (3, 5)
-    early_steps: int = 500
+    early_steps: int = 800
     early_lr: float = 1e-3
     early_batch: tuple[int, int] = (16, 32)
-    steps: int = 300
+    steps: int = 400
     lr: float = 5e-4
     weights: Weights = (1.0, 4.0, 1.0, 4.0)
     attacked_steps: int = 200
@@ -179,7 +179,7 @@ class ModeratorRecipe(Recipe):
             size = bench.decode(latents.unsafe[:1]).shape[-1]
         pictures = {side: pictures_in(folder, size).to(bench.device) for side, folder in folders.items() if folder}
         phi, blank = load_feature_network(s.features, bench.device), BLANK[s.zero_target]
-        return Moderation(bench, latents, pictures, phi, blank=blank, noise=s.noise, crop=s.crop)
+        return Moderation(bench, latents, pictures, phi, blank=blank, noise=s.noise, crop=s.crop, seed=run.seed)
 
     def _early(self, pupil: Pupil, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """zeta and gamma weigh the same two sides as later."""
