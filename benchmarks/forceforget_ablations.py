@@ -25,7 +25,7 @@ from stanchion.pipeline.loading import without_progress_bars
 from stanchion.training.recipe import train_guard
 
 COMMAND = "python benchmarks/forceforget_ablations.py"
-SHORT = {"iterations": 16}  # a fifth of the default
+SHORT = {"iterations": 11, "from_pictures": 0.0}  # a fifth of the default, from text alone as it is measured
 ABLATIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "no_explorers": {"explorers": 0},
@@ -38,10 +38,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no_tether": {"tether": 0.0},
 }
 SAME = {"shares": [0.4, 0.6, 0.0], "scorer": "reader", "l2": 3.0}  # what makes rewards comparable
-CURVES: dict[str, dict[str, Any]] = {
-    "paper": {"iterations": 8, **SAME},
-    "all_steps": {"stochastic": 1.0, "explorers": 0},
-}
+CURVES: dict[str, dict[str, Any]] = {"paper": {"iterations": 6, **SAME}}
 
 
 def main() -> None:
@@ -148,7 +145,7 @@ def plot(rows: list[Row], width: int = 640, height: int = 320) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-COLOURS = {"default": "#1a6fb5", "no_explorers": "#7f8c3a", "all_steps": "#8e44ad", "paper": "#c0392b"}
+COLOURS = {"default": "#1a6fb5", "no_explorers": "#7f8c3a", "paper": "#c0392b"}
 
 
 def smooth(rows: list[Row]) -> Iterator[tuple[int, float]]:
