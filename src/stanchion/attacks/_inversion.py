@@ -1,0 +1,92 @@
+"""Inversion: something continuous is fitted until the guarded model draws what the unguarded one did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import BudgetSpent, ConfigError
+from ..types import Prompt
+
+TIMESTEPS = 1000  # of training
+
+Wanted = Literal["noise", "base"]
+Conditioned = Callable[[Tensor], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an inversion is fitted; shared by the attacks that do so.
+
+    Attributes:
+        updates: of AdamW, constant rate.
+        batch: pictures in an update, all at one timestep.
+        lr, weight_decay: AdamW's.
+        wanted: "noise" for the denoising loss, or "base" for what the unguarded model predicts for the prompt.
+        pictures: the most of them that are drawn and kept, of one prompt each.
+    """
+
+    updates: int = 150
+    batch: int = 8
+    lr: float = 0.01
+    weight_decay: float = 0.0
+    wanted: Wanted = "base"
+    pictures: int = 32
+
+    def __post_init__(self) -> None:
+        if min(self.updates, self.batch, self.pictures) < 1 or self.lr <= 0 or self.weight_decay < 0:
+            raise ConfigError(
+                f"inversion: updates {self.updates}, batch {self.batch}, pictures {self.pictures}, lr {self.lr}, "
+                f"weight_decay {self.weight_decay}; use 1 or more, lr above 0 and no negative decay."
+            )
+        if self.wanted not in ("noise", "base"):
+            raise ConfigError(f"inversion: wanted is {self.wanted!r}; use 'noise' or 'base'.")
+
+
+def descend(
+    target: Any,
+    prompts: Sequence[Prompt],
+    free: Tensor,
+    conditioned: Conditioned,
+    fit: Fit,
+    generator: torch.Generator,
+) -> Tensor:
+    """``free`` after fitting it to the unguarded model's pictures of prompts, as far as the budget goes; detached.
+
+    Args:
+        free: where to begin.
+        conditioned: from (B, L) ids of prompts, what ``predict_noise`` shall be given; depends on ``free``, which is
+            changed in place.
+    """
+    some = prompts[: fit.pictures]
+    ids = target.tokenize([prompt.text for prompt in some])
+    clean = target.base.latents([prompt.text for prompt in some], seeds=[p.seed for p in some], step=target.steps)
+    optimiser = torch.optim.AdamW([free], lr=fit.lr, weight_decay=fit.weight_decay)
+    with suppress(BudgetSpent):
+        for _ in range(fit.updates):
+            rows = torch.randint(len(some), (fit.batch,), generator=generator)
+            timestep = int(torch.randint(TIMESTEPS, (), generator=generator))
+            noise = torch.randn(fit.batch, *target.latent_shape, generator=generator).to(clean)
+            latents = target.noisy(clean[rows], timestep, noise)
+            wanted = noise if fit.wanted == "noise" else _of_base(target, latents, timestep, ids[rows])
+            loss = F.mse_loss(target.predict_noise(latents, timestep, **conditioned(ids[rows])), wanted)
+            (free.grad,) = torch.autograd.grad(loss, free)
+            optimiser.step()
+    return free.detach()
+
+
+@torch.no_grad()
+def _of_base(target: Any, latents: Tensor, timestep: int, ids: Tensor) -> Tensor:
+    return target.base.predict_noise(latents, timestep, ids=ids)
+
+
+def with_prefix(rows: Tensor, prefix: Tensor) -> Tensor:
+    """(B, L, W) token embeddings with (K, W) after their start, and K fewer at their end."""
+    shorter = rows[:, 1 : rows.shape[1] - len(prefix)]
+    return torch.cat([rows[:, :1], prefix.expand(len(rows), -1, -1), shorter], dim=1)
