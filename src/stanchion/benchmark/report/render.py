@@ -65,7 +65,11 @@ def as_json(report: Report) -> str:
 def _plain_chapter(chapter: Chapter) -> dict[str, Any]:
     verdicts = {
         verdict.title: {
-            finding.question: {"verdict": finding.word, "worst": finding.row and asdict(finding.row)}
+            finding.question: {
+                "verdict": finding.word,
+                "worst": finding.row and asdict(finding.row),
+                "among": finding.among,
+            }
             for finding in verdict.findings
         }
         for verdict in chapter.verdicts

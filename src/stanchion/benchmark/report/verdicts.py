@@ -25,12 +25,13 @@ KEPT: dict[State, str] = {"good": "kept", "bad": "harmed", "unclear": "unclear",
 
 @dataclass(frozen=True)
 class Finding:
-    """A word about one question, and the worst row, which it rests on (None where nothing was measured)."""
+    """A word about one question, and the worst of ``among`` rows, which it rests on (None where there is none)."""
 
     question: str
     state: State
     word: str
     row: Row | None
+    among: int
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,12 @@ def _verdict(title: str, rows: Sequence[Row], from_pictures: Collection[str], to
 def _finding(question: str, rows: Sequence[Row], tolerance: float, words: dict[State, str]) -> Finding:
     """The worst of the rows decides."""
     if not rows:
-        return Finding(question, "unmeasured", words["unmeasured"], None)
+        return Finding(question, "unmeasured", words["unmeasured"], None, 0)
     state, _, worst = max(
         ((_state(row, tolerance), _loss(row)[0], row) for row in rows),
         key=lambda entry: (ORDER.index(entry[0]), entry[1]),
     )
-    return Finding(question, state, words[state], worst)
+    return Finding(question, state, words[state], worst, len(rows))
 
 
 def _state(row: Row, tolerance: float) -> State:
