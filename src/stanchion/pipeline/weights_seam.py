@@ -98,6 +98,7 @@ class WeightsSeam:
         return parameter
 
     def _put(self, key: str, parameter: nn.Parameter, value: Tensor) -> None:
+        value = value.to(parameter)  # once: a check at each call would convert, and on a GPU transfer, all of it
         self._originals.append((parameter, parameter.detach().clone()))
         self._wanted.append((key, parameter, value))
         with torch.no_grad():
