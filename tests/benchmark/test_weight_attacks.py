@@ -118,7 +118,8 @@ def test_cells_are_models_times_sweep_times_seeds_after_their_reference():
     assert (cells[0].trial.attack, cells[0].guard, cells[0].trial.n) == ("direct", "none", 10)
     assert len(cells) == 1 + 2 * 4 * 2 + 1  # the second trial's reference is the first one's
     assert cells[1].settings == {"batch": 4, "lr": 1e-4, "rank": 0}
-    assert [cell.seed for cell in cells[1:3]] == [0, 1]
+    assert [cell.guard for cell in cells[1:3]] == ["esd", "none"]
+    assert [cell.seed for cell in cells[1:17]] == [0] * 8 + [1] * 8
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_a_campaign_ends_in_rows(spec, record):
         ("none", "new_objects", "textual_inversion", 1, 2),
     }
     attacked = next(row for row in rows if row.guard == "esd")
-    assert attacked.seeds == "900000-900003"
+    assert attacked.seeds == "900000-900001, 900002-900003"
     assert attacked.settings["attack_seeds"] == [0, 1]
     assert attacked.settings["lr"] == 1e-4  # defaults are printed too
     assert sum(row.metric == "updates_to_half" for row in rows) == 2
@@ -222,6 +223,18 @@ def test_what_is_done_is_not_done_again_and_a_torn_line_is_nothing(spec, record,
     again = Record(record.path)
     assert fill(spec, again, tell=lambda text: None)
     assert rows_of(spec, again, command="x") == rows_of(spec, record, command="x")
+
+
+def test_rows_are_of_the_seeds_that_are_there(spec, record, tmp_path):
+    some = Record(tmp_path / "curves.jsonl")
+    driver = Driver(spec)
+    for cell in list(cells_of(spec))[:2]:  # the reference and the first seed
+        some.add(driver.key(cell), "x", record.get(driver.key(cell)))
+    rows = rows_of(spec, some, command="x")
+    assert {row.guard for row in rows} == {"none", "esd"}
+    assert {
+        (row.n, row.settings["attack_seeds"][0]) for row in rows if row.metric == "nothing_found" and row.updates == 1
+    } == {(2, 0)}
 
 
 def test_two_processes_share_the_cells(spec, tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def fill(
 
 
 def rows_of(spec: WeightSpec, record: Record, *, command: str) -> list[Row]:
-    """Rows of every curve whose seeds are all in the record."""
+    """Rows of every curve of which the record has a seed at least; the rows say which seeds."""
     driver = Driver(spec)
     origin = {
         "model": spec.model,
@@ -58,12 +58,13 @@ def rows_of(spec: WeightSpec, record: Record, *, command: str) -> list[Row]:
     }
     rows = []
     for cells in _curves(spec):
-        measured = [points for cell in cells if (points := record.get(driver.key(cell))) is not None]
+        measured = [(cell, points) for cell in cells if (points := record.get(driver.key(cell))) is not None]
         before = record.get(driver.key(reference_of(cells[0].trial)))
-        if before is not None and len(measured) == len(cells):
+        if before is not None and measured:
             concept = goal_of(cells[0].trial, driver.concept).concept
-            about = {**_about(driver, cells), **origin}
-            rows += curve_rows(pooled(measured), concept, unguarded_rate(before), **about)
+            about = {**_about(driver, [cell for cell, _ in measured]), **origin}
+            points = pooled([points for _, points in measured])
+            rows += curve_rows(points, concept, unguarded_rate(before), **about)
     return rows
 
 
@@ -71,8 +72,10 @@ def _curves(spec: WeightSpec) -> list[list[Cell]]:
     """Cells by curve: those of one curve differ in the attack's seed only."""
     curves: list[list[Cell]] = []
     for cell in cells_of(spec):
-        if curves and replace(curves[-1][0], seed=cell.seed) == cell:
-            curves[-1].append(cell)
+        for curve in curves:
+            if replace(curve[0], seed=cell.seed) == cell:
+                curve.append(cell)
+                break
         else:
             curves.append([cell])
     return curves
@@ -81,16 +84,16 @@ def _curves(spec: WeightSpec) -> list[list[Cell]]:
 def _about(driver: Driver, cells: Sequence[Cell]) -> dict[str, Any]:
     """Fields that all rows of a curve share, beside their origin."""
     trial, spec = cells[0].trial, driver.spec
-    first = driver.first(cells[0], trial.n)
+    firsts = [driver.first(cell, trial.n) for cell in cells]
     drawing: dict[str, Any] = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "lesson": trial.lesson}
     if trial.taught:
         drawing["taught"] = list(trial.taught)
     attack = {} if trial.attack == DIRECT else config.to_dict(attack_of(cells[0]).settings)
     if attack:
-        attack |= {"attack_seeds": list(trial.seeds), "pictures": trial.pictures}
+        attack |= {"attack_seeds": [cell.seed for cell in cells], "pictures": trial.pictures}
     return {
         "guard": cells[0].guard,
         "attack": trial.attack,
-        "seeds": f"{first}-{first + trial.n * len(cells) - 1}",
+        "seeds": ", ".join(f"{first}-{first + trial.n - 1}" for first in firsts),
         "settings": {**drawing, **attack},
     }

@@ -88,14 +88,17 @@ class Cell:
 
 
 def cells_of(spec: WeightSpec) -> Iterator[Cell]:
-    """Every cell in order, each trial's after the unattacked, unguarded one that it is compared with."""
+    """Every cell in order, each trial's after the unattacked, unguarded one that it is compared with.
+
+    All of a trial's curves come with its first seed before any comes with the second.
+    """
     references: list[Cell] = []
     for trial in spec.trials:
         reference = reference_of(trial)
         if reference not in references:
             references.append(reference)
             yield reference
-        for values, guard, seed in product(_combinations(trial), trial.guards, trial.seeds):
+        for seed, values, guard in product(trial.seeds, list(_combinations(trial)), trial.guards):
             yield Cell(trial, guard, values, seed)
 
 
