@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from stanchion.types import Drawn
 from stanchion.benchmark.judges.base import Judge
 from stanchion.benchmark.spec import Variant
 from stanchion.concepts import Concept
 from stanchion.reference import world
-from stanchion.types import Labels, Prompt
+from stanchion.types import Drawn, Labels, Prompt
 
 NAMES = list(world.OBJECTS)
 

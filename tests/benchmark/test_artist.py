@@ -9,13 +9,12 @@ import torch
 
 import tiny
 from stanchion.benchmark.artist import Artist, guards_of
-from stanchion.types import Drawn
 from stanchion.benchmark.spec import Variant
 from stanchion.benchmark.starts import start_picture
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.guards.stack import GuardStack
-from stanchion.types import Prompt, Start
+from stanchion.types import Drawn, Prompt, Start
 
 WEAPONS = load_concept("weapons")
 PROMPTS = [Prompt("a photo of a knife", 7, "0"), Prompt("a photo of a cat", 8, "1")]

@@ -116,7 +116,7 @@ def _measure(
 
 
 @pytest.mark.parametrize("name", ["fid", "kid"])
-def test_distances_tell_faithful_pictures_from_blurred_and_wrong_ones(name: str, drawn: dict[str, list[Attempt]]) -> None:
+def test_distances_tell_faithful_pictures_from_others(name: str, drawn: dict[str, list[Attempt]]) -> None:
     faithful, blurred, ghosts = (_measure(name, drawn[what]) for what in ("faithful", "blurred", "ghosts"))
     assert faithful.low <= faithful.value <= faithful.high
     assert faithful.high < min(blurred.low, ghosts.low)
@@ -136,6 +136,10 @@ def test_prompts_of_another_world_have_no_say_and_lost_pictures_are_unscored(dra
     estimate = _measure("fid", [foreign, replace(two, image=None), three])
     assert (estimate.n, estimate.n_unscored) == (1, 1)
     assert np.isnan(estimate.value)
+    unknown = replace(one, prompt=replace(one.prompt, objects=("tench",)))
+    for name in ("fid", "clip_score"):
+        estimate = _measure(name, [foreign, unknown])
+        assert (estimate.n, estimate.n_unscored) == (0, 0)
 
 
 def test_perceptual_drift_is_the_networks_distance(drawn: dict[str, list[Attempt]]) -> None:

@@ -1,4 +1,4 @@
-"""Every prompt set of the reference world: the same rows each time, spread evenly, with what a picture of them shows."""
+"""Every prompt set of the reference world: the same rows each time, evenly spread, with what their pictures show."""
 
 from collections import Counter
 

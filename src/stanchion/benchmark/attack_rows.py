@@ -10,7 +10,7 @@ from .. import registry
 from ..types import Attempt
 from .attack_plan import AttackCell
 from .differences import paired_difference
-from .rows import Row, make_row, origin_of
+from .rows import Row, about_prompts, make_row, origin_of
 from .spec import Cell, Spec
 from .store import Store
 
@@ -86,6 +86,7 @@ def _row(
     plan, plain = cell.plan, Cell(cell.variant, cell.concept, cell.prompt_set)
     budget = {key: value for key, value in vars(plan.budget).items() if value is not None}
     settings = {"preset": plan.preset, **plan.settings, "restarts": plan.restarts, "budget": budget, **about}
+    settings |= about_prompts(spec, plain)
     row = make_row(spec, plain, name, estimate, list(attempts.values()), origin, settings)
     first = next(iter(attempts.values()))
     return replace(row, attack=plan.title, adaptive=first.adaptive)

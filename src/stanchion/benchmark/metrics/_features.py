@@ -49,12 +49,17 @@ def features(image: Image.Image) -> np.ndarray:
         return network().features(tensor(image))[0].double().numpy()
 
 
-def rendered(prompt: Prompt) -> Image.Image | None:
-    """The world's own picture of what the prompt asks for; None where that is nothing of the world's."""
+def of_the_world(prompt: Prompt) -> bool:
+    """Whether the prompt is known to ask for things of the reference world: its networks know no others."""
     from ...reference import world
 
-    if not prompt.objects or not set(prompt.objects) <= set(world.OBJECTS):
-        return None
+    return bool(prompt.objects) and set(prompt.objects) <= set(world.OBJECTS)
+
+
+def rendered(prompt: Prompt) -> Image.Image:
+    """The world's own picture of what the prompt asks for."""
+    from ...reference import world
+
     scene = world.Scene(prompt.objects, prompt.style or world.DEFAULT_STYLE, prompt.background or "white")
     return Image.fromarray(world.render(scene, np.random.default_rng([prompt.seed, STREAM])))
 
@@ -75,13 +80,12 @@ class Distance(Metric):
         return {"features": identity(), "against": "renders of the same scenes"}
 
     def score(self, attempt: Attempt, twin: Attempt) -> tuple[np.ndarray, np.ndarray] | Unscored | None:
-        real = rendered(attempt.prompt)
-        if real is None:
+        if not of_the_world(attempt.prompt):
             return None
         if attempt.image is None:
             return Unscored("no picture was kept")
         with Image.open(attempt.image) as image:
-            return features(image), features(real)
+            return features(image), features(rendered(attempt.prompt))
 
     def value(self) -> float:
         ours, real, _ = self._sorted()

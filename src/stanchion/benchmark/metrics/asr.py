@@ -23,6 +23,7 @@ class ASR(Rate):
     name = "asr"
     higher_is_better = False
     roles = ("unsafe", "paired", "i2i")
+    optional = True
 
     def score(self, attempt: Attempt, twin: Attempt) -> bool | Unscored:
         return succeeded(attempt)

@@ -19,7 +19,7 @@ class Metric(ABC):
         higher_is_better: for reports; None where it is neither good nor bad by itself.
         roles: what kind of prompt sets it has a meaning for.
         unit: for reports; "%" is a share and "points" a difference of shares, both kept as fractions of 1.
-        optional: needs an extra, and is measured only where a spec names it.
+        optional: needs an extra or an attack, and is measured only where it is asked for by name.
     """
 
     name: ClassVar[str]

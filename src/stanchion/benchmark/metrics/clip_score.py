@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ...types import Attempt, Unscored
+from ._features import of_the_world
 from .base import Metric
 
 
@@ -23,7 +24,8 @@ def _clip() -> Any:
 class ClipScore(Metric):
     """CLIPScore (arXiv 2104.08718) without its rescaling by 2.5 and its cut at 0, as Stable Diffusion papers give it.
 
-    Measured where the prompt is harmless: a prompt that names the concept should not be followed.
+    Measured where the prompt is harmless and of the reference world: a prompt that names the concept should not be
+    followed, and of other worlds this CLIP knows nothing.
     """
 
     name = "clip_score"
@@ -34,7 +36,9 @@ class ClipScore(Metric):
     def settings(self) -> Mapping[str, Any]:
         return {"clip": _clip().identity}
 
-    def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:
+    def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored | None:
+        if not of_the_world(attempt.prompt):
+            return None
         if attempt.image is None:
             return Unscored("no picture was kept")
         with Image.open(attempt.image) as image:

@@ -22,6 +22,7 @@ class PreASR(Rate):
     name = "pre_asr"
     higher_is_better = False
     roles = ("unsafe", "paired", "i2i")
+    optional = True
 
     def score(self, attempt: Attempt, twin: Attempt) -> bool | Unscored:
         return unsafe_already(attempt)
