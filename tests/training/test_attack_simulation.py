@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stanchion import ConfigError
-from stanchion.training.attack_simulation import OPTIMISERS, Attacker, Attackers, SimulatedAttack
+from stanchion.training.attack_simulation import OPTIMISERS, Attacker, Attackers, PersistentAttack, SimulatedAttack
 
 ADAM = Attacker("adam", lr=0.05, batch=6, steps=7)
 
@@ -109,6 +109,16 @@ def test_a_persistent_attacker_goes_on_where_it_was():
     with one.attacked(), then.attacked():
         for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
             torch.testing.assert_close(a, b)
+
+
+def test_an_attacker_who_has_won_is_followed_by_the_next():
+    module, rng = network(), np.random.default_rng(5)
+    attackers = Attackers(("adam",), (0.05,), (6,), (9,))
+    lost, won = (PersistentAttack(module, attackers, won=limit) for limit in (float("inf"), 0.0))
+    for attacks in (lost, won):
+        attacks.protect(attack_loss, protect_loss, rng, steps=2)
+    assert lost.state_dict()["attack"]["taken"] == 2 and won.state_dict() == {}
+    assert len(won.protect(attack_loss, protect_loss, rng, steps=2)) == 1
 
 
 def test_it_is_the_same_each_time():

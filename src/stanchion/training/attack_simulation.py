@@ -11,6 +11,7 @@ so memory does not grow with the number of steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -214,9 +215,20 @@ class PersistentAttack:
     A state of its own (``state_dict``) lets a training that was cut off go on with the same attacker.
     """
 
-    def __init__(self, module: nn.Module, attackers: Attackers, attacked: Sequence[nn.Parameter] | None = None) -> None:
-        """``attackers.steps`` is how long each goes on until the next one begins at the module's own weights."""
-        self._module, self._attackers, self._attacked = module, attackers, attacked
+    def __init__(
+        self,
+        module: nn.Module,
+        attackers: Attackers,
+        attacked: Sequence[nn.Parameter] | None = None,
+        *,
+        won: float = math.inf,
+    ) -> None:
+        """``attackers.steps`` is how long each goes on until the next one begins at the module's own weights.
+
+        One against whom the protection's loss is above ``won`` has won and is not followed further: what is to be
+        learnt lies where the protection gives way, not where it has.
+        """
+        self._module, self._attackers, self._attacked, self._won = module, attackers, attacked, won
         self._now: SimulatedAttack | None = None
 
     def protect(
@@ -232,7 +244,10 @@ class PersistentAttack:
         """``SimulatedAttack.protect`` with the next ``steps`` updates of whoever attacks now."""
         if self._now is None or self._now.finished:
             self._now = SimulatedAttack(self._module, self._attackers.draw(rng), self._attacked)
-        return self._now.protect(attack_loss, protect_loss, rng, every=every, steps=steps, weight=weight)
+        losses = self._now.protect(attack_loss, protect_loss, rng, every=every, steps=steps, weight=weight)
+        if not losses or losses[-1] > self._won:
+            self._now = None
+        return losses
 
     def state_dict(self) -> dict[str, Any]:
         """Who attacks now and how far he is."""

@@ -10,6 +10,7 @@ nothing; in B2 it is taken at the weights of simulated attackers who fine-tune o
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ class HardeningTraining:
         batch, unsafe_batch: samples of L_benign and L_unsafe an update.
         attackers: who is simulated; ``attackers.steps`` is how long one goes on until the next one begins.
         pace: the attacker's updates for each of ours; 0: no attack is simulated.
+        won: L_unsafe above which an attacker has won, and the next one begins; what the original gives is near 1.
         every: L_unsafe is taken after the first of these, after every so many more, and after the last; 0: there only.
         other_words: share of the concept's pictures that are shown under prompts that don't name it.
         recognisable: least share of signal in x_t with which a picture counts as recognised whatever its prompt.
@@ -71,6 +73,7 @@ class HardeningTraining:
         )
     )
     pace: int = 2
+    won: float = 0.5
     every: int = 0
     other_words: float = 0.3
     recognisable: float = 0.15
@@ -102,6 +105,7 @@ class PatronusHardeningRecipe(Recipe):
             "unsafe_batch": 4,
             "attackers": {"optimisers": ("momentum",), "lrs": (0.01,), "batches": (12,), "steps": (5,)},
             "pace": 5,
+            "won": math.inf,
             "every": 1,
             "other_words": 0.0,
             "unsafe_pictures": 2000,
@@ -149,7 +153,7 @@ class PatronusHardeningRecipe(Recipe):
         def stage(steps: int, lr: float) -> Schedule:
             return Schedule(steps, settings.batch, lr, min(20, steps), 0.0, 0.0)
 
-        siege = PersistentAttack(student, settings.attackers)
+        siege = PersistentAttack(student, settings.attackers, won=settings.won)
         options: dict[str, Any] = {"seed": run.seed, "workers": run.workers}
         fit(student, align, stage(settings.align_steps, settings.align_lr), run.folder / "align", **options)
         last = stage(settings.harden_steps, settings.harden_lr)
