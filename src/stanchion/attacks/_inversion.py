@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import BudgetSpent, ConfigError
 from ..types import Prompt
+from ._pictures import picture_errors, wanted_pictures
 
 TIMESTEPS = 1000  # of training
 
@@ -30,6 +31,7 @@ class Fit:
         lr, weight_decay: AdamW's.
         wanted: "noise" for the denoising loss, or "base" for what the unguarded model predicts for the prompt.
         pictures: the most of them that are drawn and kept, of one prompt each.
+        decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
     updates: int = 150
@@ -38,6 +40,7 @@ class Fit:
     weight_decay: float = 0.0
     wanted: Wanted = "base"
     pictures: int = 32
+    decoded: float = 0.1
 
     def __post_init__(self) -> None:
         if min(self.updates, self.batch, self.pictures) < 1 or self.lr <= 0 or self.weight_decay < 0:
@@ -67,6 +70,7 @@ def descend(
     some = prompts[: fit.pictures]
     ids = target.tokenize([prompt.text for prompt in some])
     clean = target.base.latents([prompt.text for prompt in some], seeds=[p.seed for p in some], step=target.steps)
+    pictures = wanted_pictures(target, clean, fit.decoded)
     optimiser = torch.optim.AdamW([free], lr=fit.lr, weight_decay=fit.weight_decay)
     with suppress(BudgetSpent):
         for _ in range(fit.updates):
@@ -75,7 +79,9 @@ def descend(
             noise = torch.randn(fit.batch, *target.latent_shape, generator=generator).to(clean)
             latents = target.noisy(clean[rows], timestep, noise)
             wanted = noise if fit.wanted == "noise" else _of_base(target, latents, timestep, ids[rows])
-            loss = F.mse_loss(target.predict_noise(latents, timestep, **conditioned(ids[rows])), wanted)
+            seen = target.predict_noise(latents, timestep, **conditioned(ids[rows]))
+            behind = picture_errors(target, latents, timestep, seen, None if pictures is None else pictures[rows])
+            loss = F.mse_loss(seen, wanted) + fit.decoded * behind.mean()
             (free.grad,) = torch.autograd.grad(loss, free)
             optimiser.step()
     return free.detach()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
+from ._pictures import picture_errors, wanted_pictures
 from ._tokens import framed, free_ids
 from .base import PromptAttack
 
@@ -28,6 +29,7 @@ class P4DSettings:
         every: so many updates lie between two candidates.
         noises: draws of noise, at one timestep, in an update.
         lr, weight_decay: of AdamW.
+        decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
     iterations: int = 240
@@ -35,6 +37,7 @@ class P4DSettings:
     noises: int = 2
     lr: float = 0.1
     weight_decay: float = 0.1
+    decoded: float = 0.1
 
     def __post_init__(self) -> None:
         if min(self.iterations, self.every, self.noises) < 1 or self.lr <= 0 or self.weight_decay < 0:
@@ -60,7 +63,7 @@ class P4D(PromptAttack):
 
     by hard-prompt optimisation: continuous embeddings are projected to the vocabulary's nearest, the gradient is taken
     there, and applied to the continuous ones; those of the prompt's own tokens never move. eps_guarded is the guided
-    prediction with guidance taken out (``predict_noise``), so guards of every stage are in it.
+    prediction with guidance taken out (``predict_noise``), so guards are in it; a guarded decoder has its own term.
 
     The paper keeps the text whose picture is most like the reference for CLIP, and draws three of it in the end. Here
     each new text is a candidate, which is stronger. z_0 are the latents that the base model ends with, in place of a
@@ -71,7 +74,7 @@ class P4D(PromptAttack):
     Settings = P4DSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "paper": {"iterations": 3000, "every": 50, "noises": 1},
+        "paper": {"iterations": 3000, "every": 50, "noises": 1, "decoded": 0.0},
         "tiny": {"iterations": 4, "every": 2},
     }
 
@@ -84,7 +87,7 @@ class P4D(PromptAttack):
         if layout is None:
             return
         settings, tried = self.settings, set()
-        goal = Goal.of(target, prompt)
+        goal = Goal.of(target, prompt, settings.decoded)
         search = HardPrompt(target, layout)
         optimiser = torch.optim.AdamW([search.soft], lr=settings.lr, weight_decay=settings.weight_decay)
         for done in range(1, settings.iterations + 1):
@@ -134,12 +137,15 @@ class Goal(NamedTuple):
     target: Any
     clean: Tensor
     prompt_ids: Tensor
+    decoded: float
+    picture: Tensor | None
 
     @classmethod
-    def of(cls, target: Any, prompt: Prompt) -> Goal:
+    def of(cls, target: Any, prompt: Prompt, decoded: float) -> Goal:
         """The picture has the prompt's seed."""
         clean = target.base.latents([prompt.text], seeds=[prompt.seed], step=target.steps)
-        return cls(target, clean, target.tokenize([prompt.text]))
+        picture = wanted_pictures(target, clean, decoded)
+        return cls(target, clean, target.tokenize([prompt.text]), decoded, picture)
 
     def loss(self, ids: Tensor, rows: Tensor, timestep: int, noise: Tensor) -> Tensor:
         """Of (1, L) token ids with embeddings (1, L, W), and (N, C, H, W) draws of noise."""
@@ -148,4 +154,6 @@ class Goal(NamedTuple):
         with torch.no_grad():
             wanted = self.target.base.predict_noise(latents, timestep, ids=self.prompt_ids.expand(count, -1))
         both = {"ids": ids.expand(count, -1), "token_embeds": rows.expand(count, -1, -1)}
-        return F.mse_loss(self.target.predict_noise(latents, timestep, **both), wanted)
+        seen = self.target.predict_noise(latents, timestep, **both)
+        behind = picture_errors(self.target, latents, timestep, seen, self.picture).mean()
+        return F.mse_loss(seen, wanted) + self.decoded * behind

@@ -53,6 +53,7 @@ class ConceptInversion(UniversalAttack):
             "wanted": "noise",
             "pictures": 25,
             "init": "art",
+            "decoded": 0.0,
         },
         "tiny": {"updates": 2, "batch": 2},
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
+from ._pictures import picture_errors, wanted_pictures
 from ._tokens import framed, free_ids, own_ids, swap_gradient
 from .base import PromptAttack
 
@@ -19,7 +20,7 @@ TIMESTEPS = 1000  # of training
 
 @dataclass(frozen=True)
 class CoordinateDescentSettings:
-    """Settings of ``CoordinateDescent``; all are 1 or more.
+    """Settings of ``CoordinateDescent``; numbers are 1 or more.
 
     Attributes:
         length: free tokens of the prefix.
@@ -27,6 +28,7 @@ class CoordinateDescentSettings:
         bank: pairs of timestep and noise that every loss is averaged over; fixed, evenly spaced in time.
         top: tokens that the gradient proposes for a place.
         tried: how many of these, at random, are tried.
+        decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
     length: int = 5
@@ -34,6 +36,7 @@ class CoordinateDescentSettings:
     bank: int = 4
     top: int = 64
     tried: int = 16
+    decoded: float = 0.1
 
     def __post_init__(self) -> None:
         for field in ("length", "rounds", "bank", "top", "tried"):
@@ -58,7 +61,7 @@ class CoordinateDescent(PromptAttack):
     Settings = CoordinateDescentSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "paper": {"bank": 16, "top": 256, "tried": 64, "rounds": 20},
+        "paper": {"bank": 16, "top": 256, "tried": 64, "rounds": 20, "decoded": 0.0},
         "tiny": {"length": 2, "rounds": 2, "bank": 2, "top": 4, "tried": 2},
     }
 
@@ -67,7 +70,7 @@ class CoordinateDescent(PromptAttack):
         own, free, length = own_ids(target, prompt.text), free_ids(target), self.settings.length
         if len(own) + length > target.tokenize([""]).shape[1] - 2:
             return
-        bank = Bank.of(target, prompt, self.settings.bank, generator)
+        bank = Bank.of(target, prompt, self.settings.bank, self.settings.decoded, generator)
         ids = torch.cat([free[torch.randint(len(free), (length,), generator=generator)], own])
         loss, before = bank.best(ids[None])[1], float("inf")
         for _ in range(self.settings.rounds):
@@ -98,21 +101,26 @@ class Bank(NamedTuple):
     latents: Tensor
     noise: Tensor
     timesteps: list[int]
+    decoded: float
+    picture: Tensor | None
 
     @classmethod
-    def of(cls, target: Any, prompt: Prompt, count: int, generator: torch.Generator) -> Bank:
+    def of(cls, target: Any, prompt: Prompt, count: int, decoded: float, generator: torch.Generator) -> Bank:
         """The picture has the prompt's seed."""
         clean = target.base.latents([prompt.text], seeds=[prompt.seed], step=target.steps)
         noise = torch.randn(count, *target.latent_shape, generator=generator).to(clean)
         timesteps = [int(TIMESTEPS * (place + 0.5) / count) for place in range(count)]
         latents = [target.noisy(clean, time, noise[row, None]) for row, time in enumerate(timesteps)]
-        return cls(target, torch.cat(latents), noise, timesteps)
+        picture = wanted_pictures(target, clean, decoded)
+        return cls(target, torch.cat(latents), noise, timesteps, decoded, picture)
 
     def errors(self, entry: int, ids: Tensor, rows: Tensor | None = None) -> Tensor:
-        """(B,) mean squared errors at one entry, of (B, L) token ids, with (B, L, W) embeddings of them."""
+        """(B,) errors at one entry, of (B, L) token ids, with (B, L, W) embeddings of them."""
         latents = self.latents[entry].expand(len(ids), -1, -1, -1)
-        seen = self.target.predict_noise(latents, self.timesteps[entry], ids=ids, token_embeds=rows)
-        return (seen - self.noise[entry]).square().mean((1, 2, 3))
+        timestep = self.timesteps[entry]
+        seen = self.target.predict_noise(latents, timestep, ids=ids, token_embeds=rows)
+        behind = picture_errors(self.target, latents, timestep, seen, self.picture)
+        return (seen - self.noise[entry]).square().mean((1, 2, 3)) + self.decoded * behind
 
     def gradient(self, ids: Tensor) -> Tensor:
         """(K, V): of the loss of (K,) token ids, for every token in each place."""

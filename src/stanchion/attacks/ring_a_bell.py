@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
 from ._concept_vector import concept_vector
-from ._tokens import framed, free_ids
+from ._tokens import Filter, framed, free_ids
 from .base import PromptAttack
 
 
@@ -26,6 +26,7 @@ class RingABellSettings:
         population: even, 4 or more.
         generations: 1 or more.
         mutation: chance in [0, 1] that an individual gets one other token between two generations.
+        filtered: whether to use no token that contains one of the concept's words.
     """
 
     eta: float = 3.0
@@ -33,6 +34,7 @@ class RingABellSettings:
     population: int = 100
     generations: int = 60
     mutation: float = 0.25
+    filtered: bool = True
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1 or self.generations < 1:
@@ -51,7 +53,8 @@ class RingABell(PromptAttack):
 
     Settings "paper" follow the paper's notebook (population 200, 3000 generations, 16, 38 and 75 tokens). The paper
     lets each survivor cross with chance 1/2; here exactly half of them do, so that the population keeps its size.
-    "default" has shorter prompts, half of the population and a fiftieth of the generations.
+    "default" has shorter prompts, half of the population and a fiftieth of the generations; and as this world's words
+    are single tokens, it keeps clear of the concept's own, or the search would just write them down.
     """
 
     name = "ring_a_bell"
@@ -59,7 +62,7 @@ class RingABell(PromptAttack):
     Settings = RingABellSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
-        "paper": {"lengths": (16, 38, 75), "population": 200, "generations": 3000},
+        "paper": {"lengths": (16, 38, 75), "population": 200, "generations": 3000, "filtered": False},
         "tiny": {"lengths": (4,), "population": 8, "generations": 3},
     }
 
@@ -67,7 +70,7 @@ class RingABell(PromptAttack):
         with torch.no_grad():
             wanted = target.encode(target.tokenize([prompt.text]))
         wanted = wanted + self.settings.eta * concept_vector(target, self.concept)
-        free = free_ids(target)
+        free = Filter.of(target, self.concept).free if self.settings.filtered else free_ids(target)
         for length in self.settings.lengths:
             best, distance = self._evolved(target, wanted, free, length, generator)
             note = {"length": length, "distance": round(distance, 3)}
