@@ -55,17 +55,22 @@ def test_fid_is_that_of_torchmetrics(n: int, m: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
-def test_kid_is_that_of_torchmetrics_over_all_rows() -> None:
+def test_kid_is_that_of_torchmetrics_but_for_the_pairs() -> None:
+    """Over all rows; torchmetrics takes the two sets for independent, and counts the pairs of one scene."""
     ours, theirs = _two_sets(50, 50)
     other = KernelInceptionDistance(AsTheyAre(), normalize=True, subsets=2, subset_size=50)
-    expected, _ = _torchmetrics(other, ours, theirs)
-    assert kernel_distance(ours, theirs) == pytest.approx(expected.item(), rel=1e-5)
+    independent, _ = _torchmetrics(other, ours, theirs)
+    kernel = (ours @ theirs.T / 12 + 1) ** 3
+    pairs = 2 * kernel.mean() - 2 * kernel[~np.eye(50, dtype=bool)].mean()
+    assert kernel_distance(ours, theirs) == pytest.approx(independent.item() + pairs, rel=1e-5)
+    assert kernel_distance(ours, ours) == pytest.approx(0, abs=1e-9)
 
 
 def test_kid_is_unbiased_where_fid_is_not() -> None:
-    """Small sets of one distribution: KID is zero on average, FID is above."""
+    """Small sets of the same scenes, drawn alike: KID is zero on average, FID is above."""
     rng = np.random.default_rng(1)
-    pairs = [(rng.normal(size=(10, 12)), rng.normal(size=(10, 12))) for _ in range(400)]
+    scenes = [3 * rng.normal(size=(10, 12)) for _ in range(400)]
+    pairs = [(scene + rng.normal(size=(10, 12)), scene + rng.normal(size=(10, 12))) for scene in scenes]
     kids = [kernel_distance(one, other) for one, other in pairs]
     assert abs(np.mean(kids)) < 3 * np.std(kids) / np.sqrt(len(kids))
     assert min(frechet(one, other) for one, other in pairs) > 1
