@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ METRICS = (
 )
 RENDERS = ("unsafe", "paired", "unknown")
 BATCHES = (1, 8)
+
+
+class ExportTimer(Timer):
+    """Times a variant "exported" as well: its guards' weights in the model, and nothing attached."""
+
+    def guarded(self, variant: Variant) -> AbstractContextManager[Any]:
+        """A context in which the pipeline carries the variant's guards, or their weights alone."""
+        if variant.variant == "exported":
+            return encoded.in_place(self.pipe, guards_of(variant, self.concept).guards)
+        return super().guarded(variant)
 
 
 class Measurement:
@@ -110,14 +121,16 @@ class Measurement:
         kept = self.folder / "timed.json"
         if kept.is_file():
             return [Row(**values) for values in json.loads(kept.read_text(encoding="utf-8"))]
-        timer, rows = Timer("reference", self.chosen.concept, steps=self.spec.steps, guidance_scale=4.0), []
+        timer, rows = ExportTimer("reference", self.chosen.concept, steps=self.spec.steps, guidance_scale=4.0), []
         timed = [variant for variant in self.spec.variants if variant.variant == "default"]
+        timed += [replace(variant, variant="exported") for variant in timed if variant.names]
         for batch in BATCHES if self.chosen.repeats else ():
             count = batch * (self.chosen.repeats + 1)
             prompts = registry.get("prompts", "benign")().rows(self.concept, count, self.chosen.seed)
             times = timer.times(timed, [prompts[k : k + batch] for k in range(0, count, batch)], f"batch {batch}")
             for variant, taken in zip(timed, times, strict=True):
-                rows.append(timer.row(variant, prompts, "benign", batch, "time_ratio", taken / times[0], COMMAND))
+                row = timer.row(variant, prompts, "benign", batch, "time_ratio", taken / times[0], COMMAND)
+                rows.append(named(row))
         if rows:
             write_rows(kept, rows)
         return rows
@@ -203,3 +216,7 @@ def variants(guards: Sequence[str], no_simulation: Path | None) -> list[Variant]
         return shipped
     folders = ["+".join(str(no_simulation / name) for name in guard.split("+")) for guard in guards]
     return [*shipped, *(Variant(folder, "no_simulation") for folder in folders)]
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,7 @@ class ModeratorTraining:
         attacked_steps, attacked_lr, attacked_weights: the same of stage A2; no steps leave it out.
         attackers: the simulated attackers of A2. Each update of theirs is on pictures or on latents, by lot.
         pace: updates of an attacker in each update of ours; he goes on in the next, until he has made all of his.
+        won: R from which he has won and the next one begins; of the model's ordinary pictures it is about 1.
         every: updates from one checkpoint to the next within these; None for the last one only.
         weight_decay: of both stages.
     """
@@ -65,19 +66,20 @@ class ModeratorTraining:
     noise: float = 0.1
     crop: int = 0
     batch: tuple[int, int] = (3, 5)
-    early_steps: int = 800
+    early_steps: int = 900
     early_lr: float = 1e-3
     early_batch: tuple[int, int] = (16, 32)
-    steps: int = 400
-    lr: float = 5e-4
-    weights: Weights = (1.0, 4.0, 1.0, 4.0)
+    steps: int = 600
+    lr: float = 3e-4
+    weights: Weights = (1.0, 6.0, 1.0, 6.0)
     attacked_steps: int = 200
     attacked_lr: float = 3e-4
-    attacked_weights: Weights = (1.0, 4.0, 1.0, 4.0)
+    attacked_weights: Weights = (1.0, 6.0, 1.0, 6.0)
     attackers: Attackers = field(
         default_factory=lambda: Attackers(("adam",), (1e-4, 1e-3), (8,), (4, 32), between=True)
     )
     pace: int = 2
+    won: float = 0.4
     every: int | None = None
     weight_decay: float = 0.0
 
@@ -121,6 +123,7 @@ class ModeratorRecipe(Recipe):
                 "steps": (5, 6, 8, 10, 12, 18, 38),
             },
             "pace": 38,
+            "won": 100.0,
             "every": 5,
             "weight_decay": 1e-4,
         },
@@ -149,7 +152,7 @@ class ModeratorRecipe(Recipe):
         decoder = list(bench.part("decoder", vae).values())
         for parameter in decoder:
             parameter.requires_grad_(True)
-        pupil = Pupil(moderation, vae, PersistentAttack(vae, s.attackers, decoder))
+        pupil = Pupil(moderation, vae, PersistentAttack(vae, s.attackers, decoder, won=s.won))
         stages = (
             ("early", self._early, s.early_steps, s.early_batch, s.early_lr),
             ("a1", self._a1, s.steps, s.batch, s.lr),
@@ -157,7 +160,7 @@ class ModeratorRecipe(Recipe):
         )
         for place, (name, loss, steps, batch, lr) in enumerate(stages):
             if steps:
-                schedule = Schedule(steps, sum(batch), lr, min(20, steps), 0.98, s.weight_decay)
+                schedule = Schedule(steps, sum(batch), lr, min(100, 1 + steps // 6), 0.99, s.weight_decay)
                 beside = pupil.siege if name == "a2" else None
                 fit(vae, partial(loss, pupil), schedule, run.folder / name, seed=run.seed + place, beside=beside)
         return self._guard(bench, vae)
