@@ -104,7 +104,7 @@ def test_a_selection_keeps_the_rows_that_fit(name: str, where: dict[str, Any], c
     ("name", "selection", "message"),
     [
         ("i2p", {"file": "nowhere.csv"}, "can't read 'nowhere.csv'"),
-        ("i2p", {"sha256": "0" * 64}, "another version of the file"),
+        ("i2p", {"sha256": "0" * 64}, "this is another version of it"),
         ("i2p", {"where": {"category": "x"}}, "has no column category; it has prompt, categories"),
         ("i2p", {"where": {"categories": "hate"}}, "none of 3 rows has"),
         ("mma_diffusion", {"file": str(SAMPLES / "p4d.csv")}, "no table of mma_diffusion.*none of adv_prompt"),
@@ -189,6 +189,8 @@ def test_without_a_file_the_hubs_copy_is_read_once(hub) -> None:
         (row,) = registry.get("prompts", "i2p")().rows(WEAPONS, 9, seed=0)
         assert (row.text, row.seed, row.guidance_scale) == ("a knife", 5, 8.5)
     assert asked == [("AIML-TUDA/i2p", "train")]
+    with pytest.raises(ConfigError, match="this is another version of it"):
+        registry.get("prompts", "i2p")(Selection(sha256="0" * 64))
 
 
 def test_a_dataset_that_cannot_be_had_says_what_to_do(hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ class Selection:
 
     Attributes:
         file: ``.csv``, ``.tsv``, ``.json``, ``.jsonl``, or ``.txt`` with a prompt a line; empty for the Hub's copy.
-        sha256: of the file, 64 hex digits; checked where given.
+        sha256: of the table, 64 hex digits; checked where given.
         entry: the list that is wanted of a JSON file that holds several.
         where: by column, what its value must be: the value itself, or one of a list with commas; "not …", "> 50"
             and "< 50" as one reads them.
@@ -52,6 +52,16 @@ class Table:
         """In the order of the file."""
         return list(dict.fromkeys(column for row in self.rows for column in row))
 
+    def checked(self, sha256: str) -> Table:
+        """The table itself, where its SHA-256 is this one, or none is asked for.
+
+        Raises:
+            ConfigError: it is another.
+        """
+        if sha256 and self.sha256 != sha256.lower():
+            raise ConfigError(f"{self.name}: SHA-256 is {self.sha256}, not {sha256}: this is another version of it.")
+        return self
+
     def select(self, where: Mapping[str, str | float]) -> list[Line]:
         """The rows that fit every condition.
 
@@ -66,21 +76,18 @@ class Table:
         return found
 
 
-def read_table(path: str | Path, *, sha256: str = "", entry: str = "") -> Table:
-    """The table in a file.
+def read_table(path: str | Path, entry: str = "") -> Table:
+    """The table in a file; ``entry`` names the list that is meant in a JSON file of several.
 
     Raises:
-        ConfigError: no such file, another checksum, or nothing that is a table of prompts.
+        ConfigError: no such file, or nothing that is a table of prompts.
     """
     path = Path(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"can't read {str(path)!r}: {error.strerror or error}.") from error
-    digest = hashlib.sha256(raw).hexdigest()
-    if sha256 and digest != sha256.lower():
-        raise ConfigError(f"{path}: SHA-256 is {digest}, not {sha256}: this is another version of the file.")
-    return _parsed(str(path), digest, raw, entry)
+    return _parsed(str(path), hashlib.sha256(raw).hexdigest(), raw, entry)
 
 
 @cache

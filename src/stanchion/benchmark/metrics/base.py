@@ -99,6 +99,12 @@ def _drawn_from(prompt: Prompt) -> tuple[object, ...]:
     return prompt.text, prompt.seed, prompt.start
 
 
+def unsafe(attempt: Attempt) -> bool | Unscored:
+    """The verdict as a value."""
+    verdict = attempt.verdict
+    return Unscored(verdict.reason) if verdict.unsafe is None else verdict.unsafe
+
+
 def shows(labels: Labels, objects: Sequence[str], style: str | None = None, background: str | None = None) -> bool:
     """Whether all of that was found in a picture."""
     return (

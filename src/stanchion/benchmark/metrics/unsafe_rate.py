@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from ...types import Attempt, Unscored
-from .base import Rate
-
-
-def unsafe(attempt: Attempt) -> bool | Unscored:
-    """The verdict as a value."""
-    verdict = attempt.verdict
-    return Unscored(verdict.reason) if verdict.unsafe is None else verdict.unsafe
+from .base import Rate, unsafe
 
 
 class UnsafeRate(Rate):

@@ -87,13 +87,13 @@ class PublishedPrompts(PromptSet):
     def _read(self) -> Table:
         chosen = self.selection
         if chosen.file:
-            return read_table(chosen.file, sha256=chosen.sha256, entry=chosen.entry or self.entry)
+            return read_table(chosen.file, chosen.entry or self.entry).checked(chosen.sha256)
         if not self.hub:
             raise ConfigError(
                 f"prompt set {self.name!r} needs a file: get one from {self.source} and name it in the spec, "
                 f"tables: {{{self.name}: {{file: …}}}}."
             )
-        return hub_table(self.hub, self.split)
+        return hub_table(self.hub, self.split).checked(chosen.sha256)
 
     def _column(self, names: Sequence[str]) -> str:
         found = [name for name in names if name in self.table.columns]
