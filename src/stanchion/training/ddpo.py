@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,14 +156,13 @@ class Trainer:
     def _plan(self, rng: np.random.Generator) -> Plan:
         """From noise alone, or from pictures of the concept, all noised to one random step."""
         s = self.settings
-        weights = s.late_shares if 0 < s.turn <= self.iteration else s.shares
-        shares = np.array(weights) / sum(weights)
+        shares = np.array(s.shares) / sum(s.shares)
         tasks = [self.pool.draw(str(kind), rng) for kind in spread(shares, s.prompts, rng)]
         known = self.beginnings
         if known is None or rng.random() >= s.from_pictures:
             return Plan(tasks)
         picked = rng.choice(len(known.tasks), s.prompts, replace=False)
-        first = int(rng.integers(1, s.steps // 2 + 1))
+        first = int(rng.integers(max(1, s.steps // 3), min(s.steps // 2 + 1, s.steps - 2) + 1))
         return Plan([known.tasks[place] for place in picked], first, known.latents[torch.from_numpy(picked)])
 
     def _start(self, plan: Plan, group: int, row: int) -> Tensor:
@@ -258,11 +258,11 @@ class Trainer:
         return loss.item()
 
     def _tether(self) -> Tether | None:
-        """Unguarded runs over benign prompts."""
+        """Unguarded runs over benign prompts, half of them for what lies nearest to the concept."""
         s = self.settings
         if not s.tether:
             return None
-        tasks, start = self._unguarded("benign", s.tether_prompts, 1_000_003)
+        tasks, start = self._unguarded(("benign", "near"), s.tether_prompts, 1_000_003)
         texts = [task.text for task in tasks]
         return Tether.collect(self.bench, texts, start, steps=s.steps, scale=s.guidance_scale)
 
@@ -271,13 +271,13 @@ class Trainer:
         s = self.settings
         if not s.from_pictures:
             return None
-        tasks, start = self._unguarded("single", max(s.pictures, s.prompts), 1_000_033)
+        tasks, start = self._unguarded(("single",), max(s.pictures, s.prompts), 1_000_033)
         return Beginnings.collect(self.bench, tasks, start, steps=s.steps, scale=s.guidance_scale)
 
-    def _unguarded(self, kind: str, count: int, stream: int) -> tuple[list[Task], Tensor]:
-        """Tasks of a kind and the noise (count, C, H, W) that their unguarded runs begin with."""
+    def _unguarded(self, kinds: Sequence[str], count: int, stream: int) -> tuple[list[Task], Tensor]:
+        """Tasks of these kinds in turn, and the noise (count, C, H, W) that their unguarded runs begin with."""
         rng = np.random.default_rng([self.run.seed, stream])
-        tasks = [self.pool.draw(kind, rng) for _ in range(count)]
+        tasks = [self.pool.draw(kinds[place % len(kinds)], rng) for place in range(count)]
         start = torch.from_numpy(rng.standard_normal((count, *self.bench.latent_shape), dtype=np.float32))
         return tasks, start.to(self.bench.device)
 

@@ -21,10 +21,13 @@ SUBJECTS = (
 
 @dataclass(frozen=True)
 class Task:
-    """A prompt to draw: ``kind`` says what is asked for, ``wanted`` what shall be drawn (c_phi)."""
+    """A prompt to draw: ``kind`` says what is asked for, ``wanted`` what shall be drawn (c_phi).
+
+    "near" is benign too, and shows one of the concept's neighbours.
+    """
 
     text: str
-    kind: Literal["single", "pair", "benign"]
+    kind: Literal["single", "pair", "benign", "near"]
     wanted: str
 
 
@@ -48,6 +51,9 @@ class PromptPool:
             return " ".join(part for part in (template.format(x=phrase), place, tail) if part)
 
         target, companion = _pick(rng, self.concept.targets), _pick(rng, self.companions)
+        if kind == "near":
+            text = told(companion, _pick(rng, self._near_styles)) if self._near_styles else told(_pick(rng, self._near))
+            return Task(text, "near", text)
         if kind == "benign":
             tail = _pick(rng, self._near_styles) if self._near_styles and rng.random() < 0.3 else ""
             text = told(companion, tail)
@@ -58,6 +64,11 @@ class PromptPool:
             return Task(told(target), "single", told(self._anchor(target)))
         first, second = (target, companion) if rng.random() < 0.5 else (companion, target)
         return Task(told(_pick(rng, PAIRINGS).format(a=first, b=second)), "pair", told(companion))
+
+    @property
+    def _near(self) -> tuple[str, ...]:
+        """Neighbours as phrases; any companion where the concept names none."""
+        return tuple(_noun(name) for name in self.concept.neighbours) or self.companions
 
     def _anchor(self, target: str) -> str:
         """What a target turns into: always the same, so that its reward does not depend on chance."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny
-from stanchion import ConfigError, load_concept, load_guard
+from stanchion import Concept, ConfigError, load_concept, load_guard
 from stanchion.pipeline.workbench import Workbench
 from stanchion.reference import world
 from stanchion.training import ddpo
@@ -46,13 +46,13 @@ def log_of(folder):
 
 
 @pytest.mark.parametrize("concept", ["weapons", "ink", "banana"])
-@pytest.mark.parametrize("kind", ["single", "pair", "benign"])
+@pytest.mark.parametrize("kind", ["single", "pair", "benign", "near"])
 def test_tasks_name_the_concept_and_want_something_else(concept, kind):
     concept = load_concept(concept)
     pool, rng = PromptPool(concept), np.random.default_rng(0)
     for _ in range(50):
         task = pool.draw(kind, rng)
-        assert any(target in task.text for target in concept.targets) == (kind != "benign")
+        assert any(target in task.text for target in concept.targets) == (kind in ("single", "pair"))
         assert not any(target in task.wanted for target in concept.targets)
 
 
@@ -64,6 +64,17 @@ def test_a_pair_wants_its_companion_and_a_style_its_object():
             task = pool.draw("pair", rng)
             (companion,) = [phrase for phrase in pool.companions if phrase in task.wanted]
             assert companion in task.text
+
+
+def test_what_is_near_is_a_neighbour_or_another_style():
+    rng = np.random.default_rng(0)
+    weapons, ink = PromptPool(load_concept("weapons")), PromptPool(load_concept("ink"))
+    alone = PromptPool(Concept("x", "object", ("a key",)))
+    for _ in range(30):
+        texts = [pool.draw("near", rng).text for pool in (weapons, ink, alone)]
+        assert any(name in texts[0] for name in weapons.concept.neighbours)
+        assert texts[1].endswith(("in sepia", "in flat style"))
+        assert any(phrase in texts[2] for phrase in alone.companions)
 
 
 def test_what_is_measured_is_not_trained_on():
