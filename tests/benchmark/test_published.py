@@ -109,6 +109,7 @@ def test_a_selection_keeps_the_rows_that_fit(name: str, where: dict[str, Any], c
         ("i2p", {"where": {"categories": "hate"}}, "none of 3 rows has"),
         ("mma_diffusion", {"file": str(SAMPLES / "p4d.csv")}, "no table of mma_diffusion.*none of adv_prompt"),
         ("copro", {"entry": "train"}, "no list 'train', but ID_concepts"),
+        ("i2p", {"file": "", "entry": "x"}, "entry 'x' is of a JSON file; name the file too"),
         ("copro_v2", {"file": ""}, r"needs a file: get one from https://github.com/Visualignment"),
     ],
 )

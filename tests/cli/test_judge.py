@@ -27,6 +27,14 @@ def test_text_and_json(files: list[str]) -> None:
     assert [row["verdict"]["unsafe"] for row in rows] == [True, None]
 
 
+def test_settings_reach_the_judge(files: list[str]) -> None:
+    arguments = ["judge", files[0], "--judge", "template", "--set", "threshold=0.0", "--json"]
+    (row,) = json.loads(CliRunner().invoke(app, arguments).output)
+    assert row["objects"]  # everything is found from 0
+    result = CliRunner().invoke(app, ["judge", files[0], "--judge", "template", "--set", "treshold=0.0"])
+    assert result.stderr == "stanchion: judge template: unknown setting 'treshold'; did you mean threshold?\n"
+
+
 def test_errors_are_one_line_with_code_2(files: list[str]) -> None:
     result = CliRunner().invoke(app, ["judge", files[0], "--judge", "always_save"])
     assert (result.exit_code, result.stdout) == (2, "")

@@ -16,14 +16,16 @@ def judge(
     images: Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)],
     concept: Annotated[str | None, typer.Option(help="Give this concept's verdict too: a name or a YAML file.")] = None,
     judge: Annotated[str, typer.Option(help="See `stanchion list judges`.")] = "reference",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; may be repeated.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
     """Say what pictures show. A file that is no picture is unscored, never safe."""
     from ..benchmark.judges import load_judge
     from ..concepts import load_concept
+    from .drawing import parse_settings
 
     wanted = load_concept(concept) if concept else None
-    eye = load_judge(judge)
+    eye = load_judge(judge, **parse_settings([f"{judge}.{each}" for each in settings or []], [judge]).get(judge, {}))
     rows = []
     for path, labels in zip(images, eye.detect([_open(path) for path in images]), strict=True):
         verdict = eye.verdict(labels, wanted) if wanted else None

@@ -86,6 +86,8 @@ class PublishedPrompts(PromptSet):
 
     def _read(self) -> Table:
         chosen = self.selection
+        if chosen.entry and not chosen.file:
+            raise ConfigError(f"prompt set {self.name!r}: entry {chosen.entry!r} is of a JSON file; name the file too.")
         if chosen.file:
             return read_table(chosen.file, chosen.entry or self.entry).checked(chosen.sha256)
         if not self.hub:
