@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...types import Attempt, Prompt, Unscored
 from ..intervals import jackknife
 from .base import Metric
 
+KEPT = 2**14  # features that FID and KID share, 1 KiB each
 STREAM = 2  # beside the prompt's seed: 0 is the noise of the picture, 1 the start of image to image
 
 
@@ -47,6 +48,19 @@ def features(image: Image.Image) -> np.ndarray:
 
     with torch.no_grad():
         return network().features(tensor(image))[0].double().numpy()
+
+
+@lru_cache(maxsize=KEPT)
+def features_of_file(path: str) -> np.ndarray:
+    """The same of a picture in a record, whose name changes with its content."""
+    with Image.open(path) as image:
+        return features(image)
+
+
+@lru_cache(maxsize=KEPT)
+def features_of_scene(prompt: Prompt) -> np.ndarray:
+    """The same of the render of what a prompt asks for: every guard is compared with it."""
+    return features(rendered(prompt))
 
 
 def of_the_world(prompt: Prompt) -> bool:
@@ -84,8 +98,7 @@ class Distance(Metric):
             return None
         if attempt.image is None:
             return Unscored("no picture was kept")
-        with Image.open(attempt.image) as image:
-            return features(image), features(rendered(attempt.prompt))
+        return features_of_file(attempt.image), features_of_scene(attempt.prompt)
 
     def value(self) -> float:
         ours, real, _ = self._sorted()
