@@ -145,7 +145,8 @@ import tiny
 from stanchion.training.parallel import Workers
 from stanchion.training.recipe import train_guard
 
-train_guard("patronus_hardening", tiny.pipeline(), "weapons", Path(sys.argv[1]), preset="tiny", workers=Workers.start())
+options = {"preset": "tiny", "won": 0.07, "workers": Workers.start()}
+train_guard("patronus_hardening", tiny.pipeline(), "weapons", Path(sys.argv[1]), **options)
 """
 
 
@@ -153,7 +154,7 @@ def test_two_processes_train_what_one_does(tmp_path):
     script = tmp_path / "work.py"
     script.write_text(WORK)
     torchrun(script, str(tmp_path / "two"), str(Path(tiny.__file__).parent))
-    one = train_guard("patronus_hardening", tiny.pipeline(), "weapons", tmp_path / "one", preset="tiny")
+    one = train_guard("patronus_hardening", tiny.pipeline(), "weapons", tmp_path / "one", preset="tiny", won=0.07)
     two = load_guard(tmp_path / "two")
     for name, value in one.tensors.items():
         torch.testing.assert_close(two.tensors[name], value, atol=4e-3, rtol=4e-3)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, Optimizer, RMSprop
 
 from ..errors import ConfigError
+from .parallel import ALONE, Workers
 
 AttackLoss = Callable[[nn.Module, int, np.random.Generator], Tensor]  # the second argument is the batch size
 ProtectLoss = Callable[[nn.Module, np.random.Generator], Tensor]
@@ -222,12 +223,14 @@ class PersistentAttack:
         attacked: Sequence[nn.Parameter] | None = None,
         *,
         won: float = math.inf,
+        workers: Workers = ALONE,
     ) -> None:
         """``attackers.steps`` is how long each goes on until the next one begins at the module's own weights.
 
         One against whom the protection's loss is above ``won`` has won and is not followed further: what is to be
-        learnt lies where the protection gives way, not where it has.
+        learnt lies where the protection gives way, not where it has. Several ``workers``' losses are added up.
         """
+        self._workers = workers
         self._module, self._attackers, self._attacked, self._won = module, attackers, attacked, won
         self._now: SimulatedAttack | None = None
 
@@ -245,7 +248,7 @@ class PersistentAttack:
         if self._now is None or self._now.finished:
             self._now = SimulatedAttack(self._module, self._attackers.draw(rng), self._attacked)
         losses = self._now.protect(attack_loss, protect_loss, rng, every=every, steps=steps, weight=weight)
-        if not losses or losses[-1] > self._won:
+        if not losses or self._workers.gather(torch.tensor(losses[-1:])).sum() > self._won:
             self._now = None
         return losses
 

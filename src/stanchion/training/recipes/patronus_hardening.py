@@ -134,7 +134,20 @@ class PatronusHardeningRecipe(Recipe):
             changed = attach_low_rank(student, settings.rank, run.seed)
         else:
             changed = [path for path, _ in student.requires_grad_(True).named_parameters()]
-        losses = Losses(bench, settings, *self._data(bench, run.seed), run.workers)
+        self._fit(student, Losses(bench, settings, *self._data(bench, run.seed), run.workers), run)
+        merge_low_rank(student)
+        weights, originals = dict(student.named_parameters()), dict(bench.denoiser.named_parameters())
+        name = bench.family.denoiser
+        return PatronusHardening(
+            self.concept,
+            tensors={f"{name}.{path}": weights[path].detach().cpu().half() for path in changed},
+            base={"weights": base_of({f"{name}.{path}": originals[path] for path in changed})},
+        )
+
+    def _fit(self, student: nn.Module, losses: Losses, run: Run) -> None:
+        """B1, then B2."""
+        settings = self.settings
+        siege = PersistentAttack(student, settings.attackers, won=settings.won, workers=run.workers)
 
         def align(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
             alpha, beta = settings.align_weights
@@ -143,29 +156,19 @@ class PatronusHardeningRecipe(Recipe):
 
         def harden(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
             alpha, beta = settings.harden_weights
-            left = siege.protect(
-                losses.attack, losses.unsafe, rng, steps=settings.pace, every=settings.every or None, weight=beta
-            )
+            how: dict[str, Any] = {"steps": settings.pace, "every": settings.every or None, "weight": beta}
+            found = siege.protect(losses.attack, losses.unsafe, rng, **how)
             benign = losses.benign(student, rng)
-            found = torch.tensor(left or [float("nan")]).mean()
-            return {"loss": alpha * benign, "benign": benign.detach(), "unsafe": found}
+            unsafe = torch.tensor(found or [math.nan]).mean()
+            return {"loss": alpha * benign, "benign": benign.detach(), "unsafe": unsafe}
 
         def stage(steps: int, lr: float) -> Schedule:
             return Schedule(steps, settings.batch, lr, min(20, steps), 0.0, 0.0)
 
-        siege = PersistentAttack(student, settings.attackers, won=settings.won)
         options: dict[str, Any] = {"seed": run.seed, "workers": run.workers}
         fit(student, align, stage(settings.align_steps, settings.align_lr), run.folder / "align", **options)
         last = stage(settings.harden_steps, settings.harden_lr)
         fit(student, harden if settings.pace else align, last, run.folder / "harden", beside=siege, **options)
-        merge_low_rank(student)
-        weights, name = dict(student.named_parameters()), bench.family.denoiser
-        originals = dict(bench.denoiser.named_parameters())
-        return PatronusHardening(
-            self.concept,
-            tensors={f"{name}.{path}": weights[path].detach().cpu().half() for path in changed},
-            base={"weights": base_of({f"{name}.{path}": originals[path] for path in changed})},
-        )
 
     def _data(self, bench: Workbench, seed: int) -> tuple[UnsafePictures, Kept]:
         settings, rng = self.settings, np.random.default_rng([seed, 1])
