@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from stanchion.cli.app import app
 
-COMMANDS = ("generate", "list", "judge", "bench", "report", "compare", "attack", "export", "demo")
+COMMANDS = ("generate", "list", "judge", "bench", "report", "compare", "attack", "check", "export", "demo")
 
 
 def test_help_within_half_a_second() -> None:

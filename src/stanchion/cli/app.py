@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from ..errors import ConfigError, StanchionError
 from .attack import attack
 from .bench import bench
+from .check import check
 from .compare import compare
 from .demo import demo
 from .export import export
@@ -66,5 +67,6 @@ app.command()(bench)
 app.command()(report)
 app.command()(compare)
 app.command()(attack)
+app.command()(check)
 app.command()(export)
 app.command()(demo)
