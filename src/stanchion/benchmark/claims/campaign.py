@@ -58,7 +58,7 @@ def _pictures(folder: Path, name: str, until: float, share: tuple[int, int]) -> 
     part = "" if share == (1, 1) else f"{title}-{share[0]}of{share[1]}"
     store, artist = Store(folder, part), Artist.of(spec.model)
     file_spec(folder, title, spec)
-    runner = Runner(spec, store, artist, load_judge(spec.judge))
+    runner = Runner(spec, store, artist, load_judge(spec.judge, **spec.judge_settings))
     team = RedTeam(runner, artist, base=lambda: Artist.of(spec.model).pipeline)
     if not (runner.run(until=until, share=share) and team.run(until=until, share=share)):
         return None
