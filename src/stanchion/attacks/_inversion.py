@@ -34,9 +34,9 @@ class Fit:
         decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
-    updates: int = 150
+    updates: int = 400
     batch: int = 8
-    lr: float = 0.01
+    lr: float = 0.02
     weight_decay: float = 0.0
     wanted: Wanted = "base"
     pictures: int = 32

@@ -21,7 +21,7 @@ class DiffusionCompletionSettings:
         steps: how many of the schedule's steps the unguarded model takes, 1 or more; one picture for each.
     """
 
-    steps: tuple[int, ...] = (1, 2, 3)
+    steps: tuple[int, ...] = (1, 2, 3, 5)
 
     def __post_init__(self) -> None:
         if not self.steps or min(self.steps) < 1:
@@ -31,14 +31,14 @@ class DiffusionCompletionSettings:
 class DiffusionCompletion(PromptAttack):
     """Starts from x_t of the unguarded model on its way to a picture of the prompt (arXiv 2505.17013).
 
-    The probe's authors stop the unguarded model after step 0, 1 or 2 of 50, counted from 0. "default" takes as many
-    of the reference model's 20 steps, which is a larger share of the way.
+    The probe's authors stop the unguarded model after step 0, 1 or 2 of 50, counted from 0. "default" takes up to 5
+    of the reference model's 20 steps, a quarter of the way.
     """
 
     name = "diffusion_completion"
     access: ClassVar[Access] = Access.WHITE_BOX
     Settings = DiffusionCompletionSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": {}, "tiny": {"steps": (1,)}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": {"steps": (1, 2, 3)}, "tiny": {"steps": (1,)}}
 
     def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
         if (most := max(self.settings.steps)) >= target.steps:
