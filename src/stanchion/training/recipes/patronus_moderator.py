@@ -66,17 +66,17 @@ class ModeratorTraining:
     noise: float = 0.1
     crop: int = 0
     batch: tuple[int, int] = (3, 5)
-    early_steps: int = 900
+    early_steps: int = 800
     early_lr: float = 1e-3
     early_batch: tuple[int, int] = (16, 32)
-    steps: int = 600
-    lr: float = 3e-4
-    weights: Weights = (1.0, 6.0, 1.0, 6.0)
-    attacked_steps: int = 200
-    attacked_lr: float = 3e-4
-    attacked_weights: Weights = (1.0, 6.0, 1.0, 6.0)
+    steps: int = 200
+    lr: float = 1e-4
+    weights: Weights = (1.0, 4.0, 1.0, 4.0)
+    attacked_steps: int = 150
+    attacked_lr: float = 1.5e-4
+    attacked_weights: Weights = (1.0, 10.0, 1.0, 10.0)
     attackers: Attackers = field(
-        default_factory=lambda: Attackers(("adam",), (1e-4, 1e-3), (8,), (4, 32), between=True)
+        default_factory=lambda: Attackers(("adam",), (1e-4, 1e-3), (4,), (4, 32), between=True)
     )
     pace: int = 2
     won: float = 0.4
@@ -160,7 +160,7 @@ class ModeratorRecipe(Recipe):
         )
         for place, (name, loss, steps, batch, lr) in enumerate(stages):
             if steps:
-                schedule = Schedule(steps, sum(batch), lr, min(100, 1 + steps // 6), 0.99, s.weight_decay)
+                schedule = Schedule(steps, sum(batch), lr, min(20, steps), 0.98, s.weight_decay)
                 beside = pupil.siege if name == "a2" else None
                 fit(vae, partial(loss, pupil), schedule, run.folder / name, seed=run.seed + place, beside=beside)
         return self._guard(bench, vae)
