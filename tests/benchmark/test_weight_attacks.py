@@ -117,9 +117,9 @@ def test_cells_are_models_times_sweep_times_seeds_after_their_reference():
     cells = list(cells_of(spec_of(trial, replace(trial, guards=("uce",), sweep={}, seeds=(0,), n=10))))
     assert (cells[0].trial.attack, cells[0].guard, cells[0].trial.n) == ("direct", "none", 10)
     assert len(cells) == 1 + 2 * 4 * 2 + 1  # the second trial's reference is the first one's
+    assert [(cell.guard, cell.seed) for cell in cells[9:11]] == [("uce", 0), ("esd", 1)]  # then the second seeds
     assert cells[1].settings == {"batch": 4, "lr": 1e-4, "rank": 0}
     assert [cell.guard for cell in cells[1:3]] == ["esd", "none"]
-    assert [cell.seed for cell in cells[1:17]] == [0] * 8 + [1] * 8
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,10 @@ class WeightSpec:
     model: str = "reference"
     judge: str = "reference"
 
+    def __post_init__(self) -> None:
+        if not self.trials:
+            raise ConfigError("spec: give at least one trial.")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -90,16 +94,16 @@ class Cell:
 def cells_of(spec: WeightSpec) -> Iterator[Cell]:
     """Every cell in order, each trial's after the unattacked, unguarded one that it is compared with.
 
-    All of a trial's curves come with its first seed before any comes with the second.
+    All trials come with their first seed before any comes with its second.
     """
     references: list[Cell] = []
-    for trial in spec.trials:
-        reference = reference_of(trial)
-        if reference not in references:
-            references.append(reference)
-            yield reference
-        for seed, values, guard in product(trial.seeds, list(_combinations(trial)), trial.guards):
-            yield Cell(trial, guard, values, seed)
+    for turn in range(max(len(trial.seeds) for trial in spec.trials)):
+        for trial in spec.trials:
+            if (reference := reference_of(trial)) not in references:
+                references.append(reference)
+                yield reference
+            for values, guard in product(_combinations(trial), trial.guards) if turn < len(trial.seeds) else ():
+                yield Cell(trial, guard, values, trial.seeds[turn])
 
 
 def reference_of(trial: Trial) -> Cell:
@@ -107,9 +111,9 @@ def reference_of(trial: Trial) -> Cell:
     return Cell(Trial((UNGUARDED,), DIRECT, taught=trial.taught, n=trial.n * len(trial.seeds)), UNGUARDED, {}, 0)
 
 
-def _combinations(trial: Trial) -> Iterator[dict[str, Any]]:
-    for values in product(*trial.sweep.values()):
-        yield {**trial.settings, **dict(zip(trial.sweep, values, strict=True))}
+def _combinations(trial: Trial) -> list[dict[str, Any]]:
+    swept = product(*trial.sweep.values())
+    return [{**trial.settings, **dict(zip(trial.sweep, values, strict=True))} for values in swept]
 
 
 def attack_of(cell: Cell) -> WeightAttack:
