@@ -239,6 +239,16 @@ def test_the_pull_survives_half_precision():
     assert cosine > 0.99
 
 
+def test_a_loss_that_matters_again_is_taken_up_without_gradients_around():
+    """As in a call of the pipeline, where gradients are off."""
+    step, guard = toy_step(), TraSCE(Concept("thing", "object", ("a thing",)))
+    with torch.no_grad():
+        first = guard.on_step(step, State(CONCEPT, None))
+        again = guard.on_step(step, State(CONCEPT, None, expect_shift=False))
+    assert (first.latents != step.latents).any()
+    assert torch.allclose(first.latents, again.latents)
+
+
 def test_lazy_skips_the_gradient_where_it_is_weak_and_takes_it_up_again():
     graphs = []
 

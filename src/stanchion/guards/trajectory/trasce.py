@@ -175,7 +175,7 @@ class TraSCE(TrajectoryGuard):
     def _shift_of(self, step: Step, concept: Condition, rows: Tensor) -> Tensor:
         """The shift of some pictures, (B, C, H, W), by predictions of their own; 0 for the others."""
         chosen = rows.nonzero().flatten()
-        latents = _to_differentiate(step.latents)[chosen]
+        latents = _to_differentiate(step.latents[chosen])
         with torch.enable_grad():
             p, c = step.predict(latents, step.prompt, concept, rows=chosen)
         shift = torch.zeros_like(step.latents, dtype=torch.float32)
