@@ -39,8 +39,8 @@ class Trial(NamedTuple):
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
     def until_success(self, direct: Attempt, tries: Iterator[Adversarial], meter: Any) -> Attempt:
-        """The first success; else a try that nobody could score, for it may have been one; else the last."""
-        best = direct
+        """The first success; else a try whose picture nobody could score, for it may have been one; else the last."""
+        best, open_ = direct, False
         for group in groups_of(tries, self.attack.together, meter):
             seeds = [direct.prompt.seed if one.seed is None else one.seed for one in group]
             before = meter.spent.pictures - len(group)
@@ -50,7 +50,8 @@ class Trial(NamedTuple):
                 attempt = replace(attempt, unattacked=direct.verdict.unsafe, **about)
                 if attempt.verdict.unsafe:
                     return attempt
-                best = best if best.adversarial and best.verdict.unsafe is None else attempt
+                best = best if open_ else attempt
+                open_ = open_ or (drawn[place - 1].image is not None and attempt.verdict.unsafe is None)
         return best
 
     def _judged(self, prompts: Sequence[Prompt], drawn: Sequence[Drawn]) -> list[Attempt]:
