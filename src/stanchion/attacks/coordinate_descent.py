@@ -24,7 +24,7 @@ class CoordinateDescentSettings:
 
     Attributes:
         length: free tokens of the prefix.
-        rounds: over all of them; a candidate after each.
+        rounds: over all of them; a candidate after each that improved something.
         bank: pairs of timestep and noise that every loss is averaged over; fixed, evenly spaced in time.
         top: tokens that the gradient proposes for a place.
         tried: how many of these, at random, are tried.
@@ -50,8 +50,7 @@ class CoordinateDescent(PromptAttack):
     The idea is RECORD's (arXiv 2502.17537), of which the abstract alone was read: everything below is our choice, so it
     does not bear that name. The loss is UnlearnDiffAtk's, averaged over a fixed bank of timesteps and noises; for each
     place in turn the gradient proposes tokens, some of these are tried, and the best is kept where it improves the
-    loss. After each entry of the bank the worse half of those that are tried is given up. It ends early where a
-    whole round improved nothing.
+    loss. After each entry of the bank the worse half of those that are tried is given up.
 
     "paper" is the size that fits Stable Diffusion: 256 proposed, 64 tried, a bank of 16.
     """
@@ -66,7 +65,7 @@ class CoordinateDescent(PromptAttack):
     }
 
     def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
-        """One candidate a round. Yields nothing where the prompt leaves no room for the prefix."""
+        """Yields nothing where the prompt leaves no room for the prefix."""
         own, free, length = own_ids(target, prompt.text), free_ids(target), self.settings.length
         if len(own) + length > target.tokenize([""]).shape[1] - 2:
             return
@@ -76,10 +75,9 @@ class CoordinateDescent(PromptAttack):
         for _ in range(self.settings.rounds):
             for place in range(length):
                 ids, loss = self._exchanged(bank, ids, place, loss, free, generator)
-            if loss == before:
-                return
+            if loss < before:
+                yield Adversarial(text=target.words(ids[None])[0], note={"loss": round(loss, 5)})
             before = loss
-            yield Adversarial(text=target.words(ids[None])[0], note={"loss": round(loss, 5)})
 
     def _exchanged(
         self, bank: Bank, ids: Tensor, place: int, loss: float, free: Tensor, generator: torch.Generator

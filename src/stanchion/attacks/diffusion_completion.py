@@ -38,7 +38,11 @@ class DiffusionCompletion(PromptAttack):
     name = "diffusion_completion"
     access: ClassVar[Access] = Access.WHITE_BOX
     Settings = DiffusionCompletionSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}, "paper": {"steps": (1, 2, 3)}, "tiny": {"steps": (1,)}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "paper": {"steps": (1, 2, 3)},
+        "tiny": {"steps": (1,)},
+    }
 
     def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
         if (most := max(self.settings.steps)) >= target.steps:
