@@ -222,7 +222,7 @@ class WhiteBoxTarget(TextEncoderTarget):
         return _BEHIND[self][0].prediction.encode_pictures(images)
 
     def latents(self, texts: Sequence[str], *, seeds: Sequence[int], step: int) -> Tensor:
-        """(B, C, H, W): x_t before ``step`` of the schedule, on the way to pictures of texts; detached.
+        """(B, C, H, W): x_t before ``step`` of the schedule, on DDIM's way to pictures of texts; detached.
 
         Raises:
             BudgetSpent, PromptRefused: as for pictures, which these cost as much as.

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from .freezing import frozen
-from .stand_in import raw
 
 
 class TextEncoder:
@@ -19,7 +18,6 @@ class TextEncoder:
 
     def __init__(self, pipe: Any) -> None:
         self._encoder, self._tokenizer = pipe.text_encoder, pipe.tokenizer
-        self._pipe = pipe
 
     @cached_property
     def table(self) -> Tensor:
@@ -48,11 +46,6 @@ class TextEncoder:
             unread = torch.zeros(token_embeds.shape[:2], dtype=torch.long, device=token_embeds.device)
             with _replaced(self._encoder.get_input_embeddings(), token_embeds):
                 return self._encoder(unread if ids is None else ids)[0]
-
-    @torch.no_grad()
-    def read(self, texts: Sequence[str]) -> Tensor:
-        """(B, L, D) states as the pipeline makes them of texts, by no guard steered."""
-        return raw(self._pipe, "encode_prompt")(list(texts), self._encoder.device, 1, False)[0]
 
 
 @contextmanager
