@@ -37,7 +37,7 @@ class PatronusModerator(DecoderGuard):
     name = "patronus_moderator"
     trained = True
     Settings = ModeratorSettings
-    max_benign_drop: ClassVar[float] = 0.15
+    max_benign_drop: ClassVar[float] = 0.15  # of random weights, whose latents of all prompts are nearly alike
 
     def weights(self) -> Mapping[str, Tensor]:
         """The decoder's tensors, and those of ``post_quant_conv`` where there is one."""
