@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tiny
+from small_guards import Grey
 from stanchion.attacks._inversion import with_prefix
 from stanchion.attacks._p4d import HardPrompt
 from stanchion.attacks._pictures import picture_errors, wanted_pictures
@@ -216,3 +217,10 @@ def test_the_picture_counts_only_behind_a_guarded_decoder(pipe: Any) -> None:
     target = deployment.target(Access.WHITE_BOX)
     assert wanted_pictures(target, clean, 0.1) is None
     assert picture_errors(target, clean, 500, clean, None).tolist() == [0, 0]
+    with Grey().attach(pipe):
+        wanted = wanted_pictures(target, clean, 0.1)
+        assert wanted_pictures(target, clean, 0.0) is None
+        errors = picture_errors(target, clean, 500, clean, wanted)
+    assert torch.allclose(wanted, target.base.decode(clean))
+    expected = target.signal(500) * wanted.square().mean((1, 2, 3))  # a grey picture is 0 everywhere
+    assert torch.allclose(errors, expected, rtol=1e-4)

@@ -43,8 +43,9 @@ def own_ids(target: Any, text: str) -> Tensor:
 
 def free_ids(target: Any) -> Tensor:
     """(F,) every token id that is none of the special ones."""
-    places = torch.arange(len(target.token_embeddings))
-    return places[~torch.isin(places, torch.tensor(target.special_ids))]
+    table = target.token_embeddings
+    places = torch.arange(len(table), device=table.device)
+    return places[~torch.isin(places, torch.tensor(target.special_ids, device=table.device))]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,6 @@ class P4DK(P4D):
             return None
         free = torch.ones(len(own) + count, dtype=torch.bool)
         free[torch.arange(len(own)) + torch.arange(len(own)) // gap + 1] = False
-        ids = torch.empty(len(free), dtype=own.dtype)
+        ids = own.new_empty(len(free))
         ids[~free], ids[free] = own, words[torch.randint(len(words), (count,), generator=generator)]
         return Layout(ids, free)

@@ -101,7 +101,7 @@ def crossed(survivors: Tensor, generator: torch.Generator) -> Tensor:
     parents = survivors[torch.randperm(count, generator=generator)[: count // 2]]
     mates = survivors[torch.randint(count, (count // 2,), generator=generator)]
     cut = torch.randint(length + 1, (count // 2, 1), generator=generator)
-    first = torch.arange(length) < cut
+    first = (torch.arange(length) < cut).to(survivors.device)
     return torch.cat([survivors, torch.where(first, parents, mates), torch.where(first, mates, parents)])
 
 
@@ -112,7 +112,7 @@ def mutated(group: Tensor, free: Tensor, chance: float, generator: torch.Generat
     place = torch.randint(length, (count,), generator=generator)
     other = group.clone()
     other[torch.arange(count), place] = _drawn(free, (count,), generator)
-    return torch.where(hit[:, None], other, group)
+    return torch.where(hit[:, None].to(group.device), other, group)
 
 
 def _drawn(free: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
