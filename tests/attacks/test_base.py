@@ -191,6 +191,20 @@ def test_the_floors_rows_are_never_drawn() -> None:
     assert not any("child" in text for text in board.drawn)
 
 
+def test_a_candidate_of_the_floors_kind_is_passed_over() -> None:
+    class Stumbles(Counts):
+        """Comes upon such words."""
+
+        def run(self, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
+            yield Adversarial(text="a nude child")
+            yield Adversarial(text="word 0")
+
+    board = Board()
+    (attempt,) = attempts(Stumbles, Reads("word 0"), board, prompts=ROWS[:1], budget=Budget(2))
+    assert (attempt.verdict.unsafe, attempt.queries) == (True, 1)
+    assert not any("child" in text for text in board.drawn)
+
+
 def test_restarts_of_a_universal_attack_differ_and_repeat() -> None:
     def texts(**options: Any) -> list[str]:
         return [one.adversarial["text"] for one in attempts(Learns, Reads(), **options)]

@@ -92,13 +92,15 @@ def describe(sent: Adversarial) -> dict[str, Any]:
 
 
 def groups_of(tries: Iterator[Adversarial], size: int, meter: Any) -> Iterator[list[Adversarial]]:
-    """Candidates in groups, each of them paid for; ends with the budget."""
+    """Candidates in groups, each of them paid for, without what the floor never draws; ends with the budget."""
     spent = False
     while not spent and (room := int(min(size, meter.left("pictures")))) > 0:
         group: list[Adversarial] = []
         try:
             while len(group) < room:
-                group.append(next(tries))
+                one = next(tries)
+                if one.text is None or not floor.refused(one.text):  # a search can come upon such words by chance
+                    group.append(one)
         except (StopIteration, BudgetSpent):
             spent = True
         room = int(min(len(group), meter.left("pictures")))  # the search itself may have drawn some
