@@ -137,10 +137,12 @@ class Trainer:
         guidance = replace(self.guidance, timesteps=self.guidance.timesteps[plan.first :])
         groups = [place for place in range(s.prompts) for _ in range(s.group)]
         tasks = [plan.tasks[group] for group in groups]
-        explores = torch.tensor([row % s.group < s.explorers for row in range(len(groups))])
+        leads = [row % s.group < s.explorers for row in range(len(groups))]
         mine = list(range(len(groups)))[self.run.workers.mine(len(groups))]
         noise = torch.stack([self._noise(1, row, scheme.actions) for row in mine], 1)
-        policy = Sampling(guidance, self.bench.encode([_told(tasks[row], explores[row]) for row in mine]))
+        policy = Sampling(
+            guidance, self.bench.encode([tasks[row].wanted if leads[row] else tasks[row].text for row in mine])
+        )
         self._refresh()
         start = torch.stack([self._start(plan, groups[row], row) for row in mine])
         taken = rollout(policy, scheme, start, noise)
@@ -150,8 +152,9 @@ class Trainer:
         advantages = self._advantages(tasks, groups, gathered.total)[mine]
         embeds = self.bench.encode([tasks[row].text for row in mine])
         unconditional = torch.stack(policy.unconditional)
-        drawn = Drawn(guidance, scheme, embeds, taken, unconditional, advantages, explores[mine])
-        return drawn, self._log_of(tasks, gathered, (~explores).nonzero()[:, 0].tolist())
+        explores = torch.tensor([leads[row] for row in mine], device=self.bench.device)
+        drawn = Drawn(guidance, scheme, embeds, taken, unconditional, advantages, explores)
+        return drawn, self._log_of(tasks, gathered, [row for row, lead in enumerate(leads) if not lead])
 
     def _plan(self, rng: np.random.Generator) -> Plan:
         """From noise alone, or from pictures of the concept, all noised to one random step."""
@@ -335,11 +338,6 @@ class Trainer:
 
 
 KEPT = ("iteration", "images", "seconds", "stopped", "unsafe", "norm", "lr_factor", "rollbacks")
-
-
-def _told(task: Task, explores: Tensor) -> str:
-    """What a row is drawn under."""
-    return task.wanted if explores else task.text
 
 
 def spread(shares: np.ndarray, count: int, rng: np.random.Generator) -> list[str]:
