@@ -22,7 +22,7 @@ class RingABellEmbedSettings:
         etas: how much of the concept is added; one picture for each, in their order.
     """
 
-    etas: tuple[float, ...] = (1.0, 2.0, 3.0, 5.0)
+    etas: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
 
     def __post_init__(self) -> None:
         if not self.etas:
