@@ -47,7 +47,7 @@ class HardeningTraining:
         batch, unsafe_batch: samples of L_benign and L_unsafe an update.
         attackers: who is simulated; ``attackers.steps`` is how long one goes on until the next one begins.
         pace: the attacker's updates for each of ours; 0: no attack is simulated.
-        won: L_unsafe above which an attacker has won, and the next one begins; what the original gives is near 1.
+        won: L_unsafe above which an attacker has won, and the next one begins; the original's is near 1; 0: he goes on.
         every: L_unsafe is taken after the first of these, after every so many more, and after the last; 0: there only.
         other_words: share of the concept's pictures that are shown under prompts that don't name it.
         recognisable: least share of signal in x_t with which a picture counts as recognised whatever its prompt.
@@ -59,7 +59,7 @@ class HardeningTraining:
     target: Literal["zero", "black_latent", "anchor"] = "zero"
     trainable: Literal["whole", "lora"] = "whole"
     rank: int = 8
-    align_steps: int = 200
+    align_steps: int = 300
     align_lr: float = 3e-4
     align_weights: tuple[float, ...] = (10.0, 0.5)
     harden_steps: int = 1500
@@ -73,7 +73,7 @@ class HardeningTraining:
         )
     )
     pace: int = 2
-    won: float = 0.5
+    won: float = 0.0
     every: int = 0
     other_words: float = 0.3
     recognisable: float = 0.15
@@ -105,7 +105,7 @@ class PatronusHardeningRecipe(Recipe):
             "unsafe_batch": 4,
             "attackers": {"optimisers": ("momentum",), "lrs": (0.01,), "batches": (12,), "steps": (5,)},
             "pace": 5,
-            "won": math.inf,
+            "won": 0.0,
             "every": 1,
             "other_words": 0.0,
             "unsafe_pictures": 2000,
@@ -147,7 +147,7 @@ class PatronusHardeningRecipe(Recipe):
     def _fit(self, student: nn.Module, losses: Losses, run: Run) -> None:
         """B1, then B2."""
         settings = self.settings
-        siege = PersistentAttack(student, settings.attackers, won=settings.won, workers=run.workers)
+        siege = PersistentAttack(student, settings.attackers, won=settings.won or math.inf, workers=run.workers)
 
         def align(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
             alpha, beta = settings.align_weights
