@@ -53,7 +53,7 @@ class Settings:
         chunk: most actions in one pass with gradients; less takes less memory.
     """
 
-    iterations: int = 36
+    iterations: int = 72
     prompts: int = 6
     group: int = 8
     shares: tuple[float, ...] = (0.4, 0.6, 0.0)
