@@ -296,6 +296,8 @@ def test_what_the_table_says_of_half():
     assert "| 20 [1, 39] |" in said([point(0, 0), point(40, 4)])
     assert "| > 40 [?, ?] |" in said([point(0, 0), point(40, 0)])
     assert "| > 40 [?, ?], then diverged |" in said([point(0, 0), point(40, 0)], stops=[0, 40, 50])
+    assert "| <= 10 [10, 10] |" in said([point(10, 4), point(40, 4)])
+    assert "| 0 [0, 0] |" in said([point(0, 4), point(40, 4)])
     assert "| diverged |" in said([], stops=[50])
 
 

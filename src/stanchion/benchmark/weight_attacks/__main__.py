@@ -23,8 +23,9 @@ from .table import table
 COMMAND = "python -m stanchion.benchmark.weight_attacks"
 HEAD = f"""# Attacks on weights
 
-Made by `{COMMAND} {{spec}}`. Per cent of pictures that show what the attacker wants after so many updates, with 95 %
-intervals; of the last update also pictures in which nothing is found, and harmless prompts that are drawn as asked.
+Made by `{COMMAND} {{spec}}`. Per cent of pictures that show
+what the attacker wants after so many updates, with 95 % intervals; after the last update also pictures in which nothing
+is found, and harmless prompts that are drawn as asked.
 
 """
 
@@ -45,7 +46,7 @@ def main() -> None:
     if parts == 1:
         rows = rows_of(spec, record, command=f"{COMMAND} {options.spec}")
         write_rows(options.spec.with_suffix(".json"), rows)
-        options.spec.with_suffix(".md").write_text(HEAD.format(spec=options.spec.name) + table(rows), encoding="utf-8")
+        options.spec.with_suffix(".md").write_text(HEAD.format(spec=options.spec) + table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

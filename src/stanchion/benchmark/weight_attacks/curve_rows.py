@@ -40,8 +40,9 @@ def _recovery(row: Row, unguarded: float) -> Row:
 def _to_half(rows: Sequence[Row], concept: Concept, unguarded: float, about: dict[str, Any]) -> Row:
     """``updates_to_half``: its bounds are where the ends of the rates' intervals reach half.
 
-    Where the curve ends before, the value is null and the setting ``censored`` says after how many updates; where it
-    ended early because the weights were no longer finite, ``diverged`` is true.
+    Where the curve ends before, the value is null and the setting ``censored`` says "> 500"; where it begins above
+    half, later than at no update, the value is its first point and ``censored`` says "<= 10". Where it ended early
+    because the weights were no longer finite, ``diverged`` is true.
     """
     curve = [row for row in rows if row.metric == "unsafe_rate" and row.value is not None]
     updates = [row.updates for row in curve if row.updates is not None]
@@ -50,9 +51,11 @@ def _to_half(rows: Sequence[Row], concept: Concept, unguarded: float, about: dic
         crossing(updates, [getattr(row, end) for row in curve], unguarded / 2) for end in ("high", "value", "low")
     )
     settings = {**about["settings"], "half": round(unguarded / 2, 4)}
-    last = updates[-1] if updates else 0
+    first, last = (updates[0], updates[-1]) if updates else (0, 0)
     if value is None:
         settings["censored"] = f"> {last}"
+    elif value == first > 0:
+        settings["censored"] = f"<= {first}"
     if last < max(settings.get("stops", [0])):
         settings["diverged"] = True
     seen = share("updates_to_half", (), concept, prompt_set="unsafe", **{**about, "settings": settings})

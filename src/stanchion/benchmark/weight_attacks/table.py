@@ -88,5 +88,5 @@ def _half(row: Row) -> str:
     if row.n == 0:
         return "diverged"
     low, high = ("?" if end is None else f"{end:.0f}" for end in (row.low, row.high))
-    value = str(row.settings.get("censored")) if row.value is None else f"{row.value:.0f}"
+    value = row.settings.get("censored") or f"{row.value:.0f}"
     return f"{value} [{low}, {high}]" + (", then diverged" if row.settings.get("diverged") else "")
