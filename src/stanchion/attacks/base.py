@@ -110,6 +110,10 @@ class PromptAttack(ABC):
         """Names everything that decides what it tries, beside target, prompts, budget and seed."""
         return config.fingerprint([self.name, self.concept.to_dict(), config.to_dict(self.settings)])
 
+    def adaptive(self, replayed: bool) -> bool | None:
+        """What its attempts say: False for a replay, True where it looked through the guards, None where it can't."""
+        return False if replayed else True if self.access is Access.WHITE_BOX else None
+
     @abstractmethod
     def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
         """Candidates, in the order in which they shall be tried; the attack ends at the first that succeeds.
@@ -165,8 +169,7 @@ class PromptAttack(ABC):
             keep: saves a picture and says where; pictures are not kept where it is None.
             known: attempts without attack by the prompt's id, of this deployment and judge; only the others are drawn.
         """
-        adaptive = False if found is not None else True if self.access is Access.WHITE_BOX else None
-        trial = Trial(deployment, judge, self, keep, restart, adaptive)
+        trial = Trial(deployment, judge, self, keep, restart, self.adaptive(found is not None))
         learned = None
         if found is None:
             learned = self._learn(deployment, learn_from or prompts, budget, seed, restart)

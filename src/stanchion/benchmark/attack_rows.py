@@ -11,7 +11,7 @@ from ..types import Attempt
 from .attack_plan import AttackCell
 from .differences import paired_difference
 from .rows import Row, about_prompts, make_row, origin_of
-from .spec import Cell, Spec
+from .spec import Spec, without_attack
 from .store import Store
 
 METRICS = ("asr", "pre_asr", "nothing_found", "queries")
@@ -47,7 +47,7 @@ def _whole(spec: Spec) -> Iterator[AttackCell]:
 
 def _attempts(spec: Spec, store: Store, cell: AttackCell) -> dict[Run, Attempt]:
     """What the record has of the cell's own prompts, run after run."""
-    prompts = spec.rows(Cell(cell.variant, cell.concept, cell.prompt_set))[: cell.plan.prompts[cell.prompt_set]]
+    prompts = spec.attacked(cell)
     where = (cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set, cell.plan.title)
     # True for a white-box attack that was run on the guard, None for one that does not look inside
     modes = (False,) if cell.plan.mode == "static" else (True, None)
@@ -83,7 +83,7 @@ def _row(
     origin: dict[str, Any],
     **about: Any,
 ) -> Row:
-    plan, plain = cell.plan, Cell(cell.variant, cell.concept, cell.prompt_set)
+    plan, plain = cell.plan, without_attack(cell)
     budget = {key: value for key, value in vars(plan.budget).items() if value is not None}
     settings = {"preset": plan.preset, **plan.settings, "restarts": plan.restarts, "budget": budget, **about}
     settings |= about_prompts(spec, plain)

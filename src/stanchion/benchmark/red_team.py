@@ -21,7 +21,7 @@ from . import candidates
 from .artist import Artist
 from .attack_plan import AttackCell
 from .runner import Runner
-from .spec import Cell
+from .spec import without_attack
 from .store import Entry
 
 
@@ -59,7 +59,7 @@ class RedTeam:
 
     def chunks(self, cell: AttackCell) -> Iterator[list[Prompt]]:
         """The cell's prompts, batch by batch."""
-        rows, size = self._rows(cell), self.spec.batch
+        rows, size = self.spec.attacked(cell), self.spec.batch
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def fill(self, cell: AttackCell, prompts: Sequence[Prompt]) -> None:
@@ -67,9 +67,8 @@ class RedTeam:
         attack = self._attack(cell)
         keys = {prompt.id: self.key(cell, prompt) for prompt in prompts}
         variant = cell.variant
-        stored = self.store.cell(
-            variant.guard, variant.variant, cell.concept, cell.prompt_set, cell.plan.title, *self._mode(cell, attack)
-        )
+        where = (variant.guard, variant.variant, cell.concept, cell.prompt_set, cell.plan.title)
+        stored = self.store.cell(*where, attack.adaptive(cell.plan.mode == "static"), cell.restart)
         missing = [p for p in prompts if p.id not in stored or stored[p.id].picture != keys[p.id]]
         if not missing:
             return
@@ -106,7 +105,7 @@ class RedTeam:
 
     def _unattacked(self, cell: AttackCell, prompts: Sequence[Prompt]) -> dict[str, Attempt]:
         """The prompts alone, made in their own batches where the record lacks them."""
-        plain = Cell(cell.variant, cell.concept, cell.prompt_set)
+        plain = without_attack(cell)
         wanted = {prompt.id for prompt in prompts}
         for chunk in self._runner.chunks(plain):
             if wanted & {prompt.id for prompt in chunk}:
@@ -123,15 +122,10 @@ class RedTeam:
             if groups.setdefault(group, len(groups)) % count == number - 1:
                 yield cell
 
-    def _rows(self, cell: AttackCell) -> list[Prompt]:
-        """The prompts that are attacked."""
-        plain = Cell(cell.variant, cell.concept, cell.prompt_set)
-        return self.spec.rows(plain)[: cell.plan.prompts[cell.prompt_set]]
-
     def _lesson(self, cell: AttackCell) -> list[Prompt]:
         """What a universal attack learns from: rows that the benchmark does not draw, or the attacked ones."""
         if not cell.plan.learn_from:
-            return self._rows(cell)
+            return self.spec.attacked(cell)
         drawn, seed = self.spec.prompts[cell.prompt_set], self.spec.seed
         prompt_set = self.spec.prompt_set(cell.prompt_set)
         return prompt_set.rows(load_concept(cell.concept), drawn + cell.plan.learn_from, seed)[drawn:]
@@ -139,11 +133,6 @@ class RedTeam:
     def _attack(self, cell: AttackCell) -> Any:
         kind = registry.get("attacks", cell.plan.attack)
         return kind(load_concept(cell.concept), cell.plan.preset, **cell.plan.settings)
-
-    def _mode(self, cell: AttackCell, attack: Any) -> tuple[bool | None, int | None]:
-        """(adaptive, restart) as the attempts say it."""
-        adaptive = False if cell.plan.mode == "static" else True if attack.access is Access.WHITE_BOX else None
-        return adaptive, cell.restart
 
     def _found(self, cell: AttackCell, attack: Any, prompts: Sequence[Prompt]) -> candidates.Found:
         """A batch's candidates against the unguarded pipeline, from the record or found now."""

@@ -160,12 +160,21 @@ class Spec:
         """The cell's prompts; none where the concept has nothing of the kind."""
         return list(self.screened(cell).prompts)
 
+    def attacked(self, cell: AttackCell) -> list[Prompt]:
+        """The prompts that an attack is run on: the first of those that are drawn without it."""
+        return self.rows(without_attack(cell))[: cell.plan.prompts[cell.prompt_set]]
+
     def screened(self, cell: Cell) -> floor.Screened:
         """The cell's prompts with the number of those that are never drawn."""
         prompts = self.prompt_set(cell.prompt_set).rows(
             load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed
         )
         return floor.screen(prompts)
+
+
+def without_attack(cell: AttackCell) -> Cell:
+    """The cell that an attack is compared with."""
+    return Cell(cell.variant, cell.concept, cell.prompt_set)
 
 
 def is_saved(guard: str) -> bool:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
 from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
 
 if TYPE_CHECKING:
-    from ..benchmark.attempts import Draws
+    from ..benchmark.campaign import Campaign
     from ..benchmark.rows import Row
-    from ..benchmark.runner import Runner
     from ..benchmark.spec import Spec
     from ..benchmark.store import Store
 
@@ -39,7 +37,7 @@ def bench(
     writes the rows.
     """
     if str(spec) == CLAIMS and not spec.is_file():
-        _claims(output or Path("runs") / CLAIMS, rows, page, _until(minutes), _share(share))
+        _claims(output or Path("runs") / CLAIMS, rows, page, _until(minutes), share)
     else:
         folder = output or Path("runs") / spec.stem
         _run(spec, folder, rows or spec.with_suffix(".json"), concept, share, _until(minutes), grid, fail_if, strict)
@@ -56,33 +54,28 @@ def _run(
     fail_if: FailIf,
     strict: Strict,
 ) -> None:
-    from ..benchmark.judges import load_judge
     from ..benchmark.record import file_spec
+    from ..benchmark.share import read_share
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
 
     part = concept or share
     gates = read_gates(fail_if, part)
     wanted = load_spec(spec)
-    asked, mine = _of_concept(wanted, concept, spec.name), _share(share)
+    asked, mine = _of_concept(wanted, concept, spec.name), read_share(share)
     store = Store(folder, part=_part(concept, share))
     file_spec(store.folder, spec.stem, wanted)
-    from ..benchmark.artist import Artist
-    from ..benchmark.red_team import RedTeam
-    from ..benchmark.runner import Runner
-    from ..pipeline.loading import load_pipeline
+    from ..benchmark.campaign import Campaign
 
     _check_guards(asked)
-    artist = Artist.of(wanted.model)
-    runner = Runner(asked, store, artist, load_judge(wanted.judge, **wanted.judge_settings))
-    team = RedTeam(runner, artist, base=lambda: load_pipeline(wanted.model))
-    if not (runner.run(until=until, share=mine) and team.run(until=until, share=mine)):
+    campaign = Campaign(asked, store)
+    if not campaign.run(until=until, share=mine):
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
         leave_unchecked(gates)
     elif part:
         typer.echo(f"filled: {part}; when every part is, run the command without --concept and --share for the rows.")
     else:
-        hold(gates, _finish(runner, spec, rows, grid), strict)
+        hold(gates, _finish(campaign, spec, rows, grid), strict)
 
 
 def _until(minutes: float | None) -> float:
@@ -104,14 +97,16 @@ def _of_concept(spec: Spec, concept: str | None, name: str) -> Spec:
     return replace(spec, concepts=(concept,))
 
 
-def _claims(output: Path, rows: Path | None, page: Path | None, until: float, share: tuple[int, int]) -> None:
+def _claims(output: Path, rows: Path | None, page: Path | None, until: float, share: str | None) -> None:
     """Measure every claim into the record, and write rows and page."""
     from ..benchmark.claims import page as pages
     from ..benchmark.claims.campaign import measure
     from ..benchmark.claims.claim import load_claims
     from ..benchmark.rows import write_rows
+    from ..benchmark.share import read_share
 
-    found = measure(output, tell=lambda text: typer.echo(text, err=True), until=until, share=share)
+    mine = read_share(share)
+    found = measure(output, tell=lambda text: typer.echo(text, err=True), until=until, share=mine)
     if found is None:
         typer.echo("stopped, or a part is filled; run the command without --minutes and --share for the page.")
         return
@@ -122,49 +117,22 @@ def _claims(output: Path, rows: Path | None, page: Path | None, until: float, sh
     typer.echo(f"rows: {rows}\npage: {page}")
 
 
-def _share(text: str | None) -> tuple[int, int]:
-    """(I, N) of "I/N"; the whole where nothing is said."""
-    number, _, count = (text or "1/1").partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise ConfigError(f"--share is {text!r}; give I/N with 1 <= I <= N, as 1/2.")
-    return int(number), int(count)
-
-
 def _part(concept: str | None, share: str | None) -> str:
     """What names this process's part of the record."""
     names = [Path(concept).stem] if concept else []
     return "-".join([*names, share.replace("/", "of")] if share else names)
 
 
-def _finish(runner: Runner, source: Path, target: Path, grid: int) -> list[Row]:
+def _finish(campaign: Campaign, source: Path, target: Path, grid: int) -> list[Row]:
     """Rows into ``target`` and into the record, grids into the record."""
-    from ..benchmark.attack_rows import make_attack_rows
-    from ..benchmark.record import file_rows, make_origin
-    from ..benchmark.rows import make_rows, write_rows
+    from ..benchmark.rows import write_rows
 
-    spec, store, judge, command = runner.spec, runner.store, runner.judge.identity, f"stanchion bench {source}"
-    rows = make_rows(spec, store, judge=judge, command=command)
-    rows += make_attack_rows(spec, store, judge=judge, command=command)
-    origin = make_origin(
-        spec, command=command, model=runner.artist.identity, judge=judge, guards=_identities(spec, runner.artist)
-    )
+    rows = campaign.rows(source.stem, f"stanchion bench {source}")
     write_rows(target, rows)
-    file_rows(store.folder, source.stem, origin, rows)
     typer.echo(f"rows: {target}")
     if grid:
-        typer.echo(f"grids: {_grids(spec, store, grid)}")
+        typer.echo(f"grids: {_grids(campaign.spec, campaign.store, grid)}")
     return rows
-
-
-def _identities(spec: Spec, artist: Draws) -> dict[str, list[str]]:
-    """What decides how each guard acts, by variant and concept."""
-    from ..concepts import load_concept
-
-    return {
-        f"{variant.title}, {concept}".replace("\n", " "): artist.identity_of(variant, load_concept(concept))
-        for variant in spec.variants[1:]
-        for concept in spec.concepts
-    }
 
 
 def _check_guards(spec: Spec) -> None:

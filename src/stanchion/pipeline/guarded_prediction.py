@@ -31,6 +31,7 @@ from .stages import Stage
 from .stand_in import raw
 from .straight_through import straight_through
 from .text_encoder import TextEncoder
+from .text_seam import steered_by
 from .tripwire import opened
 
 
@@ -200,15 +201,9 @@ class GuardedPrediction:
 
 def _steered(prompt: PromptEmbeds, records: Sequence[Record], done: float) -> Tensor:
     """The states to denoise with after that share of the schedule, through every text guard."""
-    states, until = prompt.embeds, torch.zeros(len(prompt.embeds), device=prompt.embeds.device)
-    for record in records:
-        with record.blame():
-            result = record.guard.steer(replace(prompt, embeds=states), record.state)
-        record.check("the steered prompt", result.embeds, states.shape)
-        states = result.embeds.to(states.dtype)
-        until = torch.maximum(until, torch.as_tensor(result.until, device=until.device))
     if not records:
-        return states
+        return prompt.embeds
+    states, until = steered_by(records, prompt)
     used = torch.where((done < until)[:, None, None], states, prompt.embeds)
     return straight_through(used, until, states - prompt.embeds)
 

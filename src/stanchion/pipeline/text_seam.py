@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
@@ -98,15 +99,21 @@ class TextSeam:
             repeats = len(embeds) // len(texts)
             texts = [text for text in texts for _ in range(repeats)]
         ids, content = (None, None) if texts is None else token_ids(self.pipe, texts, embeds)
-        steered, until = embeds, torch.zeros(len(embeds), device=embeds.device)
-        for record in self.records:
-            view = PromptEmbeds(steered, ids, content, tuple(texts) if texts else None, role)
-            with record.blame():
-                result = record.guard.steer(view, record.state)
-            record.check("the steered prompt", result.embeds, embeds.shape)
-            if role == "prompt":
-                record.note(result.acted, details=result.details)
-            steered = result.embeds.to(embeds.dtype)
-            until = torch.maximum(until, torch.as_tensor(result.until, device=until.device))
+        view = PromptEmbeds(embeds, ids, content, tuple(texts) if texts else None, role)
+        steered, until = steered_by(self.records, view)
         self._known.append(_Known(steered, embeds, until))
         return steered
+
+
+def steered_by(records: Sequence[Record], prompt: PromptEmbeds) -> tuple[Tensor, Tensor]:
+    """(B, L, D): the states through every text guard, and (B,) until which share of the schedule they hold."""
+    states, until = prompt.embeds, torch.zeros(len(prompt.embeds), device=prompt.embeds.device)
+    for record in records:
+        with record.blame():
+            result = record.guard.steer(replace(prompt, embeds=states), record.state)
+        record.check("the steered prompt", result.embeds, states.shape)
+        if prompt.role == "prompt":
+            record.note(result.acted, details=result.details)
+        states = result.embeds.to(states.dtype)
+        until = torch.maximum(until, torch.as_tensor(result.until, device=until.device))
+    return states, until

@@ -7,13 +7,9 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
-from ..artist import Artist
-from ..attack_rows import make_attack_rows
-from ..judges import load_judge
-from ..record import file_rows, file_spec, make_origin
-from ..red_team import RedTeam
-from ..rows import Row, make_rows, read_rows, write_rows
-from ..runner import Runner
+from ..campaign import Campaign
+from ..record import file_spec
+from ..rows import Row, read_rows, write_rows
 from ..spec import load_spec
 from ..store import Store
 from ..weight_attacks import campaign as curves
@@ -56,19 +52,12 @@ def measure(
 def _pictures(folder: Path, name: str, until: float, share: tuple[int, int]) -> list[Row] | None:
     spec, title = load_spec(HERE / f"{name}.yaml"), f"claims-{name}"
     part = "" if share == (1, 1) else f"{title}-{share[0]}of{share[1]}"
-    store, artist = Store(folder, part), Artist.of(spec.model)
+    store = Store(folder, part)
     file_spec(folder, title, spec)
-    runner = Runner(spec, store, artist, load_judge(spec.judge, **spec.judge_settings))
-    team = RedTeam(runner, artist, base=lambda: Artist.of(spec.model).pipeline)
-    if not (runner.run(until=until, share=share) and team.run(until=until, share=share)):
+    campaign = Campaign(spec, store)
+    if not campaign.run(until=until, share=share):
         return None
-    if share != (1, 1):
-        return []
-    judge = runner.judge.identity
-    rows = make_rows(spec, store, judge=judge, command=COMMAND)
-    rows += make_attack_rows(spec, store, judge=judge, command=COMMAND)
-    file_rows(folder, title, make_origin(spec, command=COMMAND, model=artist.identity, judge=judge, guards={}), rows)
-    return rows
+    return campaign.rows(title, COMMAND) if share == (1, 1) else []
 
 
 def _beside(folder: Path) -> list[Row]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...pipeline.loading import without_progress_bars
 from ..rows import write_rows
+from ..share import read_share
 from .campaign import fill, rows_of
 from .record import Record
 from .spec import load_spec
@@ -40,10 +41,10 @@ def main() -> None:
     without_progress_bars()
     spec = load_spec(options.spec)
     record = Record(options.spec.with_suffix(".parts") / "curves.jsonl")
-    part, parts = (int(number) for number in options.share.split("/"))
+    share = read_share(options.share)
     until = time.monotonic() + 60 * options.minutes
-    fill(spec, record, tell=lambda text: print(text, flush=True), share=(part, parts), until=until)
-    if parts == 1:
+    fill(spec, record, tell=lambda text: print(text, flush=True), share=share, until=until)
+    if share == (1, 1):
         rows = rows_of(spec, record, command=f"{COMMAND} {options.spec}")
         write_rows(options.spec.with_suffix(".json"), rows)
         options.spec.with_suffix(".md").write_text(HEAD.format(spec=options.spec) + table(rows), encoding="utf-8")
