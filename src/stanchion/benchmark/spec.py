@@ -126,9 +126,11 @@ class Spec:
                                 yield AttackCell(plan, variant, concept, prompt_set, restart)
 
     def _check_attacks(self) -> None:
-        titles = [(plan.title, plan.mode) for plan in self.attacks]
-        if len(set(titles)) < len(titles):
-            raise ConfigError("spec: two attacks share name and mode; give them different 'variant:' names.")
+        cells = [str(cell) for cell in self.attack_cells()]
+        if len(set(cells)) < len(cells):
+            raise ConfigError(
+                "spec: two attacks share name, mode and guard; give them different 'variant:' names or 'guards:'."
+            )
         guards = {variant.guard for variant in self.variants}
         for plan in self.attacks:
             if foreign := sorted(set(plan.guards) - guards):
