@@ -108,23 +108,11 @@ def test_no_scale_is_the_unguarded_picture(pipe):
         assert torch.equal(tiny.draw(pipe), plain)
 
 
-def test_the_texts_projections_are_made_once_a_call_and_anew_for_another_text():
-    guard, state = guard_and_state()
-    context, stock = random(2, L, D), random(2, L, C)
-    first = guard.project(LAYER, "k", context, stock, state)
-    assert guard.project(LAYER, "k", context, stock, state) is first
-    assert guard.project(LAYER, "k", context.clone(), stock, state) is not first
-    again = guard.project(LAYER, "k", context, stock, state)
-    context.mul_(2)  # in place: the same tensor, another text
-    assert not torch.equal(guard.project(LAYER, "k", context, stock, state), again)
-
-
-def test_gradients_pass_and_are_never_kept():
+def test_gradients_pass():
     guard, state = guard_and_state()
     context = random(2, L, D).requires_grad_(True)
-    for _ in range(2):
-        guard.project(LAYER, "k", context, random(2, L, C), state).sum().backward()
-    assert context.grad.abs().sum() > 0 and not state.known
+    guard.project(LAYER, "k", context, random(2, L, C), state).sum().backward()
+    assert context.grad.abs().sum() > 0
 
 
 def test_text_that_is_not_padded_is_refused(pipe):

@@ -9,6 +9,8 @@ from diffusers.models.attention_processor import AttnProcessor
 import tiny
 from small_guards import Identity, Mute
 from stanchion import GuardBypassed, GuardFailed, GuardStack
+from stanchion.pipeline.attention_seam import AttentionSeam
+from stanchion.pipeline.record import Record
 
 
 def muted(pipe):
@@ -64,25 +66,67 @@ def test_broken_projections_make_no_picture(pipe):
 
 
 class Breaking(Mute):
-    """Right at first; then one number of one layer is none, in a new tensor or in the one that it kept."""
+    """Right at first; then one number of one layer's kept values is none."""
 
-    kept: dict | None = None
-    at = 3
+    projections = ("v", "q")
+
+    def begin(self, call):
+        self.kept, self.passes = {}, 0
 
     def project(self, layer, which, context, projected, state):
-        self.passes = getattr(self, "passes", {})
-        self.passes[layer] = self.passes.get(layer, 0) + 1
-        result = projected.clone()
-        if self.kept is not None:
-            result = self.kept.setdefault(layer, result)
-        if self.passes[layer] == self.at and "mid" in layer:
-            result[0, -1, 0] = float("nan")
-        return result
+        if which == "v":
+            return self.kept.setdefault(layer, projected.clone())
+        self.passes += "mid" in layer
+        if self.passes == 3 and "mid" in layer:
+            self.kept[layer][0, -1, 0] = float("nan")
+        return projected
 
 
-@pytest.mark.parametrize("kept", [None, {}])
-def test_projections_that_break_later_make_no_picture(pipe, kept):
-    guard = Breaking(kept=kept)
+def test_projections_that_break_later_make_no_picture(pipe):
+    guard = Breaking()
     with guard.attach(pipe), pytest.raises(GuardFailed, match=r"mid.*to_v holds NaN"):
         tiny.draw(pipe)
-    assert max(guard.passes.values()) == guard.at
+    assert guard.passes == 3
+
+
+class Counting(Mute):
+    """Counts its texts, and how many rows of text the layer itself projects."""
+
+    def begin(self, call):
+        self.texts = []
+
+    def project(self, layer, which, context, projected, state):
+        self.texts.append(context)
+        return projected
+
+
+def test_a_text_is_projected_once_and_anew_where_it_changes(pipe):
+    rows = []
+    layer = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_v
+    layer.register_forward_hook(lambda module, args, out: rows.append(out.shape[1]))
+
+    def louder(pipe, step, timestep, values):
+        if step == 1:
+            values["prompt_embeds"].mul_(2)
+        return values
+
+    guard = Counting()
+    with guard.attach(pipe):
+        tiny.draw(pipe)
+        assert len(guard.texts) == 4 and [count > 0 for count in rows] == [True, False, False, False]
+        rows.clear()
+        tiny.draw(pipe, callback_on_step_end=louder, callback_on_step_end_tensor_inputs=["prompt_embeds"])
+    assert len(guard.texts) == 8 and [count > 0 for count in rows] == [True, False, True, False]
+
+
+def test_a_text_is_projected_anew_in_every_pass_that_has_gradients(pipe):
+    context = torch.zeros(1, 77, pipe.unet.config.cross_attention_dim, requires_grad=True)
+    guard = Counting()
+    seam = AttentionSeam(pipe.unet, [Record(guard, None)])
+    sample = torch.zeros(1, pipe.unet.config.in_channels, 8, 8)
+    with seam.hooked():
+        for _ in range(2):
+            with seam.watched():
+                out = pipe.unet(sample, torch.tensor(1), encoder_hidden_states=context).sample
+            out.sum().backward()
+    assert len(guard.texts) == 8 and context.grad is not None

@@ -169,6 +169,7 @@ class AttentionGuard(Guard):
         """What ``layer.to_{which}`` shall give, (rows, L, C), where the layer itself gave ``projected``.
 
         ``context`` is the layer's input. Rows are the conditions of one denoiser batch, a guard's own included.
+        "k" and "v" are asked for once for a text, not in every step: they depend on nothing else.
         """
 
 

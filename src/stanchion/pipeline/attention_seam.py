@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +26,18 @@ class AttentionSeam:
         self._layers = _projections(denoiser, wanted) if wanted else {}
         self._hit: set[tuple[str, str]] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
-        self._seen: dict[tuple[Record, str], tuple[Tensor, int]] = {}  # results of the text, which stay the same
+        self._known: dict[tuple[str, str], _Known] = {}  # K and V of the text, which stay the same in every step
         if records and not self._layers:
             raise UnsupportedPipeline("the denoiser has no cross-attention layer (attn2) for an attention guard.")
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Keep the hooks on for one call."""
-        handles = [
-            layer.register_forward_hook(self._hook(name, which)) for (name, which), layer in self._layers.items()
-        ]
+        handles = []
+        for (name, which), layer in self._layers.items():
+            handles.append(layer.register_forward_hook(self._hook(name, which)))
+            if which != "q":
+                handles.append(layer.register_forward_pre_hook(self._spare(name, which)))
         try:
             yield
         finally:
@@ -73,6 +75,19 @@ class AttentionSeam:
                 raise record.not_finite(what)
         raise self.records[-1].not_finite("the prediction with its projections")
 
+    def _spare(self, name: str, which: str) -> Any:
+        """What is known of a text is not projected again: the layer gets none of its rows."""
+
+        @torch.compiler.disable
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            known = self._known.get((name, which))
+            if known is None or not known.holds(args[0]):
+                self._known.pop((name, which), None)
+                return None
+            return (args[0][:, :0], *args[1:])
+
+        return hook
+
     def _hook(self, name: str, which: str) -> Any:
         what = f"{name}.to_{which}"
         guarding = [record for record in self.records if which in record.guard.projections]
@@ -80,6 +95,9 @@ class AttentionSeam:
         @torch.compiler.disable
         def hook(module: nn.Module, args: tuple[Tensor, ...], projected: Tensor) -> Tensor:
             self._hit.add((name, which))
+            known = self._known.get((name, which))
+            if known is not None:
+                return known.result
             for record in guarding:
                 try:
                     result = record.guard.project(name, which, args[0], projected, record.state)
@@ -89,19 +107,35 @@ class AttentionSeam:
                     raise record.failure(error) from error
                 record.check_shape(what, result, projected.shape)
                 if which != "q":
-                    self._look(record, what, result)
+                    self._peaks.append((record, what, result.detach().abs().amax()))
                 projected = result.to(projected.dtype)
+            if which != "q" and _Known.may_keep(args[0], projected):
+                self._known[name, which] = _Known(args[0], args[0]._version, projected, projected._version)
             return projected
 
         return hook
 
-    def _look(self, record: Record, what: str, result: Tensor) -> None:
-        """Keep the largest value of a result for ``_check``; the tensor of an earlier pass needs no second look."""
-        seen = self._seen.get((record, what))
-        if seen is not None and seen[0] is result and seen[1] == result._version:
-            return
-        self._peaks.append((record, what, result.detach().abs().amax()))
-        self._seen[record, what] = (result, result._version)
+
+class _Known(NamedTuple):
+    """A text and its projection, each with how often it had been written to."""
+
+    context: Tensor
+    context_version: int
+    result: Tensor
+    result_version: int
+
+    @staticmethod
+    def may_keep(*tensors: Tensor) -> bool:
+        """No graph runs through them, and they count how often they are written to."""
+        return not any(tensor.requires_grad or tensor.is_inference() for tensor in tensors)
+
+    def holds(self, context: Tensor) -> bool:
+        """Whether this is the same text, and neither has been changed since."""
+        return (
+            context is self.context
+            and context._version == self.context_version
+            and self.result._version == self.result_version
+        )
 
 
 def _projections(denoiser: nn.Module, wanted: set[str]) -> dict[tuple[str, str], nn.Module]:

@@ -287,7 +287,6 @@ class Trainer:
     def _refresh(self) -> None:
         """Put the tensors as they are now into the hooks, with their graph."""
         self._state.projections = prepare(self.adapter.tensors(), self.bench.device, self.bench.dtype)
-        self._state.known.clear()
 
     def _falls_apart(self, log: dict[str, float]) -> bool:
         jumped = self.norm > 0 and log["gradient"] > LARGEST_JUMP * self.norm

@@ -59,10 +59,9 @@ class Projection(NamedTuple):
 
 @dataclass
 class State:
-    """The projections as the pipeline computes, and the text's K and V: they are the same in every step."""
+    """The projections as the pipeline computes."""
 
     projections: Mapping[tuple[str, str], Projection] = field(default_factory=dict)
-    known: dict[tuple[str, str], tuple[Tensor, int, Tensor]] = field(default_factory=dict)
 
 
 class ForceForget(AttentionGuard):
@@ -104,16 +103,10 @@ class ForceForget(AttentionGuard):
         Raises:
             UnsupportedPipeline: text states with fewer rows than the guard was trained with; or no such layer.
         """
-        where = (layer, which)
+        projection = self._of((layer, which), context, state)
         if which == "q":
-            return low_rank(context, projected, self._of(where, context, state))
-        known = state.known.get(where)
-        if known is not None and known[0] is context and known[1] == context._version:
-            return known[2]
-        result = self._project_text(context, projected, self._of(where, context, state))
-        if not (result.requires_grad or context.requires_grad):
-            state.known[where] = (context, context._version, result)
-        return result
+            return low_rank(context, projected, projection)
+        return self._project_text(context, projected, projection)
 
     def _of(self, where: tuple[str, str], context: Tensor, state: State) -> Projection:
         """The matrices of one projection; they are made once for a device and a type, and kept."""
