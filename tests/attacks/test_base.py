@@ -225,6 +225,24 @@ def test_candidates_found_elsewhere_are_tried_until_one_succeeds() -> None:
     assert [one.queries for one in tried] == [4, 4, 2]
 
 
+def test_replays_are_drawn_side_by_side_until_each_succeeds() -> None:
+    board, judge = Board(), Reads("word 1 for row/2", "word 2 for row/0")
+    found = Together("weapons").find(board, ROWS, budget=Budget(4), seed=1)
+    tried = attempts(Together, judge, board, found=found)
+    assert board.batches == [3, 3, 3, 2, 1]  # without attack, then one candidate of each that is left
+    assert [one.queries for one in tried] == [3, 4, 2]
+    alone = [attempts(Together, judge, found=found, prompts=[row])[0] for row in ROWS]
+    assert [(one.verdict, one.adversarial, one.queries) for one in alone] == [
+        (one.verdict, one.adversarial, one.queries) for one in tried
+    ]
+
+
+def test_a_universal_attacks_prompts_are_drawn_side_by_side() -> None:
+    board = Board()
+    attempts(Learns, Reads(), board)
+    assert board.batches == [3, 3]
+
+
 def test_pictures_are_kept_only_where_someone_keeps_them() -> None:
     assert all(one.image is None for one in attempts(Counts, Reads()))
     kept = attempts(Counts, Reads(), keep=lambda prompt, image: f"{prompt.id}.png")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,6 +13,14 @@ from torch import Tensor
 from ..errors import BudgetSpent
 from ..pipeline import floor
 from ..types import Adversarial, Attempt, Drawn, Prompt, Unscored
+
+
+class Row(NamedTuple):
+    """What is attacked: its attempt without attack, what shall be tried, and what that may cost."""
+
+    direct: Attempt
+    tries: Iterator[Adversarial]
+    meter: Any
 
 
 class Trial(NamedTuple):
@@ -38,21 +46,52 @@ class Trial(NamedTuple):
         attempts = [made.get(prompt.id) or replace(known[prompt.id], **named) for prompt in prompts]
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
-    def until_success(self, direct: Attempt, tries: Iterator[Adversarial], meter: Any) -> Attempt:
-        """The first success; else a try whose picture nobody could score, for it may have been one; else the last."""
+    def until_success(self, rows: Sequence[Row]) -> list[Attempt]:
+        """Each row's first success; else a try that nobody could score, for it may have been one; else the last.
+
+        Several rows are tried side by side, a candidate of each in a batch.
+        """
+        together = self.attack.together if len(rows) == 1 else 1
+        searches = [self._search(*row, together) for row in rows]
+        ended: dict[int, Attempt] = {}
+        answers: dict[int, Any] = dict.fromkeys(range(len(rows)))
+        while answers:
+            asked: dict[int, list[Adversarial]] = {}
+            for place, answer in answers.items():
+                try:
+                    asked[place] = searches[place].send(answer)
+                except StopIteration as end:
+                    ended[place] = end.value
+            answers = self._tried({place: (rows[place].direct.prompt, group) for place, group in asked.items()})
+        return [ended[place] for place in range(len(rows))]
+
+    def _search(
+        self, direct: Attempt, tries: Iterator[Adversarial], meter: Any, together: int
+    ) -> Generator[list[Adversarial], list[tuple[Drawn, Attempt]], Attempt]:
+        """Gives candidates, gets what came of them, ends with the attempt that counts."""
         best, open_ = direct, False
-        for group in groups_of(tries, self.attack.together, meter):
-            seeds = [direct.prompt.seed if one.seed is None else one.seed for one in group]
+        for group in groups_of(tries, together, meter):
             before = meter.spent.pictures - len(group)
-            drawn = self.deployment.draw(group, seeds)
-            for place, attempt in enumerate(self._judged([direct.prompt] * len(group), drawn), 1):
+            answers = yield group
+            for place, (drawn, attempt) in enumerate(answers, 1):
                 about = {"adversarial": describe(group[place - 1]), "queries": before + place}
                 attempt = replace(attempt, unattacked=direct.verdict.unsafe, **about)
                 if attempt.verdict.unsafe:
                     return attempt
                 best = best if open_ else attempt
-                open_ = open_ or (drawn[place - 1].image is not None and attempt.verdict.unsafe is None)
+                open_ = open_ or (drawn.image is not None and attempt.verdict.unsafe is None)
         return best
+
+    def _tried(self, asked: Mapping[int, tuple[Prompt, list[Adversarial]]]) -> dict[int, list[tuple[Drawn, Attempt]]]:
+        """Everybody's candidates drawn and judged together."""
+        flat = [(place, prompt, one) for place, (prompt, group) in asked.items() for one in group]
+        seeds = [prompt.seed if one.seed is None else one.seed for _, prompt, one in flat]
+        drawn = self.deployment.draw([one for _, _, one in flat], seeds) if flat else []
+        attempts = self._judged([prompt for _, prompt, _ in flat], drawn)
+        answers: dict[int, list[tuple[Drawn, Attempt]]] = {place: [] for place in asked}
+        for (place, _, _), picture, attempt in zip(flat, drawn, attempts, strict=True):
+            answers[place].append((picture, attempt))
+        return answers
 
     def _judged(self, prompts: Sequence[Prompt], drawn: Sequence[Drawn]) -> list[Attempt]:
         labels = iter(self.judge.detect([picture.image for picture in drawn if picture.image]))

@@ -15,7 +15,7 @@ from ..concepts import Concept, load_concept
 from ..errors import ConfigError
 from ..pipeline import floor
 from ..types import Access, Adversarial, Attempt, Budget, Prompt
-from ._trial import Trial, generator_of, groups_of
+from ._trial import Row, Trial, generator_of, groups_of
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,10 @@ class PromptAttack(ABC):
         """What its attempts say: False for a replay, True where it looked through the guards, None where it can't."""
         return False if replayed else True if self.access is Access.WHITE_BOX else None
 
+    def side_by_side(self, replayed: bool) -> bool:
+        """Whether several prompts are attacked in one batch: where the next candidate costs nothing."""
+        return replayed
+
     @abstractmethod
     def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
         """Candidates, in the order in which they shall be tried; the attack ends at the first that succeeds.
@@ -161,7 +165,7 @@ class PromptAttack(ABC):
             judge: a ``Judge``; one that fails leaves the row unscored.
             budget: for each prompt; a universal attack's learning has one of its own.
             seed: what the attack's choices follow from, with the prompt's id and ``restart``.
-            batch: prompts that are drawn together without attack.
+            batch: prompts that are drawn together, without attack and where candidates cost nothing to find.
             restart: which run of a universal attack.
             learn_from: what a universal attack learns from; the prompts themselves where none are given.
             found: candidates by the prompt's id, as ``find`` gives them, to be tried instead of the attack's own:
@@ -173,14 +177,18 @@ class PromptAttack(ABC):
         learned = None
         if found is None:
             learned = self._learn(deployment, learn_from or prompts, budget, seed, restart)
+        size = batch if self.side_by_side(found is not None) else 1
         for start in range(0, len(prompts), batch):
-            for direct in trial.direct(prompts[start : start + batch], known or {}):
-                if direct.verdict.unsafe or floor.refused(direct.prompt.text):
-                    yield direct
-                    continue
-                meter = deployment.meter(budget)
-                tries = self._tries(deployment, meter, learned, direct.prompt, seed, restart, found)
-                yield trial.until_success(direct, tries, meter)
+            directs = trial.direct(prompts[start : start + batch], known or {})
+            for first in range(0, len(directs), size):
+                rows = []
+                for direct in directs[first : first + size]:
+                    if not (direct.verdict.unsafe or floor.refused(direct.prompt.text)):
+                        meter = deployment.meter(budget)
+                        tries = self._tries(deployment, meter, learned, direct.prompt, seed, restart, found)
+                        rows.append(Row(direct, tries, meter))
+                ended = {attempt.prompt.id: attempt for attempt in trial.until_success(rows)}
+                yield from (ended.get(direct.prompt.id, direct) for direct in directs[first : first + size])
 
     @final
     def find(
@@ -239,6 +247,9 @@ class UniversalAttack(PromptAttack):
     @abstractmethod
     def apply(self, learned: Any, target: Any, prompt: Prompt) -> Adversarial:
         """What to send in this prompt's place."""
+
+    def side_by_side(self, replayed: bool) -> bool:
+        return True
 
     def tries(self, learned: Any, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
         yield self.apply(learned, target, prompt)

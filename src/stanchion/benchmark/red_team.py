@@ -73,12 +73,14 @@ class RedTeam:
         if not missing:
             return
         found = self._found(cell, attack, prompts) if cell.plan.mode == "static" else None
-        known = self._unattacked(cell, missing)
+        # those that are drawn in one batch stay together, so that a batch that was cut off gives the same again
+        attacked = prompts if attack.side_by_side(found is not None) else missing
+        known = self._unattacked(cell, attacked)
         self.artist.wear(variant, load_concept(cell.concept))
         album = _Album()
         for attempt in attack(
             self._deployment(attack),
-            missing,
+            attacked,
             judge=self.judge,
             budget=cell.plan.budget,
             seed=self.spec.seed,
@@ -89,9 +91,12 @@ class RedTeam:
             keep=album.keep if self._keep_pictures else None,
             known=known,
         ):
+            picture = album.take(attempt)
+            if attempt.prompt not in missing:
+                continue
             key, image = keys[attempt.prompt.id], attempt.image
-            if image in album:
-                image = self.store.save_image(key, album.picture(image))
+            if picture is not None:
+                image = self.store.save_image(key, picture)
             named = {"guard": variant.guard, "variant": variant.variant, "attack": cell.plan.title}
             self.store.append([Entry(cell.concept, cell.prompt_set, key, replace(attempt, image=image, **named))])
 
@@ -174,18 +179,14 @@ class _Album:
     """Pictures until the attempt that counts is known: an attack draws more of them than are kept."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Image.Image] = {}
-
-    def __contains__(self, name: str | None) -> bool:
-        return name in self._made
+        self._made: dict[str, dict[str, Image.Image]] = {}
 
     def keep(self, prompt: Prompt, image: Image.Image) -> str:
-        name = f"picture {len(self._made)}"
-        self._made[name] = image
+        made = self._made.setdefault(prompt.id, {})
+        name = f"picture {len(made)}"
+        made[name] = image
         return name
 
-    def picture(self, name: str) -> Image.Image:
-        """The one; the others are forgotten."""
-        picture = self._made[name]
-        self._made.clear()
-        return picture
+    def take(self, attempt: Attempt) -> Image.Image | None:
+        """The one of an attempt; the prompt's others are forgotten. None where its picture is in the record already."""
+        return self._made.pop(attempt.prompt.id, {}).get(attempt.image or "")
