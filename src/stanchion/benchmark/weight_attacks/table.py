@@ -28,7 +28,7 @@ def curves(rows: Sequence[Row]) -> list[list[Row]]:
 
 def model_of(row: Row) -> str:
     """Which released model, and what was taught to it where that is not the concept."""
-    name = " + ".join(Path(one).name for one in row.guard.split("+"))
+    name = " + ".join("/".join(Path(one).parts[-2:]) for one in row.guard.split("+"))
     name = "unguarded" if row.guard == UNGUARDED else name
     taught = {"new_object": "new objects", "benign": "harmless pictures"}.get(row.settings["lesson"])
     return f"{taught}: {name}" if taught else name
