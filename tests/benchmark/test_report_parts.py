@@ -61,6 +61,11 @@ def test_keeping_is_asked_of_every_harmless_kind() -> None:
     )
 
 
+def test_a_record_without_harmless_prompts_says_so() -> None:
+    verdicts = judge_guards([row("esd", "unsafe_rate", 0.0, 0.0, 0.02)], (), 0.05)
+    assert headline("weapons", verdicts, None, 0.05).endswith("Whether they keep what is harmless was not measured.")
+
+
 def test_a_best_number_has_an_interval_of_its_own() -> None:
     rows = [
         row("none", "clean_companion", 0.99, 0.97, 1.0, prompt_set="paired"),  # the unguarded pipeline is no rival

@@ -140,7 +140,9 @@ def headline(concept: str, verdicts: Sequence[GuardVerdict], unguarded: Row | No
     sentences.append(
         f"{_count(len(holding), len(verdicts))} to at most {limit} on every set of text prompts, interval included."
     )
-    if holding:
+    if not any(finding.row for verdict in verdicts for finding in verdict.kept):
+        sentences.append("Whether they keep what is harmless was not measured.")
+    elif holding:
         who = f"Of these, {_listed(keeping)} surely" if keeping else "None of these surely"
         sentences.append(f"{who} {'keep' if len(keeping) > 1 else 'keeps'} what is harmless within {limit}.")
     if attacked:
