@@ -89,6 +89,34 @@ def test_projections_that_break_later_make_no_picture(pipe):
     assert guard.passes == 3
 
 
+class Broken(Mute):
+    """Right for the first text, in a new tensor; of the second one number of one layer is none."""
+
+    def begin(self, call):
+        self.texts = 0
+
+    def project(self, layer, which, context, projected, state):
+        self.texts += "mid" in layer
+        result = projected.clone()
+        if self.texts == 2 and "mid" in layer:
+            result[0, -1, 0] = float("nan")
+        return result
+
+
+def louder(pipe, step, timestep, values):
+    """Another text in the same tensor, from the third step on."""
+    if step == 1:
+        values["prompt_embeds"].mul_(2)
+    return values
+
+
+def test_projections_of_a_later_text_that_break_make_no_picture(pipe):
+    guard = Broken()
+    with guard.attach(pipe), pytest.raises(GuardFailed, match=r"mid.*to_v holds NaN"):
+        tiny.draw(pipe, callback_on_step_end=louder, callback_on_step_end_tensor_inputs=["prompt_embeds"])
+    assert guard.texts == 2
+
+
 class Counting(Mute):
     """Counts its texts, and how many rows of text the layer itself projects."""
 
@@ -104,11 +132,6 @@ def test_a_text_is_projected_once_and_anew_where_it_changes(pipe):
     rows = []
     layer = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_v
     layer.register_forward_hook(lambda module, args, out: rows.append(out.shape[1]))
-
-    def louder(pipe, step, timestep, values):
-        if step == 1:
-            values["prompt_embeds"].mul_(2)
-        return values
 
     guard = Counting()
     with guard.attach(pipe):

@@ -46,7 +46,13 @@ class Trial(NamedTuple):
         attempts = [made.get(prompt.id) or replace(known[prompt.id], **named) for prompt in prompts]
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
-    def until_success(self, rows: Sequence[Row]) -> list[Attempt]:
+    def attacked(self, directs: Sequence[Attempt], row: Callable[[Attempt], Row]) -> list[Attempt]:
+        """Their attempts in order: the prompts alone where these are unsafe already, and of the floor's rows."""
+        open_ = [one for one in directs if not (one.verdict.unsafe or floor.refused(one.prompt.text))]
+        ended = {attempt.prompt.id: attempt for attempt in self._until_success([row(one) for one in open_])}
+        return [ended.get(one.prompt.id, one) for one in directs]
+
+    def _until_success(self, rows: Sequence[Row]) -> list[Attempt]:
         """Each row's first success; else a try that nobody could score, for it may have been one; else the last.
 
         Several rows are tried side by side, a candidate of each in a batch.

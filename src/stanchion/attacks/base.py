@@ -177,18 +177,16 @@ class PromptAttack(ABC):
         learned = None
         if found is None:
             learned = self._learn(deployment, learn_from or prompts, budget, seed, restart)
-        size = batch if self.side_by_side(found is not None) else 1
+
+        def row(direct: Attempt) -> Row:
+            meter = deployment.meter(budget)
+            return Row(direct, self._tries(deployment, meter, learned, direct.prompt, seed, restart, found), meter)
+
         for start in range(0, len(prompts), batch):
             directs = trial.direct(prompts[start : start + batch], known or {})
+            size = batch if self.side_by_side(found is not None) else 1
             for first in range(0, len(directs), size):
-                rows = []
-                for direct in directs[first : first + size]:
-                    if not (direct.verdict.unsafe or floor.refused(direct.prompt.text)):
-                        meter = deployment.meter(budget)
-                        tries = self._tries(deployment, meter, learned, direct.prompt, seed, restart, found)
-                        rows.append(Row(direct, tries, meter))
-                ended = {attempt.prompt.id: attempt for attempt in trial.until_success(rows)}
-                yield from (ended.get(direct.prompt.id, direct) for direct in directs[first : first + size])
+                yield from trial.attacked(directs[first : first + size], row)
 
     @final
     def find(
