@@ -215,6 +215,14 @@ def test_restarts_of_a_universal_attack_differ_and_repeat() -> None:
     assert [one.restart for one in attempts(Learns, Reads(), restart=2)] == [2, 2, 2]
 
 
+def test_nothing_is_learned_where_no_row_is_left_to_attack() -> None:
+    class Refuses(Learns):
+        def learn(self, target: Any, prompts: Sequence[Prompt], **about: Any) -> str:
+            raise AssertionError("learned for nothing")
+
+    assert all(one.unattacked for one in attempts(Refuses, Reads(*(row.text for row in ROWS))))
+
+
 def test_candidates_found_elsewhere_are_tried_until_one_succeeds() -> None:
     made, board = Counts("weapons"), Board()
     found = made.find(board, ROWS, budget=Budget(4), seed=1)

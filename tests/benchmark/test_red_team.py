@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import tiny
+from stanchion.attacks.soft_prompt import SoftPrompt
 from stanchion.benchmark import candidates
 from stanchion.benchmark.artist import Artist
 from stanchion.benchmark.attack_plan import AttackPlan
@@ -142,6 +143,16 @@ def test_candidates_are_found_once_and_replayed_on_every_guard(whole: Path) -> N
             attempt = entry.attempt
             tried = [one["text"] for one in found[attempt.prompt.id]]
             assert attempt.unattacked or attempt.adversarial["text"] in tried
+
+
+def test_a_universal_attack_learns_once_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = []
+    learn = SoftPrompt.learn
+    monkeypatch.setattr(SoftPrompt, "learn", lambda *args, **about: learned.append(1) or learn(*args, **about))
+    plan = AttackPlan("soft_prompt", "adaptive", {"unsafe": 6}, preset="tiny", guards=("none",), restarts=2)
+    spec = replace(SPEC, attacks=(plan,), variants=SPEC.variants[:1])
+    assert team(tmp_path, spec).run()
+    assert len(learned) == 2 and len(record(tmp_path)) == 6 + 2 * 6
 
 
 def test_a_judge_that_fails_leaves_rows_unscored(tmp_path: Path) -> None:

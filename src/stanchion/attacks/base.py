@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, final
 
 import torch
@@ -90,6 +91,7 @@ class PromptAttack(ABC):
         presets: settings by name: "default" fits the reference model, "paper" is the paper's own, "tiny" is what
             the tests run in a second.
         together: how many candidates are drawn in one batch; 1 where finding the next one costs more than a picture.
+        universal: whether it learns one thing for all prompts.
     """
 
     name: ClassVar[str]
@@ -97,6 +99,7 @@ class PromptAttack(ABC):
     Settings: ClassVar[type] = NoSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}, "tiny": {}}
     together: ClassVar[int] = 1
+    universal: ClassVar[bool] = False
 
     def __init__(self, concept: str | Concept, preset: str = "default", **settings: Any) -> None:
         if preset not in self.presets:
@@ -116,7 +119,7 @@ class PromptAttack(ABC):
 
     def side_by_side(self, replayed: bool) -> bool:
         """Whether several prompts are attacked in one batch: where the next candidate costs nothing."""
-        return replayed
+        return replayed or self.universal
 
     @abstractmethod
     def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
@@ -174,13 +177,15 @@ class PromptAttack(ABC):
             known: attempts without attack by the prompt's id, of this deployment and judge; only the others are drawn.
         """
         trial = Trial(deployment, judge, self, keep, restart, self.adaptive(found is not None))
-        learned = None
-        if found is None:
-            learned = self._learn(deployment, learn_from or prompts, budget, seed, restart)
+
+        @cache
+        def learned() -> Any:
+            """Not before there is a row to attack."""
+            return None if found is not None else self._learn(deployment, learn_from or prompts, budget, seed, restart)
 
         def row(direct: Attempt) -> Row:
             meter = deployment.meter(budget)
-            return Row(direct, self._tries(deployment, meter, learned, direct.prompt, seed, restart, found), meter)
+            return Row(direct, self._tries(deployment, meter, learned(), direct.prompt, seed, restart, found), meter)
 
         for start in range(0, len(prompts), batch):
             directs = trial.direct(prompts[start : start + batch], known or {})
@@ -238,6 +243,8 @@ class UniversalAttack(PromptAttack):
     randomness (``restart``), and intervals are clustered by restart.
     """
 
+    universal = True
+
     @abstractmethod
     def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
         """Whatever ``apply`` needs."""
@@ -245,9 +252,6 @@ class UniversalAttack(PromptAttack):
     @abstractmethod
     def apply(self, learned: Any, target: Any, prompt: Prompt) -> Adversarial:
         """What to send in this prompt's place."""
-
-    def side_by_side(self, replayed: bool) -> bool:
-        return True
 
     def tries(self, learned: Any, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
         yield self.apply(learned, target, prompt)
