@@ -187,9 +187,9 @@ class PromptAttack(ABC):
             meter = deployment.meter(budget)
             return Row(direct, self._tries(deployment, meter, learned(), direct.prompt, seed, restart, found), meter)
 
+        size = batch if self.side_by_side(found is not None) else 1
         for start in range(0, len(prompts), batch):
             directs = trial.direct(prompts[start : start + batch], known or {})
-            size = batch if self.side_by_side(found is not None) else 1
             for first in range(0, len(directs), size):
                 yield from trial.attacked(directs[first : first + size], row)
 

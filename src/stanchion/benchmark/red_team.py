@@ -60,8 +60,7 @@ class RedTeam:
     def chunks(self, cell: AttackCell) -> Iterator[list[Prompt]]:
         """The cell's prompts, batch by batch; all at once for a universal attack, which learns before the first."""
         rows = self.spec.attacked(cell)
-        learns = cell.plan.mode == "adaptive" and self._attack(cell).universal
-        size = len(rows) if learns else self.spec.batch
+        size = len(rows) if self._attack(cell).universal else self.spec.batch
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def fill(self, cell: AttackCell, prompts: Sequence[Prompt]) -> None:
