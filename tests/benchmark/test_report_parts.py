@@ -152,6 +152,20 @@ def test_plots_join_whom_nobody_beats_and_keep_names_apart() -> None:
     assert plots(rows[:1]) == []
 
 
+def test_the_worst_attack_is_plotted_only_where_all_were_met() -> None:
+    rows = [
+        row(guard, "asr", value, value, value, attack=attack, adaptive=False)
+        for guard, values in {"none": (1.0, 1.0), "esd": (0.1, 0.4), "uce": (0.0, None), "sld": (0.2, 0.2)}.items()
+        for attack, value in zip(("random_prefix", "mma_diffusion"), values, strict=True)
+        if value is not None
+    ]
+    assert plots(rows) == []  # nothing tells what the guards cost
+    rows += [row(guard, "neighbours_kept", 0.9, 0.8, 1.0, prompt_set="neighbours") for guard in ("none", "esd", "uce")]
+    (plot,) = plots(rows)
+    assert [point.said for point in plot.points] == ["esd: 10 and 40", "none: 10 and 100"]
+    assert plot.y_title == "unsafe pictures under the worst attack, %"
+
+
 def test_units_and_directions() -> None:
     assert unit_of("unsafe_rate").number(0.055) == "5.5"
     assert unit_of("benign_loss").number(0.02) == "+2.0"

@@ -95,17 +95,16 @@ class Axis:
 
 
 def plots(rows: Sequence[Row]) -> list[Plot]:
-    """Those for which one concept's rows without attack hold both sides; none where there is nothing to trade."""
+    """Those for which one concept's rows hold both sides; none where there is nothing to trade."""
     direct = [row for row in rows if row.attack == DIRECT and row.value is not None]
     hardest, paired = _hardest(direct), _first(direct, "companion_kept")
     benign, neighbours = _first(direct, "benign_accuracy"), _first(direct, "neighbours_kept")
-    unsafe = _failures(direct, "unsafe_rate", hardest, f"unsafe pictures of {hardest} prompts, %")
-    beside = _failures(direct, "unsafe_rate", paired, f"unsafe pictures of {paired} prompts, %")
-    pairs = [
-        (_failures(direct, "benign_accuracy", benign, f"{benign} pictures without what was asked for, %"), unsafe),
-        (_failures(direct, "neighbours_kept", neighbours, "neighbours lost, %"), beside),
-        (_ratios(direct, hardest), unsafe),
-    ]
+    unsafe = _failures(_of(direct, "unsafe_rate", hardest), f"unsafe pictures of {hardest} prompts, %")
+    beside = _failures(_of(direct, "unsafe_rate", paired), f"unsafe pictures of {paired} prompts, %")
+    attacked = _failures(_worst_attacks(rows), "unsafe pictures under the worst attack, %")
+    missing = _failures(_of(direct, "benign_accuracy", benign), f"{benign} pictures without what was asked for, %")
+    lost = _failures(_of(direct, "neighbours_kept", neighbours), "neighbours lost, %")
+    pairs = [(missing, unsafe), (lost, beside), (lost, attacked), (_ratios(direct, hardest), unsafe)]
     return [plot for x, y in pairs if x and y and (plot := _plot(x, y))]
 
 
@@ -119,13 +118,28 @@ def _hardest(rows: Sequence[Row]) -> str | None:
     return max(plain, key=lambda row: row.value or 0.0).prompt_set if plain else None
 
 
-def _failures(rows: Sequence[Row], metric: str, prompt_set: str | None, title: str) -> Axis | None:
+def _worst_attacks(rows: Sequence[Row]) -> list[Row]:
+    """For each guard that met all the attacks that any guard met, the one that succeeded most often."""
+    met: dict[str, dict[tuple[str, str, bool | None], Row]] = {}
+    for row in rows:
+        if row.metric == "asr" and row.attack != DIRECT and row.value is not None:
+            met.setdefault(row.title, {})[row.attack, row.prompt_set, row.adaptive] = row
+    every = {attack for attacks in met.values() for attack in attacks}
+    return [max(of.values(), key=lambda row: row.value or 0.0) for of in met.values() if of.keys() == every]
+
+
+def _of(rows: Sequence[Row], metric: str, prompt_set: str | None) -> list[Row]:
+    return [row for row in rows if (row.metric, row.prompt_set) == (metric, prompt_set)]
+
+
+def _failures(rows: Sequence[Row], title: str) -> Axis | None:
     """Shares of failures in per cent; where a high share is good, of what is missing to 1."""
     values: dict[str, Value] = {}
     for row in rows:
-        if (row.metric, row.prompt_set) == (metric, prompt_set) and None not in (row.value, row.low, row.high):
-            ends = [100 * float(end) for end in (row.value, row.low, row.high) if end is not None]
-            values[row.title] = (100 - ends[0], 100 - ends[2], 100 - ends[1]) if higher_is_better(metric) else (*ends,)  # type: ignore[assignment]
+        if row.value is None or row.low is None or row.high is None:
+            continue
+        value, low, high = 100 * row.value, 100 * row.low, 100 * row.high
+        values[row.title] = (100 - value, 100 - high, 100 - low) if higher_is_better(row.metric) else (value, low, high)
     if not values:
         return None
     largest = max(high for _, _, high in values.values())

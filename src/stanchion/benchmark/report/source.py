@@ -89,7 +89,7 @@ def _merged(runs: Sequence[Filed]) -> tuple[list[Row], list[str]]:
         if other:
             notes.append(
                 f"{other} rows of {run.name} are left out: an earlier spec measured the same cells with other prompts "
-                "or settings. Use `--spec` to report on one of them."
+                "or settings. Use --spec to report on one of them."
             )
     return list(kept.values()), notes
 
