@@ -127,6 +127,13 @@ def test_two_processes_share_the_work(whole: Path, tmp_path: Path) -> None:
     assert record(tmp_path) == record(whole)
 
 
+def test_the_clock_is_looked_at_before_every_prompt_that_is_attacked_alone(tmp_path: Path) -> None:
+    crew, cells = team(tmp_path), list(SPEC.attack_cells())
+    sizes = {cell.plan.mode: [len(chunk) for chunk in crew.chunks(cell)] for cell in cells}
+    assert sizes == {"adaptive": [1] * 6, "static": [4, 1]}
+    assert not crew.run(until=0) and not list(Store(tmp_path).entries())
+
+
 def test_what_is_done_is_not_done_again(whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
     assert team(whole).run()

@@ -58,9 +58,14 @@ class RedTeam:
         return True
 
     def chunks(self, cell: AttackCell) -> Iterator[list[Prompt]]:
-        """The cell's prompts, batch by batch; all at once for a universal attack, which learns before the first."""
-        rows = self.spec.attacked(cell)
-        size = len(rows) if self._attack(cell).universal else self.spec.batch
+        """The cell's prompts as they are attacked between two looks at the clock.
+
+        All at once by a universal attack, which learns before the first; in batches where they are drawn in batches;
+        else one by one: an adaptive attack can take minutes for each.
+        """
+        rows, attack = self.spec.attacked(cell), self._attack(cell)
+        in_batches = self.spec.batch if attack.side_by_side(cell.plan.mode == "static") else 1
+        size = len(rows) if attack.universal else in_batches
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def fill(self, cell: AttackCell, prompts: Sequence[Prompt]) -> None:
