@@ -31,7 +31,8 @@ def gallery(rows: Sequence[Sequence[Attempt]]) -> Image.Image:
 
 
 def _title(attempt: Attempt) -> str:
-    guard = "no guard" if attempt.guard == "none" else attempt.guard
+    """A stack has a line for each of its guards: on one line, its name would run into the next column."""
+    guard = "no guard" if attempt.guard == "none" else attempt.guard.replace("+", " +\n")
     return guard if attempt.variant == "default" else f"{guard}\n{attempt.variant}"
 
 
