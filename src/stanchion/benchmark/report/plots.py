@@ -15,10 +15,10 @@ from ..rows import Row
 from ..spec import UNGUARDED
 from ..units import higher_is_better
 
-WIDTH, HEIGHT = 656, 340
-LEFT, TOP, RIGHT, BOTTOM = 58, 16, 272, 54  # margins; names stand in the right one
+WIDTH, HEIGHT = 702, 340
+LEFT, TOP, RIGHT, BOTTOM = 58, 16, 318, 54  # margins; names stand in the right one
 LINE = 18  # between two names
-LONGEST = 36  # letters of a name
+LONGEST = 38  # letters of a name
 SHARES = (0, 1, 2, 5, 10, 20, 40, 70, 100)
 RATIOS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
