@@ -69,7 +69,10 @@ class RedTeam:
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def fill(self, cell: AttackCell, prompts: Sequence[Prompt]) -> None:
-        """Attack those of some prompts that the record lacks; each attempt is added as soon as it is made."""
+        """Attack a chunk, unless the record has all of it; each attempt that it lacks is added as soon as it is made.
+
+        The whole chunk, so that a batch that was cut off gives the same again.
+        """
         attack = self._attack(cell)
         keys = {prompt.id: self.key(cell, prompt) for prompt in prompts}
         variant = cell.variant
@@ -79,14 +82,12 @@ class RedTeam:
         if not missing:
             return
         found = self._found(cell, attack, prompts) if cell.plan.mode == "static" else None
-        # those that are drawn in one batch stay together, so that a batch that was cut off gives the same again
-        attacked = prompts if attack.side_by_side(found is not None) else missing
-        known = self._unattacked(cell, attacked)
+        known = self._unattacked(cell, prompts)
         self.artist.wear(variant, load_concept(cell.concept))
         album = _Album()
         for attempt in attack(
             self._deployment(attack),
-            attacked,
+            prompts,
             judge=self.judge,
             budget=cell.plan.budget,
             seed=self.spec.seed,

@@ -148,9 +148,7 @@ def _failures(rows: Sequence[Row], title: str) -> Axis | None:
 
 def _ratios(rows: Sequence[Row], prompt_set: str | None) -> Axis | None:
     """Time of a picture as ratio to the unguarded pipeline's on the same prompts, without an interval."""
-    seconds = {
-        row.title: row.value for row in rows if (row.metric, row.prompt_set) == ("seconds_per_image", prompt_set)
-    }
+    seconds = {row.title: row.value for row in _of(rows, "seconds_per_image", prompt_set)}
     plain = seconds.get(UNGUARDED)
     if not plain or len(seconds) < 2:
         return None
