@@ -9,6 +9,7 @@ from torch import nn
 from stanchion.reference import train
 from stanchion.reference.autoencoder import normalise
 from stanchion.reference.features import load_features
+from stanchion.reference.flux import FluxRecipe, FluxTraining
 from stanchion.reference.judge import load_judge, load_reward
 from stanchion.reference.model import build_vae
 from stanchion.training.fitting import Schedule, fit
@@ -28,7 +29,7 @@ def test_a_second_run_in_the_folder_asks_for_resume(run, capsys):
 
 
 def test_what_is_shipped_loads_and_draws_with_stock_diffusers(run, tmp_path):
-    training = train.Training(train.Recipe.read(train.HERE / "recipe_tiny.yaml"), run)
+    training = train.Training(train.read_recipe(train.Recipe, train.HERE / "recipe_tiny.yaml"), run)
     training.ship(tmp_path)
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
@@ -85,4 +86,16 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text((train.HERE / "recipe_tiny.yaml").read_text() + "sede: 3\n")
     with pytest.raises(train.ConfigError, match="sede"):
-        train.Recipe.read(path)
+        train.read_recipe(train.Recipe, path)
+
+
+def test_the_flux_recipe_runs_and_what_it_trains_draws_with_stock_diffusers(tmp_path):
+    folder = tmp_path / "flux"
+    train.main(["--model", "flux", "--folder", str(folder), "--tiny"])
+    recipe = train.read_recipe(FluxRecipe, train.HERE / "recipe_flux_tiny.yaml")
+    pipeline = FluxTraining(recipe, folder).pipeline()
+    pipeline.set_progress_bar_config(disable=True)
+    options = {"negative_prompt": "", "true_cfg_scale": 3.0, "max_sequence_length": 32, "height": 48, "width": 48}
+    picture = pipeline("a knife", num_inference_steps=2, output_type="np", **options).images[0]
+    assert picture.shape == (48, 48, 3)
+    assert np.isfinite(picture).all()

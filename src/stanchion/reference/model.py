@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig
 
 from .words import CONTEXT
 from .world import SIZE
+
+LATENT = SIZE // 4  # latents are (4, LATENT, LATENT)
 
 
 def build_vae(widths: tuple[int, ...] = (32, 64, 96)) -> AutoencoderKL:
@@ -101,4 +112,46 @@ def assemble(
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+
+
+def build_flux(double: int = 2, single: int = 4, heads: int = 4, text_width: int = 128) -> FluxTransformer2DModel:
+    """FLUX's transformer: 36 patches of 2 x 2 x 4 beside 32 text states, without distilled guidance."""
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=double,
+        num_single_layers=single,
+        attention_head_dim=32,
+        num_attention_heads=heads,
+        joint_attention_dim=text_width,
+        pooled_projection_dim=text_width,
+        guidance_embeds=False,
+        axes_dims_rope=(8, 12, 12),
+    )
+
+
+def image_ids() -> torch.Tensor:
+    """FLUX's places of the patches, (36, 3)."""
+    return FluxPipeline._prepare_latent_image_ids(1, LATENT // 2, LATENT // 2, torch.device("cpu"), torch.float32)
+
+
+def text_ids(length: int) -> torch.Tensor:
+    """FLUX's places of the text, (``length``, 3): all the same."""
+    return torch.zeros(length, 3)
+
+
+def assemble_flux(
+    vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, transformer: FluxTransformer2DModel
+) -> FluxPipeline:
+    """The stock FLUX pipeline over these parts; one text encoder gives the pooled vector and the states."""
+    vae.register_to_config(shift_factor=0.0)  # FluxPipeline subtracts it; None fails
+    return FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        vae=vae.eval(),
+        text_encoder=text_encoder.eval(),
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder,
+        tokenizer_2=tokenizer,
+        transformer=transformer.eval(),
     )

@@ -1,7 +1,8 @@
-"""Trains the reference model from its recipe, stage by stage.
+"""Trains a reference model from its recipe, stage by stage.
 
     python -m stanchion.reference.train --folder runs/reference [--recipe FILE | --tiny] [--resume] [--stages vae,clip]
     python -m stanchion.reference.train --folder runs/reference --ship
+    python -m stanchion.reference.train --model flux --folder runs/flux    (the second model, on the first one's parts)
 
 A stage that is finished is not run again, one that was cut off goes on from its checkpoint (``--resume``).
 ``--ship`` copies what was learnt into the package, in half precision where stock diffusers still draws with it.
@@ -12,10 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -28,12 +29,16 @@ from .autoencoder import train_autoencoder
 from .clip import train_clip
 from .denoiser import Denoiser, encode_pool, train_denoiser
 from .features import FeatureNetwork, train_features
+from .flux import FluxRecipe, FluxTraining
 from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
 from .model import assemble, build_unet, text_encoder_from
 from .readers import train_judge, train_reward
 from .words import train_tokenizer
 
 HERE = Path(__file__).parent
+
+
+R = TypeVar("R", bound="Recipe | FluxRecipe")
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,15 @@ class Recipe:
     metric_clip: Schedule
     features: Schedule
 
-    @classmethod
-    def read(cls, path: Path) -> Recipe:
-        """Read a YAML file; a missing or unknown key raises ``ConfigError``."""
-        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if set(values) != set(cls.__dataclass_fields__):
-            wrong = ", ".join(sorted(set(values) ^ set(cls.__dataclass_fields__)))
-            raise ConfigError(f"{path}: missing or unknown keys: {wrong}.")
-        schedules = {key: Schedule(**value) for key, value in values.items() if isinstance(value, dict)}
-        return cls(**{**values, **schedules})
+
+def read_recipe(kind: type[R], path: Path) -> R:
+    """Read a YAML file of schedules; a missing or unknown key raises ``ConfigError``."""
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    known = {field.name for field in fields(kind)}
+    if set(values) != known:
+        raise ConfigError(f"{path}: missing or unknown keys: {', '.join(sorted(set(values) ^ known))}.")
+    schedules = {key: Schedule(**value) for key, value in values.items() if isinstance(value, dict)}
+    return kind(**{**values, **schedules})
 
 
 class Training:
@@ -189,26 +194,36 @@ def _without_origin(config: str) -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
-STAGES = ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip", "features")
+MODELS: dict[str, tuple[Any, Any, str, tuple[str, ...]]] = {  # training, recipe, its file, stages in order
+    "sd": (
+        Training,
+        Recipe,
+        "recipe",
+        ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip", "features"),
+    ),
+    "flux": (FluxTraining, FluxRecipe, "recipe_flux", ("transformer",)),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the stages asked for, in order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS, default="sd")
     parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and results of the stages go")
-    parser.add_argument("--recipe", type=Path, default=HERE / "recipe.yaml")
+    parser.add_argument("--recipe", type=Path, help="default: the recipe of what is shipped")
     parser.add_argument("--tiny", action="store_true", help="a few steps a stage, to try the machinery")
     parser.add_argument("--resume", action="store_true", help="go on in a folder that holds a run")
-    parser.add_argument("--stages", default=",".join(STAGES), help="comma list, default all")
+    parser.add_argument("--stages", help="comma list, default all")
     parser.add_argument("--ship", action="store_true", help="copy the finished model into the package")
     options = parser.parse_args(arguments)
     if options.folder.exists() and any(options.folder.iterdir()) and not (options.resume or options.ship):
         parser.error(f"{options.folder} is not empty; go on there with --resume, or name another --folder.")
-    recipe = Recipe.read(HERE / "recipe_tiny.yaml" if options.tiny else options.recipe)
-    training = Training(recipe, options.folder)
-    for stage in options.stages.split(","):
-        if stage not in STAGES:
-            parser.error(f"unknown stage {stage!r}; known are {', '.join(STAGES)}.")
+    make, kind, file, stages = MODELS[options.model]
+    shipped = HERE / f"{file}_tiny.yaml" if options.tiny else HERE / f"{file}.yaml"
+    training = make(read_recipe(kind, options.recipe or shipped), options.folder)
+    for stage in options.stages.split(",") if options.stages else stages:
+        if stage not in stages:
+            parser.error(f"unknown stage {stage!r}; known are {', '.join(stages)}.")
         getattr(training, stage)
     if options.ship:
         training.ship()
