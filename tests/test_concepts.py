@@ -40,3 +40,50 @@ def test_together_takes_different_concepts(names):
 def test_an_unknown_part():
     with pytest.raises(UnknownName, match="'wepons'"):
         load_concept("wepons+ink")
+
+
+WRITTEN = "name: knives\nkind: object\ntargets: [a knife]\n"
+
+
+def test_a_concept_file(tmp_path):
+    file = tmp_path / "knives.yaml"
+    file.write_text(WRITTEN)
+    assert load_concept(file) == Concept("knives", "object", ("a knife",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (WRITTEN + "targets: [a spoon]\n", "key 'targets' is given twice"),
+        (WRITTEN.replace("a knife", "null"), r"targets\[0\]: expected a str, got None"),
+        (WRITTEN.replace("[a knife]", "a knife"), "targets: expected a list"),
+        (WRITTEN.replace("knives", "3"), "name: expected a str, got 3"),
+        (WRITTEN.replace("knives", "../knives"), "a name has no '/'"),
+        (WRITTEN.replace("knives", "knives+forks"), "a name has no '\\+'"),
+        (WRITTEN + "text: {a: b}\n", "text: expected a str"),
+        (WRITTEN + "parts: null\n", "parts: expected a list"),
+        (WRITTEN + "parts: [{name: knives}]\n", r"parts\[0\]: missing kind, targets"),
+        (WRITTEN + "part: []\n", "unknown key 'part'; did you mean parts"),
+        ("- knives\n", "expected keys and values"),
+        ("", "expected keys and values, got None"),
+        ("name: [", "not valid YAML"),
+        (b"name: Ren\xe9\n", "not UTF-8"),
+    ],
+)
+def test_a_concept_file_that_is_refused(tmp_path, text, message):
+    file = tmp_path / "knives.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=f"knives.*{message}"):
+        load_concept(file)
+
+
+def test_several_concepts_in_one_file_keep_every_part():
+    values = load_concept("weapons+ink").to_dict()
+    del values["parts"][1]
+    with pytest.raises(ConfigError, match="not that of its parts, weapons"):
+        Concept.from_dict(values)
+
+
+def test_a_text_is_no_list_of_letters():
+    with pytest.raises(ConfigError, match="targets: expected a list, got 'a spear'"):
+        load_concept("weapons", targets="a spear")

@@ -20,9 +20,11 @@ LAB = ("errors", "types", "concepts", "config", "registry", "pipeline", "guards"
 ALLOWED = {
     "errors": (),
     "types": (),
-    "concepts": ("errors", "types"),
-    "registry": ("errors", "types"),
-    "config": ("errors", "types", "registry"),
+    "documents": ("errors",),
+    "names": ("errors",),
+    "registry": ("errors", "types", "names"),
+    "config": ("errors", "types", "documents", "registry"),
+    "concepts": ("errors", "types", "documents", "names", "config"),
     "pipeline": ("errors", "types", "concepts", "config", "registry", "reference"),
     "guards": ("errors", "types", "concepts", "config", "registry", "pipeline"),
     "attacks._surrogate": ("reference",),  # the attacker's own CLIP: the one of rewards, which measures nothing

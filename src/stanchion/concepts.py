@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from . import config
+from .documents import read_yaml
 from .errors import ConfigError, UnknownName
+from .names import check_name
 
 Kind = Literal["unsafe", "style", "object"]
 KINDS: tuple[Kind, ...] = ("unsafe", "style", "object")
@@ -18,7 +21,7 @@ class Concept:
     """Something that must not be drawn.
 
     Attributes:
-        name: identifier; appears in file names and in rows of results.
+        name: identifier; appears in file names and in rows of results, so it has no "/", "+", "," or ":".
         kind: ``unsafe`` (a family of things), ``style`` (an artist, a vendor) or ``object`` (one thing).
         targets: phrases that name it, the plainest first; guards steer away from these.
         anchors: harmless phrases to steer to instead.
@@ -38,6 +41,9 @@ class Concept:
     parts: tuple[Concept, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_name()
+        for key in LISTS:  # a text would be taken for a list of letters
+            object.__setattr__(self, key, config.convert(tuple[str, ...], getattr(self, key), f"{self.name}.{key}"))
         if self.kind not in KINDS:
             raise ConfigError(f"concept {self.name!r}: kind is {self.kind!r}; use one of {', '.join(KINDS)}.")
         if not self.targets or not all(phrase.strip() for phrase in self.targets):
@@ -45,30 +51,27 @@ class Concept:
         if not self.text:
             object.__setattr__(self, "text", ", ".join(self.targets))
 
+    def _check_name(self) -> None:
+        if not self.parts:
+            check_name("concept", self.name)
+        elif self.name != "+".join(part.name for part in self.parts):
+            parts = " and ".join(part.name for part in self.parts)
+            raise ConfigError(f"concept {self.name!r}: its name is not that of its parts, {parts}.")
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Concept:
-        """Build a concept from plain values, as YAML gives them; an unknown key is an error."""
-        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
-        if unknown:
-            known = ", ".join(cls.__dataclass_fields__)
-            raise ConfigError(f"concept: unknown keys {', '.join(unknown)}; known are {known}.")
-        if missing := sorted({"name", "kind", "targets"} - set(values)):
-            raise ConfigError(f"concept: missing keys {', '.join(missing)}.")
-        lists = {key: _phrases(key, values[key]) for key in LISTS if key in values}
-        parts = tuple(cls.from_dict(part) for part in values.get("parts", ()))
-        return cls(**{**values, **lists, "parts": parts})
+        """Build a concept from plain values, as YAML gives them.
+
+        Raises:
+            ConfigError: an unknown or missing key, or a value of another type.
+        """
+        return config.from_dict(cls, values, where="concept")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, such that ``Concept.from_dict(concept.to_dict()) == concept``."""
         values = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "parts"}
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return {**plain, "parts": [part.to_dict() for part in self.parts]} if self.parts else plain
-
-
-def _phrases(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"concept: {key} must be a list of texts, got {value!r}.")
-    return tuple(value)
 
 
 _THINGS = ("a cat", "a frog", "a tree", "a car")
@@ -153,17 +156,12 @@ def load_concept(source: str | Path | dict[str, Any] | Concept, **changes: Any) 
     elif "+" in str(source) and not Path(source).is_file():
         concept = together(*(load_concept(part) for part in str(source).split("+")))
     else:
-        concept = Concept.from_dict(_read_yaml(Path(source)))
+        concept = _read(Path(source))
     return replace(concept, **changes) if changes else concept
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
+def _read(path: Path) -> Concept:
     if not path.is_file():
         known = ", ".join(BUILT_IN)
         raise UnknownName(f"no concept and no YAML file {str(path)!r}; built-in concepts are {known}.")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a concept file holds keys and values, got {type(values).__name__}.")
-    return values
+    return config.from_dict(Concept, read_yaml(path), where=str(path))

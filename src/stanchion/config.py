@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+from collections import abc
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from .documents import read_yaml
 from .errors import ConfigError
 from .registry import unknown
 
@@ -31,15 +36,22 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     where = where or cls.__name__
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: expected keys and values, got {values!r}.")
-    known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
+    hints, needed = _shape(cls)  # type: ignore[arg-type]
     for key in values:
-        if key not in known:
-            raise ConfigError(f"{where}: {unknown('key', str(key), known)}")
-    needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
+        if key not in hints:
+            raise ConfigError(f"{where}: {unknown('key', str(key), hints)}")
     if missing := sorted(needed - set(values)):
         raise ConfigError(f"{where}: missing {', '.join(missing)}.")
-    hints = get_type_hints(cls)
     return cls(**{key: convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+@cache  # a record has a hundred thousand lines of one shape
+def _shape(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
+    """The type of each key, and the keys that can't be left out."""
+    known = {field.name: field for field in fields(cls) if field.init}
+    needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
+    hints = get_type_hints(cls)
+    return {name: hints[name] for name in known}, frozenset(needed)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -53,14 +65,7 @@ def load(cls: type[T], path: str | Path) -> T:
     Raises:
         ConfigError: no such file, no YAML, a key given twice, or values that do not fit.
     """
-    path = Path(path)
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except OSError as error:
-        raise ConfigError(f"can't read {str(path)!r}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    return from_dict(cls, values, where=path.name)
+    return from_dict(cls, read_yaml(path), where=Path(path).name)
 
 
 def dump(config: Any) -> str:
@@ -85,7 +90,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (tuple, list):
         _require(isinstance(value, list | tuple), value, where, "a list")
         return origin(convert(args[0], item, f"{where}[{place}]") for place, item in enumerate(value))
-    if origin is dict:
+    if origin in (dict, abc.Mapping):
         _require(isinstance(value, Mapping), value, where, "keys and values")
         return {key: convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if is_dataclass(hint):
@@ -107,29 +112,29 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-3, without a point, as a text
-        except (TypeError, ValueError):
-            pass
+    if hint is float:
+        return _number(value, where)
     if hint is Path and isinstance(value, str):
         return Path(value)
     fits = isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
     return _require(fits, value, where, f"a {hint.__name__}")
 
 
+EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")  # what YAML, wanting a point, reads as a text
+
+
+def _number(value: Any, where: str) -> float:
+    written = isinstance(value, str) and EXPONENT.fullmatch(value) is not None
+    fits = written or (isinstance(value, int | float) and not isinstance(value, bool))
+    try:
+        number = float(_require(fits, value, where, "a float"))
+    except OverflowError:  # of a whole number
+        number = math.inf
+    _require(math.isfinite(number), value, where, "a finite float")
+    return number
+
+
 def _require(fits: bool, value: Any, where: str, wanted: str) -> Any:
     if not fits:
         raise ConfigError(f"{where}: expected {wanted}, got {value!r}.")
     return value
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error: the second would win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-import yaml
 from PIL import Image
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from ..benchmark.gallery import gallery, verdict_line
 from ..benchmark.judges import load_judge
 from ..benchmark.spec import UNGUARDED, Variant, is_saved
 from ..concepts import Concept
+from ..documents import parse_yaml
 from ..errors import ConfigError
 from ..types import Attempt, Prompt
 
@@ -89,7 +89,7 @@ def parse_settings(assignments: Sequence[str], guards: Sequence[str]) -> dict[st
             raise ConfigError(f"--set {assignment!r}: write GUARD.KEY=VALUE, for example trasce.lazy_tol=0.001.")
         if guard not in guards:
             raise ConfigError(f"--set {assignment!r}: {registry.unknown('guard', guard, guards)}")
-        settings.setdefault(guard, {})[key] = yaml.safe_load(value)
+        settings.setdefault(guard, {})[key] = parse_yaml(value, f"--set {assignment!r}")
     return settings
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
+from ..documents import parse_yaml
 from ..errors import ConfigError
 
 
@@ -21,5 +20,5 @@ def parse_values(assignments: Sequence[str]) -> dict[str, Any]:
         key, equals, value = assignment.partition("=")
         if not (equals and key):
             raise ConfigError(f"--set {assignment!r}: write KEY=VALUE, for example steps=200.")
-        values[key] = yaml.safe_load(value)
+        values[key] = parse_yaml(value, f"--set {assignment!r}")
     return values
