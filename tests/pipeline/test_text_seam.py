@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from small_guards import Half, Identity
+from small_guards import Half, Identity, Mute
 from stanchion import GuardBypassed, GuardFailed, GuardStack, TraSCE
 
 PROMPTS = ["a photo of a knife", "a cat"]
@@ -99,3 +99,103 @@ def test_a_callback_that_encodes_a_new_prompt_gets_it_steered(pipe):
 def test_broken_states_make_no_picture(pipe):
     with Half(factor=float("nan")).attach(pipe), pytest.raises(GuardFailed, match="steered prompt"):
         tiny.draw(pipe)
+
+
+# --- nothing but the values, in the role that they were let through for ------------------------------
+
+
+def callback(change):
+    """What draws with a callback that changes the prompt's states after the first step."""
+
+    def at_end(pipeline, index, timestep, values):
+        changed = change(pipeline, values["prompt_embeds"]) if index == 0 else None
+        return changed or {}
+
+    return {"callback_on_step_end": at_end, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+
+
+def in_place(pipeline, states):
+    states.copy_(torch.randn_like(states))
+
+
+def past_the_version(pipeline, states):
+    states.data.copy_(torch.randn_like(states))
+
+
+def louder(pipeline, states):
+    states.data.mul_(3)
+
+
+@pytest.mark.parametrize("guidance_scale", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("write", [in_place, past_the_version])
+def test_writing_to_the_states_is_noticed(write, guidance_scale, pipe):
+    with Half().attach(pipe), pytest.raises(GuardBypassed, match="no text guard has seen"):
+        tiny.draw(pipe, guidance_scale=guidance_scale, **callback(write))
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_writing_to_states_that_a_guard_left_alone_is_noticed(factor, pipe):
+    """The guard gave back the very tensor that it was given."""
+    prompt = pipe.encode_prompt("a cat", "cpu", 1, False)[0]
+    with Half(factor=factor).attach(pipe), pytest.raises(GuardBypassed, match="no text guard has seen"):
+        tiny.draw(pipe, None, prompt_embeds=prompt, guidance_scale=1.0, **callback(in_place))
+
+
+def test_an_attention_guard_reads_what_was_written(pipe):
+    """Projections of the text are kept from step to step, but not those of another text."""
+    plain = tiny.draw(pipe, guidance_scale=1.0, **callback(louder))
+    with Mute(factor=1.0).attach(pipe):
+        assert torch.equal(tiny.draw(pipe, guidance_scale=1.0, **callback(louder)), plain)
+
+
+def flipped(pipeline, states):
+    return {"prompt_embeds": states.flip(0)}
+
+
+def first_half_alone(pipeline, states):
+    pipeline._guidance_scale = 1.0
+    return {"prompt_embeds": states.chunk(2)[0]}
+
+
+def twice_the_first_half(pipeline, states):
+    return {"prompt_embeds": states.chunk(2)[0].repeat(2, 1, 1)}
+
+
+def twice_the_second_half(pipeline, states):
+    return {"prompt_embeds": states.chunk(2)[1].repeat(2, 1, 1)}
+
+
+@pytest.mark.parametrize("change", [flipped, first_half_alone, twice_the_first_half, twice_the_second_half])
+def test_states_count_in_their_own_role_only(change, pipe):
+    with Half().attach(pipe), pytest.raises(GuardBypassed, match="in the place of"):
+        tiny.draw(pipe, "a cat", negative_prompt="a knife", **callback(change))
+
+
+def test_guidance_may_end_with_the_prompt(pipe):
+    def second_half_alone(pipeline, states):
+        pipeline._guidance_scale = 1.0
+        return {"prompt_embeds": states.chunk(2)[1]}
+
+    with Half().attach(pipe) as attachment:
+        tiny.draw(pipe, "a cat", negative_prompt="a knife", **callback(second_half_alone))
+        assert attachment.last.acted == (True,)
+
+
+def test_a_text_beside_states_says_nothing_about_them(pipe):
+    """encode_prompt takes both, and encodes the states only."""
+    knife = pipe.encode_prompt("a photo of a knife", "cpu", 1, False)[0]
+
+    def both(pipeline, states):
+        prompt, negative = pipeline.encode_prompt("a cat", "cpu", 1, True, prompt_embeds=knife)
+        return {"prompt_embeds": torch.cat([negative, prompt])}
+
+    guard = Half()
+    with guard.attach(pipe):
+        tiny.draw(pipe, "a cat", **callback(both))
+    late = [view for view in guard.seen if view.role == "prompt"][1]
+    assert torch.equal(late.embeds, knife) and late.texts is None and late.content is None
+
+
+def test_states_of_another_type_raise_as_others_do(pipe):
+    with Half().attach(pipe), pytest.raises(GuardBypassed, match="no text guard has seen"):
+        tiny.draw(pipe, **callback(lambda pipeline, states: {"prompt_embeds": states.double()}))

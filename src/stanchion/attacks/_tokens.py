@@ -30,9 +30,14 @@ def framed(target: Any, own: Tensor) -> Tensor:
 
 
 def end_of(target: Any, ids: Tensor) -> Tensor:
-    """(B,) the place of the end token in (B, L) ids; its state is the text's pooled one in CLIP."""
-    end = target.tokenize([""])[0, 1]
-    return (ids[:, 1:] == end).int().argmax(1) + 1
+    """(B,) the place of the end token in (B, L) ids; its state is the text's pooled one in CLIP.
+
+    It is the last one, before nothing but padding: a text may spell out end tokens of its own.
+    """
+    empty = target.tokenize([""])[0]
+    end, pad = empty[1], empty[-1]
+    padding = (ids == pad).flip(1).long().cumprod(1).sum(1)
+    return ids.shape[1] - padding - (end != pad).long()
 
 
 def own_ids(target: Any, text: str) -> Tensor:

@@ -94,15 +94,27 @@ class Encoding:
 
 
 def token_ids(pipe: Any, texts: Sequence[str], embeds: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, L) token ids, and (B, L) bool that is true at the texts' own tokens."""
+    """(B, L) token ids, and (B, L) bool that is true at the texts' own tokens: all that the tokenizer made of them.
+
+    A text may spell out tokens that end or pad others (``<|endoftext|>``); the encoder reads on behind them.
+    """
     tokenizer = pipe.tokenizer
     spoken = pipe.maybe_convert_prompt(list(texts), tokenizer)  # textual inversion: one word, several tokens
-    length = embeds.shape[1]
-    tokens = tokenizer(spoken, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    ids = tokens.input_ids.to(embeds.device)
-    ended = (ids[:, 1:] == tokenizer.eos_token_id).cumsum(1) > 0
-    started = torch.zeros_like(ids[:, :1], dtype=torch.bool)
-    return ids, torch.cat([started, ~ended], dim=1)
+    options = {"padding": "max_length", "max_length": embeds.shape[1], "truncation": True, "return_tensors": "pt"}
+    tokens = tokenizer(spoken, return_special_tokens_mask=True, **options)
+    return tokens.input_ids.to(embeds.device), tokens.special_tokens_mask.to(embeds.device) == 0
+
+
+def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:
+    """(B, L) bool, true between the start and the end of (B, L) token ids that came without their text.
+
+    The end is the last one, before nothing but padding. End tokens that a text had last of all are padding to
+    whoever reads the ids alone, and to the text encoder as well.
+    """
+    padding = (ids == tokenizer.pad_token_id).flip(1).cumprod(1).sum(1)
+    end = ids.shape[1] - padding - int(tokenizer.pad_token_id != tokenizer.eos_token_id)
+    place = torch.arange(ids.shape[1], device=ids.device)
+    return (place > 0) & (place < end[:, None])
 
 
 def _warn_of_cuts(tokenizer: Any, texts: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..types import Condition, Guided, PromptEmbeds, Step
 from .attention_seam import AttentionSeam
 from .decode_seam import DecodeSeam
-from .encoding import Encoding
+from .encoding import Encoding, own_tokens
 from .freezing import frozen
 from .phrase_book import PhraseBook
 from .prediction import Predictor
@@ -29,9 +29,8 @@ from .record import Record
 from .schedule import noise_scale
 from .stages import Stage
 from .stand_in import raw
-from .straight_through import straight_through
+from .text_chain import TextChain
 from .text_encoder import TextEncoder
-from .text_seam import steered_by
 from .tripwire import opened
 
 
@@ -99,7 +98,7 @@ class GuardedPrediction:
         if ids is None:
             return PromptEmbeds(states)
         texts = self._text.words(ids)
-        return PromptEmbeds(states, ids, self._content(ids), tuple(texts))
+        return PromptEmbeds(states, ids, own_tokens(self._pipe.tokenizer, ids), tuple(texts))
 
     def guided(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Guided:
         """The prediction that the scheduler would get, in the model's own parametrisation, and x_t."""
@@ -187,11 +186,6 @@ class GuardedPrediction:
     def _records(self, stage: Stage) -> list[Record]:
         return [Record(guard, self._call) for guard in self._guards if guard.stage is stage]
 
-    def _content(self, ids: Tensor) -> Tensor:
-        """(B, L) bool, true between start and end, as the text seam sees it."""
-        ended = (ids[:, 1:] == self._pipe.tokenizer.eos_token_id).cumsum(1) > 0
-        return torch.cat([torch.zeros_like(ended[:, :1]), ~ended], dim=1)
-
     def _as_noise(self, output: Tensor, latents: Tensor, timestep: int) -> Tensor:
         if self._scheduler.config.prediction_type == "epsilon":
             return output
@@ -201,11 +195,8 @@ class GuardedPrediction:
 
 def _steered(prompt: PromptEmbeds, records: Sequence[Record], done: float) -> Tensor:
     """The states to denoise with after that share of the schedule, through every text guard."""
-    if not records:
-        return prompt.embeds
-    states, until = steered_by(records, prompt)
-    used = torch.where((done < until)[:, None, None], states, prompt.embeds)
-    return straight_through(used, until, states - prompt.embeds)
+    share = torch.full((len(prompt.embeds),), done, device=prompt.embeds.device)
+    return TextChain(records, prompt).at(share)[0]
 
 
 @contextmanager
