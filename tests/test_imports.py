@@ -14,12 +14,25 @@ ROOT = Path(stanchion.__path__[0])
 FILES = sorted(ROOT.rglob("*.py"))
 
 # What changes a model and measures it stands on nearly everything.
-LAB = ("errors", "types", "concepts", "config", "registry", "pipeline", "guards", "attacks", "reference", "benchmark")
+LAB = (
+    "errors",
+    "limits",
+    "types",
+    "concepts",
+    "config",
+    "registry",
+    "pipeline",
+    "guards",
+    "attacks",
+    "reference",
+    "benchmark",
+)
 
 # room: what it may import of this package. The longest matching room counts; the rest of its own room is allowed.
 ALLOWED = {
     "errors": (),
-    "types": (),
+    "limits": ("errors",),
+    "types": ("limits",),
     "documents": ("errors",),
     "names": ("errors",),
     "registry": ("errors", "types", "names"),
@@ -33,7 +46,7 @@ ALLOWED = {
     "training.parallel": (),
     "training.rewards": ("errors", "types", "concepts", "config", "reference"),  # the reference model's own reward
     "training.feature_networks": ("errors", "reference"),  # the reference model's own features
-    "training": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards"),
+    "training": ("errors", "limits", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "reference": ("errors", "types", "concepts", "config", "training.fitting"),
     "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles", "benchmark.tables"),
     "benchmark.metrics.clip_score": ("types", "reference", "benchmark"),
@@ -48,7 +61,7 @@ ALLOWED = {
     "benchmark.lessons": ("attacks.base", "reference", "benchmark"),
     "benchmark.weight_attacks": LAB,
     "benchmark.model_grid": ("types", "reference", "benchmark"),
-    "benchmark": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards"),
+    "benchmark": ("errors", "limits", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "cli": ("",),
     "__main__": ("cli",),
     "": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards", "benchmark"),

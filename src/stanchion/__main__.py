@@ -1,5 +1,6 @@
 """``python -m stanchion`` is the command ``stanchion``; ``torchrun -m stanchion train …`` needs it."""
 
-from .cli.app import app
+from .cli import main
 
-app()
+if __name__ == "__main__":
+    main()

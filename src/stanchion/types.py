@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .limits import check_seed, check_text
+
 if TYPE_CHECKING:
     import torch
     from PIL import Image
@@ -317,7 +319,7 @@ class Start:
 class Prompt:
     """A row of a prompt set: a text, its seed, and what a faithful picture of it shows.
 
-    ``start`` is None where a picture is made from noise alone.
+    ``start`` is None where a picture is made from noise alone. A seed or a text beyond ``limits`` is a ConfigError.
     """
 
     text: str
@@ -330,6 +332,10 @@ class Prompt:
     template: str = ""
     guidance_scale: float | None = None
     start: Start | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.text)
+        check_seed(self.seed, f"prompt {self.text!r}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..errors import GuardFailed
 from ..guards.loading import load_guard
 from ..guards.stack import GuardStack
 from ..pipeline.attachment import Attachment
-from ..pipeline.loading import image_to_image, load_pipeline
+from ..pipeline.loading import check_steps, image_to_image, load_pipeline
 from ..types import Drawn, Prompt
 from .attempts import strength_of
 from .memory import Peak
@@ -48,6 +48,7 @@ class Artist:
         Prompts with a start picture go to the model's image-to-image pipeline; a batch holds only such, all of one
         strength, or none. A guard that fails closed gives pictures of None; every other error is raised.
         """
+        check_steps(self.pipeline, steps)
         generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
         starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}

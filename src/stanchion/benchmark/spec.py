@@ -10,6 +10,7 @@ from typing import Any
 from .. import config, registry
 from ..concepts import load_concept
 from ..errors import ConfigError
+from ..limits import check_seed
 from ..pipeline import floor
 from ..types import Prompt
 from .attack_plan import AttackCell, AttackPlan
@@ -86,6 +87,7 @@ class Spec:
     attacks: tuple[AttackPlan, ...] = ()
 
     def __post_init__(self) -> None:
+        check_seed(self.seed, "spec")
         if not self.variants or self.variants[0].guard != UNGUARDED:
             raise ConfigError(f"spec: the first variant must be 'guard: {UNGUARDED}'; guards are compared with it.")
         titles = [variant.title for variant in self.variants]
@@ -181,7 +183,8 @@ def without_attack(cell: AttackCell) -> Cell:
 
 def is_saved(guard: str) -> bool:
     """Whether this is a saved guard's folder or its id on the Hub, and not a registered name."""
-    return "/" in guard or Path(guard).is_dir()
+    named = guard in registry.names("guards")  # before a folder that happens to be called so
+    return bool(guard) and not named and ("/" in guard or Path(guard).is_dir())
 
 
 def load_spec(path: str | Path) -> Spec:

@@ -1,8 +1,4 @@
-"""The command line, one command a file.
-
-Exit codes: 0 done · 1 a guard or the pipeline refused or failed, no picture · 2 wrong usage, names or settings ·
-130 interrupted.
-"""
+"""The command line, one command a file. ``endings`` says how a command ends, and with which exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import os
 
 
 def main() -> None:
-    """Entry point of the command ``stanchion``."""
+    """Entry point of the command ``stanchion``, and of ``python -m stanchion``."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # their advice on import is not about this program
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     from .app import app

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import ConfigError, StanchionError
 from .attack import attack
 from .bench import bench
 from .check import check
 from .compare import compare
 from .demo import demo
+from .endings import CODES, ending
 from .export import export
 from .generate import generate
 from .judge import judge
@@ -21,26 +21,21 @@ from .list import list_
 from .report import report
 from .train import train
 
-FAILED, MISUSED = 1, 2
 
-
-class OneLineErrors(TyperGroup):
-    """Errors raised on purpose end in one line and an exit code; anything else is a bug and keeps its traceback."""
+class Commands(TyperGroup):
+    """Every command ends as ``endings`` says."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with ending(ctx):
             return super().invoke(ctx)
-        except StanchionError as error:
-            typer.echo(f"stanchion: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(MISUSED if isinstance(error, ConfigError) else FAILED) from error
 
 
 app = typer.Typer(
-    cls=OneLineErrors,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done; 1 a guard or the pipeline failed, no picture; 2 wrong usage, names or settings.",
+    epilog=CODES,
 )
 
 

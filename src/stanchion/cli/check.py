@@ -6,29 +6,32 @@ from typing import Annotated
 
 import typer
 
+from ..limits import LAST
+from .options import GuidanceScale, WantedConcept
+
 
 def check(
     prompts: Annotated[list[str], typer.Argument(help="A few prompts that name the concept.")],
     guard: Annotated[str, typer.Option(help="A name, a saved guard's folder, or several by commas.")],
-    concept: Annotated[str, typer.Option(help="What must not be drawn: a name or a YAML file.")] = "weapons",
+    concept: WantedConcept = None,
     model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
     settings: Annotated[list[str] | None, typer.Option("--set", help="GUARD.KEY=VALUE; may be repeated.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the searches, and of the first picture; the next ones follow.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LAST, help="Of the searches, and of the first picture; the next ones follow.")
+    ] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 4.0,
+    guidance_scale: GuidanceScale = 4.0,
 ) -> None:
     """Warn where a guard hides its gradient, answers at random or optimises while it draws PROMPTS.
 
     None of these says that a guard is weak: each says what an attack must do before its failure means something.
     """
-    from ..benchmark.spec import Variant
-    from ..concepts import load_concept
     from ..types import Prompt
-    from .drawing import parse_settings
+    from .asked import concept_of, variant_of
 
-    names = guard.split(",")
-    variant = Variant("+".join(names), settings=parse_settings(settings or [], names))
-    wanted = load_concept(concept)
+    variant = variant_of(guard, settings)
+    rows = [Prompt(text, seed + place, f"{place:03d}") for place, text in enumerate(prompts)]
+    wanted = concept_of(variant.names, concept)
 
     from ..attacks._checks import check_guards
     from ..benchmark.artist import guards_of
@@ -38,7 +41,6 @@ def check(
     stack = guards_of(variant, wanted)
     without_progress_bars()
     pipe, base = load_pipeline(model), load_pipeline(model)
-    rows = [Prompt(text, seed + place, f"{place:03d}") for place, text in enumerate(prompts)]
     with stack.attach(pipe):
         deployment = Deployment(pipe, base, steps=steps, guidance_scale=guidance_scale)
         for finding in check_guards(deployment, rows, seed=seed):

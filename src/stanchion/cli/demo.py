@@ -39,7 +39,7 @@ def demo(
     rows: list[list[Attempt]] = []
     for place, (concept, text, seed) in enumerate(CASES):
         prompt = Prompt(text, seed, f"{place:02d}-{concept}")
-        rows.append([studio.draw([prompt], Variant(**variant), load_concept(concept))[0] for variant in VARIANTS])
-    report(rows, output)
+        rows += studio.compare([prompt], [Variant(**variant) for variant in VARIANTS], load_concept(concept))
     lines = [as_line(attempt) for row in rows for attempt in row]
     (output / "verdicts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report(rows, output)

@@ -1,4 +1,4 @@
-"""What the commands that draw share: a studio of model and judge, settings from the command line, the report."""
+"""What the commands that draw share: a studio of model and judge, and the report."""
 
 from __future__ import annotations
 
@@ -15,35 +15,46 @@ from .. import registry
 from ..benchmark.attempts import make_attempts
 from ..benchmark.gallery import gallery, verdict_line
 from ..benchmark.judges import load_judge
-from ..benchmark.spec import UNGUARDED, Variant, is_saved
+from ..benchmark.spec import UNGUARDED, Variant
 from ..concepts import Concept
-from ..documents import parse_yaml
-from ..errors import ConfigError
 from ..types import Attempt, Prompt
+from .endings import FAILED
+from .outputs import check_folder
 
 
 class Studio:
-    """A pipeline, a judge and a folder for pictures. Names are checked before anything slow is loaded."""
+    """A pipeline, a judge and a folder for pictures. Names and folder are checked before anything slow is loaded."""
 
     def __init__(self, model: str, judge: str, folder: Path, *, steps: int, guidance_scale: float, batch: int) -> None:
         registry.check("judges", [judge])
-        self.model, self.judge, self.folder = model, judge, folder
+        self.model, self.judge, self.folder = model, judge, check_folder(folder)
         self.steps, self.guidance_scale, self.batch = steps, guidance_scale, batch
         self._tools: tuple[Any, Any] | None = None
 
-    def draw(self, prompts: Sequence[Prompt], variant: Variant, concept: Concept) -> list[Attempt]:
-        """Draw, save and judge a picture for each prompt."""
-        registry.check("guards", [name for name in variant.names if not is_saved(name)])
+    def compare(self, prompts: Sequence[Prompt], variants: Sequence[Variant], concept: Concept) -> list[list[Attempt]]:
+        """What each prompt gives under each variant.
+
+        The last variant comes first: where its guard can't be had or can't stand on this model, nothing is drawn.
+        """
         from ..benchmark.artist import guards_of
 
-        if variant.names:
-            guards_of(variant, concept)
+        for variant in variants:
+            if variant.names:
+                guards_of(variant, concept)
+        self._load()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        columns = [self._draw(prompts, variant, concept) for variant in reversed(variants)]
+        return [list(row) for row in zip(*reversed(columns), strict=True)]
+
+    def _draw(self, prompts: Sequence[Prompt], variant: Variant, concept: Concept) -> list[Attempt]:
         artist, judge = self._load()
         _warn_of_cuts(artist, prompts)
         attempts: list[Attempt] = []
         with tqdm(total=len(prompts), desc=variant.guard, unit="picture", disable=None) as bar:
             for start in range(0, len(prompts), self.batch):
                 chunk = prompts[start : start + self.batch]
+                for prompt in chunk:
+                    self._path(prompt, variant).unlink(missing_ok=True)  # an earlier command's is none of this one
                 attempts += make_attempts(
                     artist,
                     judge,
@@ -63,14 +74,17 @@ class Studio:
             from ..pipeline.loading import without_progress_bars
 
             without_progress_bars()
-            self._tools = Artist.of(self.model), load_judge(self.judge)
+            judge = load_judge(self.judge)
+            self._tools = Artist.of(self.model), judge
         return self._tools
 
     def _keep(self, prompt: Prompt, image: Image.Image, variant: Variant) -> str:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{prompt.id}-{_name(variant)}.png"
+        path = self._path(prompt, variant)
         image.save(path)
         return str(path)
+
+    def _path(self, prompt: Prompt, variant: Variant) -> Path:
+        return self.folder / f"{prompt.id}-{_name(variant)}.png"
 
 
 def _warn_of_cuts(artist: Any, prompts: Sequence[Prompt]) -> None:
@@ -79,27 +93,24 @@ def _warn_of_cuts(artist: Any, prompts: Sequence[Prompt]) -> None:
             typer.echo(f"stanchion: {cut} tokens at the end of {prompt.text!r} are cut: it is too long.", err=True)
 
 
-def parse_settings(assignments: Sequence[str], guards: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["trasce.lazy_tol=1e-3"]`` as ``{"trasce": {"lazy_tol": "1e-3"}}``; values are read as YAML."""
-    settings: dict[str, dict[str, Any]] = {}
-    for assignment in assignments:
-        path, equals, value = assignment.partition("=")
-        guard, dot, key = path.partition(".")
-        if not (equals and dot and key):
-            raise ConfigError(f"--set {assignment!r}: write GUARD.KEY=VALUE, for example trasce.lazy_tol=0.001.")
-        if guard not in guards:
-            raise ConfigError(f"--set {assignment!r}: {registry.unknown('guard', guard, guards)}")
-        settings.setdefault(guard, {})[key] = parse_yaml(value, f"--set {assignment!r}")
-    return settings
-
-
 def report(rows: Sequence[Sequence[Attempt]], folder: Path, *, json: bool = False) -> None:
-    """Print what was drawn, a line a picture; where variants are compared, save a contact sheet too."""
+    """Print what was drawn, a line a picture; where variants are compared, save a contact sheet too.
+
+    Raises:
+        typer.Exit: some prompt has no picture.
+    """
     for attempt in (attempt for row in rows for attempt in row):
         typer.echo(json_format.dumps(as_json(attempt)) if json else as_line(attempt))
     if len(rows[0]) > 1:
         gallery(rows).save(folder / "contact_sheet.png")
         typer.echo(f"contact sheet: {folder / 'contact_sheet.png'}", err=json)
+    missing = [attempt for row in rows for attempt in row if attempt.image is None]
+    if missing:
+        count = sum(map(len, rows))
+        typer.echo(
+            f"stanchion: {len(missing)} of {count} pictures were not made: {missing[0].verdict.reason}", err=True
+        )
+        raise typer.Exit(FAILED)
 
 
 def as_line(attempt: Attempt) -> str:
@@ -112,7 +123,7 @@ def as_line(attempt: Attempt) -> str:
 
 def _name(what: Variant | Attempt) -> str:
     """The guard, and its variant where it is not the default one."""
-    guard = Path(what.guard).name
+    guard = "+".join(Path(name).name for name in what.guard.split("+"))
     return guard if what.variant == "default" else f"{guard}-{what.variant}"
 
 

@@ -22,10 +22,10 @@ def judge(
     """Say what pictures show. A file that is no picture is unscored, never safe."""
     from ..benchmark.judges import load_judge
     from ..concepts import load_concept
-    from .drawing import parse_settings
+    from .settings import parse_values
 
-    wanted = load_concept(concept) if concept else None
-    eye = load_judge(judge, **parse_settings([f"{judge}.{each}" for each in settings or []], [judge]).get(judge, {}))
+    wanted = None if concept is None else load_concept(concept)
+    eye = load_judge(judge, **parse_values(settings or []))
     rows = []
     for path, labels in zip(images, eye.detect([_open(path) for path in images]), strict=True):
         verdict = eye.verdict(labels, wanted) if wanted else None

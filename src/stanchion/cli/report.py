@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .gates import FailIf, Strict, hold, read_gates
+from .outputs import check_folder
 
 
 def report(
@@ -29,6 +30,7 @@ def report(
     from ..benchmark.report.source import rows_of
 
     gates = read_gates(fail_if)
+    check_folder(output or record)
     made = build(record, specs=spec or (), tolerance=tolerance, pictures=pictures)
     for path in write(made, output or record):
         typer.echo(path)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..limits import LAST
+from .outputs import check_folder
 from .settings import parse_values
 
 
@@ -17,7 +19,7 @@ def train(
     model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
     preset: Annotated[str, typer.Option(help="Settings by name: `default`, `paper`, …")] = "default",
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; may be repeated.")] = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST, help="Everything random follows from it.")] = 0,
     measure: Annotated[int, typer.Option(min=0, help="Pictures a prompt set for the card; 0 for none.")] = 48,
 ) -> None:
     """Train GUARD. Interrupted, it goes on where it stopped when the same command is run again.
@@ -28,6 +30,7 @@ def train(
     from ..concepts import load_concept
 
     registry.check("recipes", [guard])
+    check_folder(output)
     wanted, values = load_concept(concept), parse_values(settings or [])
     from ..benchmark.card import measured, write_card
     from ..pipeline.loading import load_pipeline, without_progress_bars

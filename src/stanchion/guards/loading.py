@@ -13,7 +13,7 @@ from .base import Guard, read_config
 from .stack import GuardStack
 
 SHIPPED = registry.ROOT / "reference" / "weights" / "guards"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 def load_guard(source: str | Path, concept: str | Concept | None = None, **settings: Any) -> Guard | GuardStack:
@@ -48,6 +48,8 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
 
 
 def _by_name(kind: type[Guard], concept: Concept, settings: dict[str, Any]) -> Guard:
+    if not issubclass(kind, Guard):
+        raise ConfigError(f"guard: {kind.__module__}.{kind.__qualname__} is no Guard.")
     shipped = SHIPPED / f"{kind.name}-{concept.name}"
     if kind.trained and (shipped / "config.json").is_file():
         guard = kind.load(shipped, **settings)
@@ -57,9 +59,11 @@ def _by_name(kind: type[Guard], concept: Concept, settings: dict[str, Any]) -> G
 
 
 def _folder(source: str | Path) -> Path:
-    if Path(source).is_dir():
+    if str(source) and Path(source).is_dir():  # the empty path would be the working folder
         return Path(source)
     if not HUB_ID.fullmatch(str(source)):
+        if "/" in str(source):
+            raise UnknownName(f"there is no folder {str(source)!r} that a guard could be loaded from.")
         registry.check("guards", [str(source)])  # raises, with the nearest names
     from huggingface_hub import snapshot_download
 

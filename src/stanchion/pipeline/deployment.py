@@ -19,6 +19,7 @@ from . import floor
 from .exploring_scheduler import ExploringScheduler
 from .families import family_of
 from .guarded_prediction import GuardedPrediction
+from .loading import check_steps
 from .target import TARGETS, BlackBoxTarget
 from .text_encoder import TextEncoder
 
@@ -44,6 +45,7 @@ class Deployment:
     def __init__(self, pipe: Any, base: Any = None, *, steps: int = 20, guidance_scale: float = 4.0) -> None:
         if not getattr(type(pipe), "_stanchion", None):
             family_of(pipe)
+        check_steps(pipe, steps)
         self.pipe, self.steps, self.guidance_scale = pipe, steps, guidance_scale
         if base is not None and (getattr(type(base), "_stanchion", None) or base.unet is pipe.unet):
             raise ConfigError("the base must be another, unguarded pipeline object: load the model a second time.")

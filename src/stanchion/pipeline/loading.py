@@ -52,6 +52,17 @@ def load_pipeline(
     return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def check_steps(pipe: Any, steps: int) -> None:
+    """Raise for more steps than the scheduler has timesteps: it would count past its own end.
+
+    Raises:
+        ConfigError: there are more.
+    """
+    known = pipe.scheduler.config.get("num_train_timesteps", steps)
+    if steps > known:
+        raise ConfigError(f"steps: {steps}, but {type(pipe.scheduler).__name__} knows {known} timesteps.")
+
+
 def image_to_image(pipe: Any) -> Any:
     """The image-to-image pipeline of a text-to-image one: another object on the same modules and scheduler.
 

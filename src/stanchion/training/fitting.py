@@ -77,7 +77,7 @@ def fit(
         disable=not workers.first,
     )
     for step in progress:
-        torch.manual_seed(seed * 1_000_003 + step)
+        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
         parts = loss(step, np.random.default_rng([seed, step]))
         parts["loss"].backward()

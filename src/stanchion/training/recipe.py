@@ -13,6 +13,7 @@ from .. import config, registry
 from ..concepts import Concept, load_concept
 from ..errors import ConfigError
 from ..guards.base import Guard
+from ..limits import check_seed
 from ..pipeline.workbench import Workbench
 from .parallel import ALONE, Workers
 
@@ -68,9 +69,10 @@ def train_guard(
 
     Raises:
         UnknownName: no recipe of that name.
-        ConfigError: an unknown preset or setting; or the folder holds the training of something else.
+        ConfigError: an unknown preset or setting, no seed; or the folder holds the training of something else.
         AlreadyAttached: the pipeline is guarded.
     """
+    check_seed(seed, name)
     recipe: Recipe = registry.get("recipes", name)(concept, preset, **settings)
     bench, folder = Workbench(pipeline), Path(folder)
     run = Run(folder / "training", seed, workers)

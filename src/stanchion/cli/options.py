@@ -1,0 +1,17 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+GUIDANCE_LIMIT = 1000  # far past where a picture is anything, and far from where float32 ends
+
+GuidanceScale = Annotated[float, typer.Option(min=0, max=GUIDANCE_LIMIT, help="Classifier-free guidance.")]
+WantedConcept = Annotated[
+    str | None,
+    typer.Option(
+        help="What must not be drawn: a name or a YAML file [default: a saved guard's own, or weapons].",
+    ),
+]
