@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stanchion import registry
+from stanchion import load_guard, load_judge, registry
 from stanchion.errors import ConfigError, UnknownName
 
 
@@ -49,6 +49,37 @@ def test_entry_points_join_but_never_replace(house: Path, monkeypatch: pytest.Mo
     points.append(EntryPoint("alpha", "evil:Guard", "stanchion.guards"))
     with pytest.raises(ConfigError, match="two plug-ins are called 'alpha'"):
         registry.names("guards")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("collections:NoSuchClass", "has no attribute 'NoSuchClass'"),
+        ("no_such_package.judge:Judge", "No module named 'no_such_package'"),
+        ("collections", "is no class"),
+        ("os:getcwd", "is no class"),
+    ],
+)
+def test_an_entry_point_without_its_class_is_a_mistake_of_its_package(
+    value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in registry.FOLDERS:
+        group = f"stanchion.{kind}"
+        points = {group: [EntryPoint("gamma", value, group)]}
+        monkeypatch.setattr(registry, "entry_points", lambda group, points=points: points.get(group, []))
+        with pytest.raises(ConfigError, match=f"'gamma' .*{message}"):
+            registry.get(kind, "gamma")
+
+
+def test_a_class_that_is_no_judge_or_no_guard_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {
+        f"stanchion.{kind}": [EntryPoint("gamma", "collections:OrderedDict", kind)] for kind in ("judges", "guards")
+    }
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.get(group, []))
+    with pytest.raises(ConfigError, match="is no Judge"):
+        load_judge("gamma")
+    with pytest.raises(ConfigError, match="is no Guard"):
+        load_guard("gamma", concept="weapons")
 
 
 @pytest.mark.parametrize("kind", registry.FOLDERS)

@@ -55,16 +55,31 @@ class Entry:
         return text.partition("\n")[0]
 
     def load(self) -> Any:
-        """Import the module; return its class whose ``name`` is this entry's."""
+        """Import the module; return its class whose ``name`` is this entry's.
+
+        Raises:
+            ConfigError: there is none.
+        """
         if self.file is None:
-            assert self.point is not None
-            return self.point.load()
+            return self._foreign()
         dotted = ".".join(self.file.relative_to(ROOT).with_suffix("").parts)
         module = import_module(f".{dotted}", __package__)
         for value in vars(module).values():
             if isinstance(value, type) and value.__module__ == module.__name__ and vars(value).get("name") == self.name:
                 return value
         raise ConfigError(f"{self.file}: no class with name = {self.name!r}; the file's name is its registration.")
+
+    def _foreign(self) -> Any:
+        """Another package's class. Whatever its module raises while it is imported, the plug-in can't be had."""
+        assert self.point is not None
+        where = f"{self.point.group.removeprefix('stanchion.').removesuffix('s')} {self.name!r} ({self.point.value})"
+        try:
+            found = self.point.load()
+        except Exception as error:
+            raise ConfigError(f"{where} can't be loaded: {type(error).__name__}: {error}. Mend its package.") from error
+        if not isinstance(found, type):
+            raise ConfigError(f"{where} is no class; an entry point names one.")
+        return found
 
 
 def entries(kind: str) -> dict[str, Entry]:

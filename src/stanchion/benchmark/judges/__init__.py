@@ -27,9 +27,12 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
 
     Raises:
         UnknownName: no judge of that name.
-        ConfigError: no setting of that name; the message gives the nearest names.
+        ConfigError: no setting of that name; the message gives the nearest names. Or no judge is behind the name.
     """
-    known = signature(registry.get("judges", name)).parameters
+    kind = registry.get("judges", name)
+    if not issubclass(kind, Judge):
+        raise ConfigError(f"judge {name}: {kind.__module__}.{kind.__qualname__} is no Judge.")
+    known = signature(kind).parameters
     for key in settings:
         if key not in known:
             raise ConfigError(f"judge {name}: {registry.unknown('setting', key, known)}")
