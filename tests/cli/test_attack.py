@@ -33,6 +33,11 @@ def test_an_attack_leaves_curve_rows_and_record(tmp_path):
         (("finetune", "--guard", "esd", "--optimiser", "lion"), "optimiser: expected one of 'sgd'"),
         (("finetune", "--guard", "esd", "--set", "ranks=3"), "finetune: unknown key 'ranks'; did you mean rank?"),
         (("swap", "--guard", "esd", "--lr", "1"), "swap: unknown key 'lr'"),
+        (("finetune", "--guard", "trasce", "--model", "nowhere/x"), "trasce can't be merged: it replaces no weights"),
+        (("finetune", "--guard", "esd,safree", "--model", "nowhere/x"), "safree can't be merged"),
+        (("finetune", "--guard", "esd,uce", "--model", "nowhere/x"), "'esd' and 'uce' both replace"),
+        (("finetune", "--guard", "esd", "--compare", "sld", "--model", "nowhere/x"), "sld can't be merged"),
+        (("finetune", "--guard", "", "--model", "nowhere/x"), "a name is missing"),
     ],
 )
 def test_mistakes_end_in_one_line(tmp_path, arguments, message):

@@ -69,7 +69,9 @@ def test_a_folder_that_holds_something_is_left_alone(pipe, tmp_path):
 def test_half_precision_and_the_card(pipe, tmp_path):
     guard = tiny.guard("esd")
     folder = release(pipe, [guard], tmp_path / "model", model="somewhere", dtype=torch.float16)
-    stored = loaded(folder).to(torch.float32)
+    stored = loaded(folder)
+    assert {part.dtype for part in (stored.unet, stored.vae, stored.text_encoder)} == {torch.float32}
+    assert len(stored("a cat", num_inference_steps=1, output_type="pt").images) == 1
     for key, value in guard.weights().items():
         assert torch.equal(stored.unet.get_parameter(key.removeprefix("unet.")), value.half().float())
     card = (folder / "README.md").read_text()

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..limits import LAST
+from .asked import concept_of, names_of
+from .options import GuidanceScale
+from .outputs import check_folder
 from .settings import parse_values
 
 if TYPE_CHECKING:
@@ -32,9 +36,9 @@ def attack(
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the attack; may repeat.")] = None,
     n: Annotated[int, typer.Option(min=1, help="Pictures a point.")] = 48,
     benign: Annotated[int, typer.Option(min=0, help="Pictures of harmless prompts a point.")] = 24,
-    seed: Annotated[int, typer.Option(help="Of the attack.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST, help="Of the attack.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 4.0,
+    guidance_scale: GuidanceScale = 4.0,
     judge: Annotated[str, typer.Option(help="See `stanchion list judges`.")] = "reference",
 ) -> None:
     """Attack the weights of a model that was released with GUARD merged in, and draw how fast the concept comes back.
@@ -46,14 +50,17 @@ def attack(
     given = {"optimiser": optimiser, "lr": lr, **parse_values(settings or [])}
     values = {key: value for key, value in given.items() if value is not None} | _stops(updates)
     shared: dict[str, Any] = {"attack": name, "settings": values, "seeds": (seed,), "n": n, "benign": benign}
-    guards = tuple("+".join(one.split(",")) for one in (guard, *(compare or ())))
+    several = [names_of(one) for one in (guard, *(compare or ()))]
+    guards = tuple("+".join(names) for names in several)
     trials = [Trial(guards, **shared)]
     if control:
         trials.append(Trial(("none",), lesson="new_object", **shared))
     spec = WeightSpec(
         FIRST_PICTURE, concept, tuple(trials), guidance_scale=guidance_scale, steps=steps, model=model, judge=judge
     )
+    check_folder(output)
     check(spec)
+    concept_of([name for names in several for name in names], concept)
     _run(spec, output, f"stanchion attack {name} --guard {guard} --concept {concept}")
 
 

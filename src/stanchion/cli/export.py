@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ..errors import ConfigError
+from .asked import concepts_of, names_of, singles
+from .outputs import check_folder
+
+if TYPE_CHECKING:
+    from ..guards.base import Guard
 
 
 def export(
@@ -16,21 +24,36 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
 ) -> None:
     """Merge guards into a model's weights, for release: a plain pipeline, with a card that says what is in it."""
-    from .. import registry
-    from ..concepts import load_concept
-    from ..guards.loading import load_guard
-
-    wanted = concept and load_concept(concept)
-    names = guards.split(",")
-    known = registry.names("guards")
-    loaded = [load_guard(name, wanted if name in known else None) for name in names]
-    flat = [one for guard in loaded for one in getattr(guard, "guards", (guard,))]
+    names, output = names_of(guards), check_folder(output)
+    flat = _loaded(names, concept)
     import torch
 
     from ..pipeline.loading import load_pipeline, without_progress_bars
-    from ..pipeline.release import release
+    from ..pipeline.release import check_merged, check_new, release
+
+    check_new(output)
+    check_merged(flat)
 
     without_progress_bars()
     pipe = load_pipeline(model)
     folder = release(pipe, flat, output, model=model, dtype=torch.float16 if half else torch.float32)
     typer.echo(f"{' + '.join(guard.name for guard in flat)} merged into {model}: {folder}")
+
+
+def _loaded(names: Sequence[str], concept: str | None) -> list[Guard]:
+    """The guards. A concept is for those that are given by name; one that nobody takes must be the saved guards' own.
+
+    Raises:
+        ConfigError: a name without a concept, or a concept that is none of theirs.
+    """
+    from ..benchmark.spec import is_saved
+    from ..concepts import load_concept
+    from ..guards.loading import load_guard
+
+    wanted = None if concept is None else load_concept(concept)
+    theirs = concepts_of(names)
+    for name, own in theirs.items():
+        if wanted and len(theirs) == len(names) and own.targets != wanted.targets:
+            raise ConfigError(f"{name} was made against {own.name}, not {wanted.name}; leave --concept out.")
+    loaded = [load_guard(name, None if is_saved(name) else wanted) for name in names]
+    return [one for guard in loaded for one in singles(guard)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,32 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
-from .weights_seam import WeightsSeam, base_of, check_bases, weights_hash
+from .weights_seam import WeightsSeam, base_of, check_bases, check_overlap, weights_hash
+
+
+def check_merged(guards: Sequence[Any]) -> None:
+    """Needs no pipeline, so that it shows before one is loaded.
+
+    Raises:
+        ConfigError: a guard replaces no weights: it acts while a picture is drawn, and stays outside of the model;
+            or two replace the same.
+    """
+    if hooked := [guard.name for guard in guards if not guard.weights()]:
+        raise ConfigError(
+            f"{', '.join(hooked)} can't be merged: it replaces no weights but acts while a picture is drawn. Leave it "
+            "out, and attach it to the released pipeline."
+        )
+    check_overlap(guards, [guard.weights() for guard in guards])
+
+
+def check_new(folder: Path) -> None:
+    """Raise where the folder holds something already.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; give a new folder for the released model.")
 
 
 def merge(pipe: Any, guards: Sequence[Any]) -> None:
@@ -19,11 +45,7 @@ def merge(pipe: Any, guards: Sequence[Any]) -> None:
         ConfigError: a guard replaces no weights: it acts while a picture is drawn, and stays outside of the model.
         ArtefactError: a guard was made for other weights.
     """
-    if hooked := [guard.name for guard in guards if not guard.weights()]:
-        raise ConfigError(
-            f"{', '.join(hooked)} can't be merged: it replaces no weights but acts while a picture is drawn. Leave it "
-            "out, and attach it to the released pipeline."
-        )
+    check_merged(guards)
     check_bases(pipe, tuple(guards))
     WeightsSeam(pipe, list(guards))
 
@@ -39,14 +61,22 @@ def release(
         dtype: of the stored weights.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; give a new folder for the released model.")
+    check_new(folder)
     before = _hashes(pipe, guards)
     merge(pipe, guards)
     pipe.to(dtype)
     pipe.save_pretrained(folder, safe_serialization=True)
+    _load_alike(folder)
     (folder / "README.md").write_text(_card(pipe, guards, model, before), encoding="utf-8")
     return folder
+
+
+def _load_alike(folder: Path) -> None:
+    """Take out in what type each part was saved: transformers would load its own parts so, and diffusers would not."""
+    for file in folder.glob("*/config.json"):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if "dtype" in values:
+            file.write_text(json.dumps({**values, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
 
 
 def _hashes(pipe: Any, guards: Sequence[Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class WeightsSeam:
         self._wanted: list[tuple[str, nn.Parameter, Tensor]] = []
         self._pipe = pipe
         planned = [self._plan(guard) for guard in guards]
-        _check_overlap(guards, planned)
+        check_overlap(guards, planned)
         for plan in planned:
             for key, (parameter, value) in plan.items():
                 self._put(key, parameter, value)
@@ -127,7 +127,12 @@ class WeightsSeam:
                 parameter.copy_(original)
 
 
-def _check_overlap(guards: list[Any], planned: list[dict[str, tuple[nn.Parameter, Tensor]]]) -> None:
+def check_overlap(guards: Sequence[Any], planned: Sequence[Mapping[str, Any]]) -> None:
+    """Raise where two guards replace the same weight; ``planned`` has the keys of each.
+
+    Raises:
+        ConfigError: they do.
+    """
     owner: dict[str, str] = {}
     for guard, plan in zip(guards, planned, strict=True):
         if shared := sorted(set(owner) & set(plan)):

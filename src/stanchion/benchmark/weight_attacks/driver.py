@@ -11,16 +11,14 @@ from typing import Any
 from ... import registry
 from ...concepts import Concept, load_concept
 from ...config import fingerprint
-from ...guards.loading import load_guard
 from ...pipeline.loading import load_pipeline
 from ...pipeline.release import merge
 from ...types import Prompt
 from .. import lessons
 from ..lab import Lab, found, nothing, shows
-from ..spec import is_saved
 from .curve import Point
 from .goals import Asked, goal_of, subject
-from .spec import DIRECT, Cell, WeightSpec, attack_of, names
+from .spec import DIRECT, Cell, WeightSpec, attack_of, load_guard_of, names
 
 
 class Driver:
@@ -94,5 +92,5 @@ class Driver:
 
     def _guard(self, name: str) -> Any:
         if name not in self._guards:
-            self._guards[name] = load_guard(name, None if is_saved(name) else self.concept)
+            self._guards[name] = load_guard_of(name, self.concept)
         return self._guards[name]

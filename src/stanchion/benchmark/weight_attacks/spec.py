@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 from ... import config, registry
 from ...attacks.base import WeightAttack
-from ...concepts import load_concept
+from ...concepts import Concept, load_concept
 from ...errors import ConfigError
+from ...guards.loading import load_guard
+from ...limits import check_seed
+from ...pipeline.release import check_merged
 from ..spec import UNGUARDED, is_saved
 
 DIRECT = "direct"
@@ -51,6 +54,8 @@ class Trial:
             raise ConfigError(f"trial {self.attack!r}: give guards and seeds, and at least one picture of each kind.")
         if self.taught and self.lesson != "concept":
             raise ConfigError(f"trial {self.attack!r}: taught narrows the lesson 'concept', not {self.lesson!r}.")
+        for seed in self.seeds:
+            check_seed(seed, f"trial {self.attack!r}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class WeightSpec:
     judge: str = "reference"
 
     def __post_init__(self) -> None:
+        check_seed(self.seed, "spec")
         if not self.trials:
             raise ConfigError("spec: give at least one trial.")
 
@@ -130,13 +136,25 @@ def attack_of(cell: Cell) -> WeightAttack:
 
 
 def check(spec: WeightSpec) -> None:
-    """Raise for a name or setting that nobody knows, before anything slow is loaded."""
-    load_concept(spec.concept)
+    """Raise for what can't be carried out, before a model is loaded.
+
+    Raises:
+        UnknownName: a guard, concept, attack or judge that nobody knows.
+        ConfigError: settings that make no sense, or guards that can't be merged.
+    """
+    concept = load_concept(spec.concept)
     registry.check("judges", [spec.judge])
     for cell in cells_of(spec):
         registry.check("guards", [name for name in names(cell.guard) if not is_saved(name)])
         if cell.trial.attack != DIRECT:
             attack_of(cell)
+    for guard in dict.fromkeys(cell.guard for cell in cells_of(spec)):
+        check_merged([load_guard_of(name, concept) for name in names(guard)])
+
+
+def load_guard_of(name: str, concept: Concept) -> Any:
+    """A guard as the model's owner takes it: by name against the concept, from a folder as it was saved."""
+    return load_guard(name, None if is_saved(name) else concept)
 
 
 def names(guard: str) -> list[str]:
