@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAB = (
     "errors",
     "limits",
+    "writers",
     "types",
     "concepts",
     "config",
@@ -32,6 +33,7 @@ LAB = (
 ALLOWED = {
     "errors": (),
     "limits": ("errors",),
+    "writers": ("errors",),
     "types": ("limits",),
     "documents": ("errors",),
     "names": ("errors",),
@@ -46,7 +48,7 @@ ALLOWED = {
     "training.parallel": (),
     "training.rewards": ("errors", "types", "concepts", "config", "reference"),  # the reference model's own reward
     "training.feature_networks": ("errors", "reference"),  # the reference model's own features
-    "training": ("errors", "limits", "types", "concepts", "config", "registry", "pipeline", "guards"),
+    "training": ("errors", "limits", "writers", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "reference": ("errors", "types", "concepts", "config", "training.fitting"),
     "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles", "benchmark.tables"),
     "benchmark.metrics.clip_score": ("types", "reference", "benchmark"),
@@ -61,7 +63,7 @@ ALLOWED = {
     "benchmark.lessons": ("attacks.base", "reference", "benchmark"),
     "benchmark.weight_attacks": LAB,
     "benchmark.model_grid": ("types", "reference", "benchmark"),
-    "benchmark": ("errors", "limits", "types", "concepts", "config", "registry", "pipeline", "guards"),
+    "benchmark": ("errors", "limits", "writers", "types", "concepts", "config", "registry", "pipeline", "guards"),
     "cli": ("",),
     "__main__": ("cli",),
     "": ("errors", "types", "concepts", "config", "registry", "pipeline", "guards", "benchmark"),

@@ -11,7 +11,7 @@ def read_share(text: str | None) -> tuple[int, int]:
     Raises:
         ConfigError: it is not of that form, or not 1 <= I <= N.
     """
-    number, _, count = (text or "1/1").partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    number, _, count = ("1/1" if text is None else text).partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise ConfigError(f"--share is {text!r}; give I/N with 1 <= I <= N, as 1/2.")
     return int(number), int(count)

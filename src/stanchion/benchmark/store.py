@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..errors import ConfigError
 from ..types import Attempt, Labels, Prompt, Start, Unscored, Verdict
+from ..writers import writers
 
 LATER = ("adaptive", "restart", "adversarial", "queries", "unattacked", "peak_mib")  # old records lack them
 
@@ -43,7 +44,7 @@ class Store:
     """A record on disk; opening it reads what is there.
 
     Args:
-        part: of the record that this process writes; no two at a time may write the same.
+        part: of the record that this process writes; no two at a time may write the same (see ``writing``).
 
     Raises:
         ConfigError: a line in the middle can't be read.
@@ -102,13 +103,17 @@ class Store:
 
     def _read(self, path: Path) -> Iterator[Entry]:
         whole, newline, torn = path.read_bytes().rpartition(b"\n")
-        if torn and path == self.path:  # another part's last line may be on its way
+        if torn and path == self.path and not self._others():  # else that line may be on its way
             os.truncate(path, len(whole) + len(newline))
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 yield self._from_line(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(f"{path}, line {number}: can't be read ({error}).") from error
+
+    def _others(self) -> bool:
+        """Whether another process writes into the record."""
+        return any(writer.pid != os.getpid() for writer in writers(self.folder))
 
     def _from_line(self, line: dict[str, Any]) -> Entry:
         labels, verdict = line["labels"], line["verdict"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..limits import LAST
+from ..writers import writing
 from .asked import concept_of, names_of
 from .options import GuidanceScale
 from .outputs import check_folder
@@ -74,8 +75,9 @@ def _run(spec: WeightSpec, output: Path, command: str) -> None:
     from ..pipeline.loading import without_progress_bars
 
     without_progress_bars()
-    record = Record(output / "curves.jsonl")
-    fill(spec, record, tell=lambda text: typer.echo(text, err=True))
+    with writing(output):
+        record = Record(output / "curves.jsonl")
+        fill(spec, record, tell=lambda text: typer.echo(text, err=True))
     rows = rows_of(spec, record, command=command)
     write_rows(output / "rows.json", rows)
     title = f"{spec.concept} under the attack {spec.trials[0].attack}"

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ConfigError
+from ..writers import Part, writing
 from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
+from .outputs import check_file, check_folder
 
 if TYPE_CHECKING:
     from ..benchmark.campaign import Campaign
@@ -37,8 +40,10 @@ def bench(
     writes the rows.
     """
     if str(spec) == CLAIMS and not spec.is_file():
+        _refuse("bench claims", {"--concept": concept, "--fail-if": fail_if})
         _claims(output or Path("runs") / CLAIMS, rows, page, _until(minutes), share)
     else:
+        _refuse("bench SPEC", {"--page": page})
         folder = output or Path("runs") / spec.stem
         _run(spec, folder, rows or spec.with_suffix(".json"), concept, share, _until(minutes), grid, fail_if, strict)
 
@@ -54,28 +59,35 @@ def _run(
     fail_if: FailIf,
     strict: Strict,
 ) -> None:
+    from ..benchmark.campaign import Campaign
     from ..benchmark.record import file_spec
     from ..benchmark.share import read_share
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
 
-    part = concept or share
+    part = share if concept is None else concept
     gates = read_gates(fail_if, part)
-    wanted = load_spec(spec)
-    asked, mine = _of_concept(wanted, concept, spec.name), read_share(share)
-    store = Store(folder, part=_part(concept, share))
-    file_spec(store.folder, spec.stem, wanted)
-    from ..benchmark.campaign import Campaign
-
+    wanted, mine = load_spec(spec), read_share(share)
+    asked = _of_concept(wanted, concept, spec.name)
+    check_folder(folder), check_file(rows)
     _check_guards(asked)
-    campaign = Campaign(asked, store)
-    if not campaign.run(until=until, share=mine):
-        typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
-        leave_unchecked(gates)
-    elif part:
-        typer.echo(f"filled: {part}; when every part is, run the command without --concept and --share for the rows.")
-    else:
-        hold(gates, _finish(campaign, spec, rows, grid), strict)
+    with writing(folder, Part(concept or "", mine)):
+        store = Store(folder, part=_part(concept, share))
+        file_spec(store.folder, spec.stem, wanted)
+        campaign = Campaign(asked, store)
+        if not campaign.run(until=until, share=mine):
+            typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
+            leave_unchecked(gates)
+        elif part:
+            typer.echo(f"filled: {part}; when every part is, run the command without --concept and --share for rows.")
+        else:
+            hold(gates, _finish(campaign, spec, rows, grid), strict)
+
+
+def _refuse(command: str, given: dict[str, object]) -> None:
+    """Options that this command would pass over."""
+    if named := [name for name, value in given.items() if value is not None]:
+        raise ConfigError(f"{command} takes no {' and no '.join(named)}.")
 
 
 def _until(minutes: float | None) -> float:
@@ -106,12 +118,14 @@ def _claims(output: Path, rows: Path | None, page: Path | None, until: float, sh
     from ..benchmark.share import read_share
 
     mine = read_share(share)
-    found = measure(output, tell=lambda text: typer.echo(text, err=True), until=until, share=mine)
+    rows = check_file(rows or output / f"{CLAIMS}.json")
+    page = check_file(page or rows.with_suffix(".md"))
+    check_folder(output)
+    with writing(output, Part(share=mine)):
+        found = measure(output, tell=lambda text: typer.echo(text, err=True), until=until, share=mine)
     if found is None:
         typer.echo("stopped, or a part is filled; run the command without --minutes and --share for the page.")
         return
-    rows = rows or output / f"{CLAIMS}.json"
-    page = page or rows.with_suffix(".md")
     write_rows(rows, found)
     page.write_text(pages.page(load_claims(), found), encoding="utf-8")
     typer.echo(f"rows: {rows}\npage: {page}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from ..errors import ConfigError
 from ..guards.base import Guard
 from ..limits import check_seed
 from ..pipeline.workbench import Workbench
+from ..writers import writing
 from .parallel import ALONE, Workers
 
 
@@ -69,16 +71,18 @@ def train_guard(
 
     Raises:
         UnknownName: no recipe of that name.
-        ConfigError: an unknown preset or setting, no seed; or the folder holds the training of something else.
+        ConfigError: an unknown preset or setting, no seed; or the folder holds the training of something else, or
+            another process trains in it.
         AlreadyAttached: the pipeline is guarded.
     """
     check_seed(seed, name)
     recipe: Recipe = registry.get("recipes", name)(concept, preset, **settings)
     bench, folder = Workbench(pipeline), Path(folder)
     run = Run(folder / "training", seed, workers)
-    _claim(run, recipe, bench)
-    start = time.monotonic()
-    guard = recipe.train(bench, run)
+    with writing(folder) if workers.first else nullcontext():
+        _claim(run, recipe, bench)
+        start = time.monotonic()
+        guard = recipe.train(bench, run)
     about = {"recipe": recipe.name, "settings": config.to_dict(recipe.settings), "seed": seed}
     guard.training = {**about, "seconds": round(time.monotonic() - start, 1), **guard.training}
     if workers.first:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from ...pipeline.loading import without_progress_bars
+from ...writers import Part, writing
 from ..rows import write_rows
 from ..share import read_share
 from .campaign import fill, rows_of
@@ -40,10 +41,11 @@ def main() -> None:
     options = parser.parse_args()
     without_progress_bars()
     spec = load_spec(options.spec)
-    record = Record(options.spec.with_suffix(".parts") / "curves.jsonl")
-    share = read_share(options.share)
+    folder, share = options.spec.with_suffix(".parts"), read_share(options.share)
     until = time.monotonic() + 60 * options.minutes
-    fill(spec, record, tell=lambda text: print(text, flush=True), share=share, until=until)
+    with writing(folder, Part(share=share)):
+        record = Record(folder / "curves.jsonl")
+        fill(spec, record, tell=lambda text: print(text, flush=True), share=share, until=until)
     if share == (1, 1):
         rows = rows_of(spec, record, command=f"{COMMAND} {options.spec}")
         write_rows(options.spec.with_suffix(".json"), rows)
