@@ -37,11 +37,12 @@ ALLOWED = {
     "types": ("limits",),
     "documents": ("errors",),
     "names": ("errors",),
+    "tensors": ("errors",),
     "registry": ("errors", "types", "names"),
     "config": ("errors", "types", "documents", "registry"),
     "concepts": ("errors", "types", "documents", "names", "config"),
-    "pipeline": ("errors", "types", "concepts", "config", "registry", "reference"),
-    "guards": ("errors", "types", "concepts", "config", "registry", "pipeline"),
+    "pipeline": ("errors", "types", "tensors", "concepts", "config", "registry", "reference"),
+    "guards": ("errors", "types", "documents", "names", "tensors", "concepts", "config", "registry", "pipeline"),
     "attacks._surrogate": ("reference",),  # the attacker's own CLIP: the one of rewards, which measures nothing
     "attacks": ("errors", "types", "concepts", "config", "pipeline.losses", "pipeline.floor"),
     "training.fitting": ("training.parallel",),
@@ -49,7 +50,7 @@ ALLOWED = {
     "training.rewards": ("errors", "types", "concepts", "config", "reference"),  # the reference model's own reward
     "training.feature_networks": ("errors", "reference"),  # the reference model's own features
     "training": ("errors", "limits", "writers", "types", "concepts", "config", "registry", "pipeline", "guards"),
-    "reference": ("errors", "types", "concepts", "config", "training.fitting"),
+    "reference": ("errors", "types", "tensors", "concepts", "config", "training.fitting"),
     "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles", "benchmark.tables"),
     "benchmark.metrics.clip_score": ("types", "reference", "benchmark"),
     "benchmark.metrics._features": ("types", "reference", "benchmark"),

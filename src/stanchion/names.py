@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from pathlib import Path
 
 from .errors import ConfigError
 
@@ -45,3 +46,14 @@ def file_name(*names: str) -> str:
     readable = re.sub(r"[^a-z0-9_-]+", "_", joined.lower())[: LONGEST // 2]
     mark = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()
     return f"{readable}~{mark[:10]}"
+
+
+def inside(folder: Path, name: str, where: str, error: type[ConfigError] = ConfigError) -> Path:
+    """The file or folder of that name in a folder.
+
+    Raises:
+        ConfigError: the name leads anywhere else; ``where`` says in which document it stands.
+    """
+    if name in ("", ".", "..") or set(name) & set("/\\:\0"):
+        raise error(f"{where}: {name!r} is no name of a file in {str(folder)!r}; nothing outside of it is read.")
+    return folder / name

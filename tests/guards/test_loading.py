@@ -34,7 +34,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(EntryPoint, "load", lambda self: Learnt)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "stanchion.guards" else [])
     monkeypatch.setattr(loading, "SHIPPED", tmp_path)
-    Learnt("weapons", tensors={"w": torch.ones(2)}).save(tmp_path / "learnt-weapons")
+    Learnt("weapons", tensors={"w": torch.ones(2)}, base={"text_encoder": "00 11"}).save(tmp_path / "learnt-weapons")
     return tmp_path
 
 

@@ -6,6 +6,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
 
+from stanchion.errors import ConfigError
 from stanchion.reference import train
 from stanchion.reference.autoencoder import normalise
 from stanchion.reference.features import load_features
@@ -85,7 +86,7 @@ def test_normalising_the_latents_leaves_the_pictures_alone():
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text((train.HERE / "recipe_tiny.yaml").read_text() + "sede: 3\n")
-    with pytest.raises(train.ConfigError, match="sede"):
+    with pytest.raises(ConfigError, match="sede"):
         train.read_recipe(train.Recipe, path)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .. import config
@@ -20,8 +17,7 @@ from ..pipeline.attachment import Attachment
 from ..pipeline.stages import Stage
 from ..pipeline.weights_seam import weights_hash
 from ..types import Call, Decoded, Guided, PromptEmbeds, Steered, Step
-
-SCHEMA = 1
+from .artefact import read_artefact, read_tensors, write_artefact
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class Guard(ABC):
         trained: whether it needs tensors that a recipe of the same name makes.
         base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "unet") and its
             hashes (``base_of``); checked when it is attached.
+        based_on: the names that ``base`` must hold: modules, or "weights" for what ``weights`` replaces.
         training: what its recipe says of how it was made: settings, seed, seconds.
     """
 
@@ -52,6 +49,7 @@ class Guard(ABC):
     Settings: ClassVar[type] = NoSettings
     max_benign_drop: ClassVar[float]
     trained: ClassVar[bool] = False
+    based_on: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -79,6 +77,45 @@ class Guard(ABC):
         tensors = weights_hash(self.tensors)
         return config.fingerprint([self.name, self.concept.to_dict(), config.to_dict(self.settings), tensors])
 
+    def check_base(self) -> None:
+        """Whether it says of which weights its tensors are, so that they are never put on others.
+
+        Raises:
+            ArtefactError: it does not.
+        """
+        wanted = self.based_on or (("a module",) if self.tensors and not self.base else ())
+        if missing := sorted(set(wanted) - set(self.base)):
+            raise ArtefactError(
+                f"guard {self.name!r}: its base does not name {', '.join(missing)}, so nobody knows to which model its "
+                f"tensors belong; train it again: 'stanchion train {self.name} --concept … --output FOLDER'."
+            )
+
+    def check_tensors(self) -> None:
+        """Whether its tensors can be what a recipe makes; a guard of which more is known checks that too.
+
+        Raises:
+            ArtefactError: they hold NaN, infinity or whole numbers, or nothing but zeros.
+        """
+        for name, value in self.tensors.items():
+            if not (value.is_floating_point() and value.isfinite().all()):
+                raise ArtefactError(f"guard {self.name!r}: {name} ({value.dtype}) holds what is no finite number.")
+        if self.tensors and not any(value.any() for value in self.tensors.values()):
+            raise ArtefactError(f"guard {self.name!r}: all its tensors are zero; train it again.")
+
+    def check_shapes(self, wanted: Mapping[str, tuple[int, ...]]) -> None:
+        """Whether its tensors are these, and no others.
+
+        Raises:
+            ArtefactError: one is missing, of another shape, or more than are wanted.
+        """
+        held = {name: tuple(value.shape) for name, value in self.tensors.items()}
+        for name in sorted({*held, *wanted}):
+            if held.get(name) != wanted.get(name):
+                raise ArtefactError(
+                    f"guard {self.name!r}: tensor {name} is {held.get(name, 'missing')}, where "
+                    f"{wanted.get(name, 'none')} is wanted; train it again."
+                )
+
     def begin(self, call: Call) -> Any:
         """The state of one call; passed to every other method during it."""
         return None
@@ -96,20 +133,14 @@ class Guard(ABC):
         return Attachment(pipeline, (self,))
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and, where there are tensors, ``guard.safetensors``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        values = {
-            "schema": SCHEMA,
-            "guard": self.name,
-            "concept": self.concept.to_dict(),
-            "settings": config.to_dict(self.settings),
-            "base": self.base,
-            "training": self.training,
-        }
-        (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        if self.tensors:
-            save_file({name: value.contiguous() for name, value in self.tensors.items()}, folder / "guard.safetensors")
+        """Write ``config.json`` and, where there are tensors, ``guard.safetensors``.
+
+        Raises:
+            ArtefactError: the tensors, or what is said of them, are not what ``load`` would take.
+        """
+        self.check_base()
+        self.check_tensors()
+        write_artefact(Path(folder), self)
 
     @classmethod
     def load(cls, folder: str | Path, **settings: Any) -> Self:
@@ -118,30 +149,15 @@ class Guard(ABC):
         Raises:
             ArtefactError: no such folder, damaged files, another schema, or another guard's.
         """
-        values = read_config(folder)
-        if values["guard"] != cls.name:
-            raise ArtefactError(f"{folder} holds the guard {values['guard']!r}, not {cls.name!r}.")
-        file = Path(folder) / "guard.safetensors"
-        try:
-            tensors = load_file(file) if file.is_file() else {}
-        except SafetensorError as error:
-            raise ArtefactError(f"{file} is damaged: {error}.") from error
-        about = {"tensors": tensors, "base": values.get("base"), "training": values.get("training")}
-        return cls(Concept.from_dict(values["concept"]), **about, **{**values["settings"], **settings})
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """``config.json`` of a saved guard, checked for schema and keys."""
-    file = Path(folder) / "config.json"
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"{file} can't be read: {error}.") from error
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
-        raise ArtefactError(f"{file}: not a guard of schema {SCHEMA}, which this version reads.")
-    if missing := {"guard", "concept", "settings"} - set(values):
-        raise ArtefactError(f"{file}: missing {', '.join(sorted(missing))}.")
-    return values
+        artefact = read_artefact(folder)
+        if artefact.guard != cls.name:
+            raise ArtefactError(f"{folder} holds the guard {artefact.guard!r}, not {cls.name!r}.")
+        about = {"tensors": read_tensors(folder, artefact), "base": artefact.base, "training": artefact.training}
+        chosen: Any = config.from_dict(cls.Settings, {**artefact.settings, **settings}, where=cls.name)
+        guard = cls(artefact.concept, **about, **config.to_dict(chosen))
+        guard.check_base()
+        guard.check_tensors()
+        return guard
 
 
 class TextGuard(Guard):
@@ -201,6 +217,7 @@ class WeightGuard(Guard):
     """Replaces stored weights before any prompt arrives."""
 
     stage = Stage.WEIGHTS
+    based_on = ("weights",)
 
     def weights(self) -> Mapping[str, Tensor]:
         """The guard's tensors unless it says otherwise."""

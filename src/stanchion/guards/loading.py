@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .. import registry
+from .. import config, registry
 from ..concepts import Concept, load_concept
-from ..errors import ConfigError, UnknownName
-from .base import Guard, read_config
+from ..documents import read_json
+from ..errors import ArtefactError, ConfigError, UnknownName
+from ..names import file_name, inside
+from .artefact import CONFIG, LIST, read_artefact
+from .base import Guard
 from .stack import GuardStack
 
 SHIPPED = registry.ROOT / "reference" / "weights" / "guards"
@@ -39,19 +42,28 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
     folder = _folder(source)
     if concept is not None:
         raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")
-    parts = sorted(path.parent for path in folder.glob("*/config.json"))
-    if parts and not (folder / "config.json").is_file():
-        if settings:
-            raise ConfigError(f"{source} holds a stack; settings can't be given for it as a whole.")
-        return GuardStack(*(_load(part) for part in parts))
-    return _load(folder, **settings)
+    if not (folder / LIST).is_file():
+        return _load(folder, **settings)
+    if settings:
+        raise ConfigError(f"{source} holds a stack; settings can't be given for it as a whole.")
+    return GuardStack(*(_load(part) for part in _parts(folder)))
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The folders of a stack's guards, every one that it was saved with."""
+    where = str(folder / LIST)
+    try:
+        names = config.convert(tuple[str, ...], read_json(folder / LIST), where)
+    except ConfigError as error:
+        raise ArtefactError(str(error)) from error
+    return [inside(folder, name, where, ArtefactError) for name in names]
 
 
 def _by_name(kind: type[Guard], concept: Concept, settings: dict[str, Any]) -> Guard:
     if not issubclass(kind, Guard):
         raise ConfigError(f"guard: {kind.__module__}.{kind.__qualname__} is no Guard.")
-    shipped = SHIPPED / f"{kind.name}-{concept.name}"
-    if kind.trained and (shipped / "config.json").is_file():
+    shipped = SHIPPED / file_name(kind.name, concept.name)
+    if kind.trained and (shipped / CONFIG).is_file():
         guard = kind.load(shipped, **settings)
         if guard.concept == concept:
             return guard
@@ -76,4 +88,9 @@ def _folder(source: str | Path) -> Path:
 
 
 def _load(folder: Path, **settings: Any) -> Guard:
-    return registry.get("guards", read_config(folder)["guard"]).load(folder, **settings)
+    if not (folder / CONFIG).is_file() and any(folder.glob(f"*/{CONFIG}")):
+        raise ArtefactError(
+            f"{folder} holds no {CONFIG} of a guard and no {LIST} of a stack. A stack that an earlier version saved is "
+            "saved again: GuardStack(load_guard(…), load_guard(…)).save(FOLDER)."
+        )
+    return registry.get("guards", read_artefact(folder).guard).load(folder, **settings)

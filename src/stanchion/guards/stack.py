@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from ..names import file_name
 from ..pipeline.attachment import Attachment, in_stage_order
+from .artefact import LIST
 from .base import Guard
 
 
@@ -33,6 +36,8 @@ class GuardStack:
         return Attachment(pipeline, self.guards)
 
     def save(self, folder: str | Path) -> None:
-        """One folder a guard, numbered in stage order."""
-        for place, guard in enumerate(self.guards):
-            guard.save(Path(folder) / f"{place}-{guard.name}")
+        """One folder a guard, numbered in stage order, and ``stack.json``, which lists them."""
+        names = [file_name(str(place), guard.name) for place, guard in enumerate(self.guards)]
+        for name, guard in zip(names, self.guards, strict=True):
+            guard.save(Path(folder) / name)
+        (Path(folder) / LIST).write_text(json.dumps(names) + "\n", encoding="utf-8")

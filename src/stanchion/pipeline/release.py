@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
+from ..tensors import open_to_readers
 from .weights_seam import WeightsSeam, base_of, check_bases, check_overlap, weights_hash
 
 
@@ -67,6 +68,7 @@ def release(
     pipe.to(dtype)
     pipe.save_pretrained(folder, safe_serialization=True)
     _load_alike(folder)
+    open_to_readers(*folder.rglob("*.safetensors"))
     (folder / "README.md").write_text(_card(pipe, guards, model, before), encoding="utf-8")
     return folder
 

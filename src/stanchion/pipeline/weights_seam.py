@@ -29,7 +29,7 @@ def base_of(tensors: Mapping[str, Tensor]) -> str:
 
 def belongs(tensors: Mapping[str, Tensor], base: str) -> bool:
     """Whether these are the weights of which ``base_of`` was kept, in float32, float16 or bfloat16."""
-    half, brain = base.split(" ")
+    half, _, brain = base.partition(" ")
     if any(tensor.dtype is torch.bfloat16 for tensor in tensors.values()):
         return weights_hash(tensors, torch.bfloat16) == brain
     return weights_hash(tensors) == half
@@ -43,9 +43,12 @@ def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
     """
     known: dict[tuple[str, str], bool] = {}
     for guard in guards:
+        guard.check_base()
         for name, base in guard.base.items():
             if name == "weights":
                 continue
+            if not hasattr(pipe, name):
+                raise ArtefactError(f"guard {guard.name!r} was trained on a {name}, which this pipeline does not have.")
             if (name, base) not in known:
                 known[name, base] = belongs(dict(getattr(pipe, name).named_parameters()), base)
             if not known[name, base]:

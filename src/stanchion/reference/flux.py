@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..tensors import open_to_readers
 from ..training.fitting import Schedule, fit
 from . import data
 from .clip import tokens
@@ -114,7 +115,9 @@ class FluxTraining:
 
     def ship(self, target: Path = WEIGHTS) -> None:
         """Write the transformer to ``target``/flux in half precision; the other parts are the reference pipeline's."""
-        self.transformer.half().save_pretrained(target / "flux" / "transformer")
+        folder = target / "flux" / "transformer"
+        self.transformer.half().save_pretrained(folder)
+        open_to_readers(*folder.glob("*.safetensors"))
 
     def pipeline(self) -> FluxPipeline:
         """The stock pipeline over what was trained."""

@@ -13,17 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..errors import ConfigError
+from .. import config
+from ..tensors import open_to_readers
 from ..training.fitting import Schedule
 from .autoencoder import train_autoencoder
 from .clip import train_clip
@@ -60,13 +60,12 @@ class Recipe:
 
 
 def read_recipe(kind: type[R], path: Path) -> R:
-    """Read a YAML file of schedules; a missing or unknown key raises ``ConfigError``."""
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = {field.name for field in fields(kind)}
-    if set(values) != known:
-        raise ConfigError(f"{path}: missing or unknown keys: {', '.join(sorted(set(values) ^ known))}.")
-    schedules = {key: Schedule(**value) for key, value in values.items() if isinstance(value, dict)}
-    return kind(**{**values, **schedules})
+    """Read a YAML file of schedules.
+
+    Raises:
+        ConfigError: it can't be read, or a key is missing, unknown or of another type.
+    """
+    return config.load(kind, path)
 
 
 class Training:
@@ -183,6 +182,7 @@ class Training:
         self.clip.half().save_pretrained(target / "clip")
         self.metric_clip.half().save_pretrained(target / "metric_clip")
         self.features.half().save_pretrained(target / "features")
+        open_to_readers(*target.rglob("*.safetensors"))
         for file in target.rglob("config.json"):
             file.write_text(_without_origin(file.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -57,6 +57,24 @@ class Projection(NamedTuple):
     beside: bool
 
 
+PARTS = ("lora_down", "lora_up", "adapter", "adapter_down", "adapter_up")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """What must be there if each projection is one: (C, D) and the ranks are taken from what is there of it."""
+    wanted: dict[str, tuple[int, ...]] = {}
+    for where in {name.rpartition(".")[0] for name in tensors}:
+        held = {part: tuple(tensors[f"{where}.{part}"].shape) for part in PARTS if f"{where}.{part}" in tensors}
+        out = next((shape[0] for part, shape in held.items() if shape and not part.endswith("_down")), 0)
+        into = next((shape[-1] for part, shape in held.items() if shape and not part.endswith("_up")), 0)
+        for part in held:
+            what, _, thin = part.partition("_")
+            rank = next(iter(held.get(f"{what}_down", ())), 0)
+            pair = {f"{what}_down": (rank, into), f"{what}_up": (out, rank)} if thin else {what: (out, into)}
+            wanted.update({f"{where}.{name}": shape for name, shape in pair.items()})
+    return wanted
+
+
 @dataclass
 class State:
     """The projections as the pipeline computes."""
@@ -79,6 +97,7 @@ class ForceForget(AttentionGuard):
     Settings = ForceForgetSettings
     max_benign_drop = 0.1
     trained = True
+    based_on = ("unet",)
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
@@ -92,6 +111,11 @@ class ForceForget(AttentionGuard):
         held = {name.rsplit(".", 2)[1] for name in self.tensors}
         self.projections = tuple(which for which in ("q", "k", "v") if f"to_{which}" in held)
         self._prepared: dict[tuple[torch.device, torch.dtype], Mapping[tuple[str, str], Projection]] = {}
+
+    def check_tensors(self) -> None:
+        """Also that they come in pairs that fit together."""
+        super().check_tensors()
+        self.check_shapes(_shapes(self.tensors))
 
     def begin(self, call: Call) -> State:
         """Nothing yet: the first projection shows on which device and in which type the denoiser computes."""

@@ -36,6 +36,7 @@ class PatronusModerator(DecoderGuard):
 
     name = "patronus_moderator"
     trained = True
+    based_on = ("weights",)
     Settings = ModeratorSettings
     max_benign_drop: ClassVar[float] = 0.15  # of random weights, whose latents of all prompts are nearly alike
 

@@ -77,11 +77,21 @@ class SteerDiff(TextGuard):
     name = "steerdiff"
     Settings = SteerDiffSettings
     trained = True
+    based_on = ("text_encoder",)
     max_benign_drop: ClassVar[float] = 0.0
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
         self._on: dict[torch.device, _Parts] = {}
+
+    def check_tensors(self) -> None:
+        """Also that they are an identifier's layers and a map, of one width."""
+        super().check_tensors()
+        width = self.tensors["map.bias"].numel() if "map.bias" in self.tensors else 1
+        with torch.device("meta"):
+            layers = Identifier(width).state_dict()
+        shapes = {name: tuple(value.shape) for name, value in layers.items()}
+        self.check_shapes({**shapes, "map.weight": (width, width), "map.bias": (width,)})
 
     def begin(self, call: Call) -> Call:
         """The call itself, which can read token ids.

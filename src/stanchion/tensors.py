@@ -1,0 +1,53 @@
+"""Files of tensors: whole or not there, named by their hash, and readable by whoever may read their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .errors import ConfigError
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a safetensors file, whole or not at all; its SHA-256."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part)
+    open_to_readers(part)
+    part.replace(path)
+    return sha256_of(path)
+
+
+def load_tensors(path: Path, sha256: str, error: type[ConfigError] = ConfigError) -> dict[str, Tensor]:
+    """The tensors of the very file that ``save_tensors`` gave this SHA-256 for.
+
+    Raises:
+        ConfigError: the file is missing, damaged or another one; as the kind of error that is given.
+    """
+    try:
+        if (found := sha256_of(path)) != sha256:
+            raise error(
+                f"{path} is not the file that was saved: its SHA-256 is {found}, not {sha256!r}. Copy it again."
+            )
+        return load_file(path)
+    except OSError as problem:
+        raise error(f"can't read {str(path)!r}: {problem.strerror or problem}. Copy it again.") from problem
+    except SafetensorError as problem:
+        raise error(f"{path} is damaged: {problem}.") from problem
+
+
+def sha256_of(path: Path) -> str:
+    """64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_to_readers(*files: Path) -> None:
+    """Safetensors makes files for their owner alone: whoever may read the folder shall be able to read them."""
+    for file in files:
+        file.chmod(file.stat().st_mode & 0o700 | file.parent.stat().st_mode & 0o066)
