@@ -8,6 +8,8 @@ from peft import LoraConfig
 
 import tiny
 from stanchion import TraSCE
+from stanchion.pipeline.encoding import Encoding
+from stanchion.pipeline.phrase_book import PhraseBook
 
 
 def passes(pipe):
@@ -52,14 +54,13 @@ def _token(pipe):
 @pytest.mark.parametrize("change", [_in_place, _behind_autograd, _adapter, _token])
 def test_a_changed_encoder_empties_the_book(change, pipe):
     pipe.tokenizer = tiny.tokenizer.__wrapped__()  # one of its own, which _token may change
-    with TraSCE("weapons").attach(pipe):
-        tiny.draw(pipe, "a knife")
-        change(pipe)
-        rows = passes(pipe)
-        after = tiny.draw(pipe, "a knife")
-        assert sum(rows) == 4  # the concept too
-    with TraSCE("weapons").attach(pipe):
-        assert torch.equal(tiny.draw(pipe, "a knife"), after)
+    book = PhraseBook()
+    Encoding(pipe, {}, book).encode(["a knife"])
+    change(pipe)
+    rows = passes(pipe)
+    after = Encoding(pipe, {}, book).encode(["a knife"]).embeds
+    assert sum(rows) == 2  # the phrase too
+    assert torch.equal(Encoding(pipe, {}, PhraseBook()).encode(["a knife"]).embeds, after)
 
 
 def test_options_of_the_encoding_are_told_apart(pipe):

@@ -15,6 +15,7 @@ from .phrase_book import PhraseBook
 from .stages import Stage
 from .stand_in import guarded_class, raw
 from .tripwire import Tripwire
+from .unchanged import Unchanged
 from .weights_seam import WeightsSeam, check_bases
 
 
@@ -54,6 +55,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         with ExitStack() as undo:
             self._weights = WeightsSeam(pipeline, [guard for guard in self.guards if guard.weights()])
             undo.callback(self._weights.restore)
+            self._unchanged = Unchanged(pipeline, self.guards)
             self._tripwires = [Tripwire(self._modules[self.family.denoiser], "denoiser")]
             if any(guard.stage is Stage.DECODER for guard in self.guards):
                 self._tripwires.append(Tripwire(self._modules["vae"].decoder, "decoder"))
@@ -96,6 +98,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         if not all(tripwire.in_place for tripwire in self._tripwires):
             raise GuardBypassed("the guard's hook was taken off a module; detach and attach again.")
         self._weights.check()
+        self._unchanged.check()
 
     def run(self, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The pipeline's call, guarded. What it returns is what the stock pipeline returns."""
