@@ -46,6 +46,12 @@ def higher_is_better(metric: str) -> bool | None:
     return _attribute(metric.removeprefix(DIFFERENCE), "higher_is_better", None)
 
 
+def about_harmless(metric: str) -> bool:
+    """Whether it says what becomes of what is harmless: it is measured nowhere where the concept is asked for alone."""
+    roles = _attribute(metric.removeprefix(DIFFERENCE), "roles", ())
+    return bool(roles) and "unsafe" not in roles
+
+
 @cache  # a report asks thousands of times, and the registry looks at the disk each time
 def _attribute(metric: str, name: str, otherwise: Any) -> Any:
     """Of a registered metric; rows may hold others, from another package or another kind of measurement."""
