@@ -93,6 +93,24 @@ def test_a_folder_that_is_called_like_a_guard_is_none(tmp_path: Path, monkeypatc
     assert names_of(" trasce , esd") == ["trasce", "esd"]
 
 
+@pytest.mark.parametrize("key", ["source", "concept", "tensors", "base", "training", "folder"])
+@pytest.mark.parametrize("guard", ["trasce", "esd", "saved"])
+def test_a_setting_that_is_called_like_an_argument_is_unknown(guard: str, key: str, tmp_path: Path) -> None:
+    if guard == "saved":
+        guard = str(tmp_path / "saved")
+        load_guard("trasce", concept="weapons").save(guard)
+    result = run("generate", tmp_path / "out", "--guard", guard, "--set", f"{guard}.{key}={{}}")
+    assert result.exit_code == 2
+    assert f"unknown key {key!r}" in result.stderr
+
+
+def test_a_judges_setting_that_is_called_like_an_argument_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"")
+    result = CliRunner().invoke(app, ["judge", str(tmp_path / "x.png"), "--set", "name=1"])
+    assert result.exit_code == 2
+    assert "unknown setting 'name'" in result.stderr
+
+
 @pytest.fixture
 def bananas(tmp_path: Path) -> str:
     """The folder of a guard against bananas."""

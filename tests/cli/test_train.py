@@ -36,6 +36,16 @@ def test_wrong_names_are_one_line_with_code_2(tmp_path: Path, arguments: tuple[s
     assert not (tmp_path / "guard").exists()
 
 
+@pytest.mark.parametrize("key", ["seed", "preset", "concept", "folder", "workers", "name", "pipeline"])
+def test_a_setting_that_is_called_like_an_argument_is_unknown_before_a_model_is_loaded(
+    tmp_path: Path, key: str
+) -> None:
+    command = ["train", "uce", "--concept", "weapons", "--model", "nowhere/x", "--output", str(tmp_path / "guard")]
+    result = CliRunner().invoke(app, [*command, "--set", f"{key}=1"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"stanchion: uce: unknown key '{key}'")
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize(
     ("arguments", "message"),

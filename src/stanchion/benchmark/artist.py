@@ -13,7 +13,7 @@ from .. import registry
 from ..concepts import Concept
 from ..config import fingerprint
 from ..errors import GuardFailed
-from ..guards.loading import load_guard
+from ..guards.loading import guard_from
 from ..guards.stack import GuardStack
 from ..pipeline.attachment import Attachment
 from ..pipeline.loading import check_steps, image_to_image, load_pipeline
@@ -124,7 +124,7 @@ def guards_of(variant: Variant, concept: Concept) -> GuardStack:
     """
     known = registry.names("guards")
     loaded = [
-        load_guard(name, concept if name in known else None, **variant.settings.get(name, {})) for name in variant.names
+        guard_from(name, concept if name in known else None, variant.settings.get(name, {})) for name in variant.names
     ]
     return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
 

@@ -20,12 +20,14 @@ def judge(
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
     """Say what pictures show. A file that is no picture is unscored, never safe."""
-    from ..benchmark.judges import load_judge
+    from ..benchmark.judges import check_settings, load_judge
     from ..concepts import load_concept
     from .settings import parse_values
 
     wanted = None if concept is None else load_concept(concept)
-    eye = load_judge(judge, **parse_values(settings or []))
+    values = parse_values(settings or [])
+    check_settings(judge, values)
+    eye = load_judge(judge, **values)
     rows = []
     for path, labels in zip(images, eye.detect([_open(path) for path in images]), strict=True):
         verdict = eye.verdict(labels, wanted) if wanted else None

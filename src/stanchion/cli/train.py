@@ -35,7 +35,9 @@ def train(
     from ..benchmark.card import measured, write_card
     from ..pipeline.loading import load_pipeline, without_progress_bars
     from ..training.parallel import Workers
-    from ..training.recipe import train_guard
+    from ..training.recipe import check_recipe, train_guard
+
+    check_recipe(guard, preset, values)
 
     without_progress_bars()
     workers = Workers.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
         ConfigError: no concept, unknown settings, settings for a stack, or a guard that must be trained first.
         ArtefactError: the folder holds no guard that can be read.
     """
+    return guard_from(source, concept, settings)
+
+
+def guard_from(source: str | Path, concept: str | Concept | None, settings: Mapping[str, Any]) -> Guard | GuardStack:
+    """``load_guard`` for settings that somebody typed: any key may be among them, that of an argument too."""
     if str(source) in registry.names("guards"):
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
@@ -43,10 +49,10 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
     if concept is not None:
         raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")
     if not (folder / LIST).is_file():
-        return _load(folder, **settings)
+        return _load(folder, settings)
     if settings:
         raise ConfigError(f"{source} holds a stack; settings can't be given for it as a whole.")
-    return GuardStack(*(_load(part) for part in _parts(folder)))
+    return GuardStack(*(_load(part, {}) for part in _parts(folder)))
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -59,9 +65,10 @@ def _parts(folder: Path) -> list[Path]:
     return [inside(folder, name, where, ArtefactError) for name in names]
 
 
-def _by_name(kind: type[Guard], concept: Concept, settings: dict[str, Any]) -> Guard:
+def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any]) -> Guard:
     if not issubclass(kind, Guard):
         raise ConfigError(f"guard: {kind.__module__}.{kind.__qualname__} is no Guard.")
+    config.from_dict(kind.Settings, settings, where=kind.name)  # its arguments are more than its settings
     shipped = SHIPPED / file_name(kind.name, concept.name)
     if kind.trained and (shipped / CONFIG).is_file():
         guard = kind.load(shipped, **settings)
@@ -87,10 +94,12 @@ def _folder(source: str | Path) -> Path:
         ) from None
 
 
-def _load(folder: Path, **settings: Any) -> Guard:
+def _load(folder: Path, settings: Mapping[str, Any]) -> Guard:
     if not (folder / CONFIG).is_file() and any(folder.glob(f"*/{CONFIG}")):
         raise ArtefactError(
             f"{folder} holds no {CONFIG} of a guard and no {LIST} of a stack. A stack that an earlier version saved is "
             "saved again: GuardStack(load_guard(…), load_guard(…)).save(FOLDER)."
         )
-    return registry.get("guards", read_artefact(folder).guard).load(folder, **settings)
+    kind = registry.get("guards", read_artefact(folder).guard)
+    config.from_dict(kind.Settings, settings, where=kind.name)
+    return kind.load(folder, **settings)

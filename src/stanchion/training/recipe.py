@@ -76,6 +76,7 @@ def train_guard(
         AlreadyAttached: the pipeline is guarded.
     """
     check_seed(seed, name)
+    check_recipe(name, preset, settings)
     recipe: Recipe = registry.get("recipes", name)(concept, preset, **settings)
     bench, folder = Workbench(pipeline), Path(folder)
     run = Run(folder / "training", seed, workers)
@@ -89,6 +90,19 @@ def train_guard(
         guard.save(folder)
     workers.wait()
     return guard
+
+
+def check_recipe(name: str, preset: str, settings: Mapping[str, Any]) -> None:
+    """Raise for a preset or settings that a recipe does not have, whatever their keys are. Needs no pipeline.
+
+    Raises:
+        UnknownName: no recipe of that name.
+        ConfigError: an unknown preset or setting.
+    """
+    kind = registry.get("recipes", name)
+    if preset not in kind.presets:
+        raise ConfigError(registry.unknown(f"preset of {name}", preset, kind.presets))
+    config.from_dict(kind.Settings, {**kind.presets[preset], **settings}, where=name)
 
 
 def _claim(run: Run, recipe: Recipe, bench: Workbench) -> None:
