@@ -199,3 +199,23 @@ def test_a_text_beside_states_says_nothing_about_them(pipe):
 def test_states_of_another_type_raise_as_others_do(pipe):
     with Half().attach(pipe), pytest.raises(GuardBypassed, match="no text guard has seen"):
         tiny.draw(pipe, **callback(lambda pipeline, states: {"prompt_embeds": states.double()}))
+
+
+def another_pipelines(pipe):
+    return tiny.pipeline(seed=1).encode_prompt
+
+
+def more_than_was_asked(pipe):
+    own = pipe.encode_prompt
+    return lambda prompt, *args, **kwargs: own(f"{prompt} and a knife", *args, **kwargs)
+
+
+@pytest.mark.parametrize("guard", [Half, Mute, Identity])
+@pytest.mark.parametrize("other", [another_pipelines, more_than_was_asked])
+def test_another_encode_prompt_raises(other, guard, pipe):
+    with guard().attach(pipe):
+        pipe.encode_prompt = other(pipe)
+        with pytest.raises(GuardBypassed, match="encode_prompt was replaced"):
+            tiny.draw(pipe, "a cat")
+        del pipe.encode_prompt
+        tiny.draw(pipe, "a cat")

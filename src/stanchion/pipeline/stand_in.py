@@ -68,6 +68,10 @@ class Seamed:
     def __set__(self, pipe: Any, value: Any) -> None:
         vars(pipe)[self.name] = value
 
+    def __delete__(self, pipe: Any) -> None:
+        if vars(pipe).pop(self.name, self) is self:
+            raise AttributeError(self.name)
+
 
 def guarded_class(stock: Any, attachment: Any, names: tuple[str, ...]) -> type:
     """A subclass of a stock pipeline class, of the same name, whose calls go through ``attachment.run``."""

@@ -68,7 +68,17 @@ class TextSeam:
         self._kept: _Pass | None = None
 
     def encode_prompt(self, original: Any) -> Any:
-        """A stand-in for the pipeline's ``encode_prompt``."""
+        """A stand-in for the pipeline's ``encode_prompt``.
+
+        Raises:
+            GuardBypassed: it is not the pipeline's own. Another may encode something else than the text that it is
+                given, with another text encoder even, and a guard would look for the concept in that text.
+        """
+        if original != getattr(super(type(self.pipe), self.pipe), "encode_prompt"):
+            raise GuardBypassed(
+                "pipe.encode_prompt was replaced, so nobody knows what the text states say: delete that attribute, and "
+                "pass states of your own as prompt_embeds."
+            )
         if not self.records:
             return original
         signature = inspect.signature(original)
