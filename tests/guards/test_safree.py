@@ -9,8 +9,9 @@ import torch
 
 import tiny
 from stanchion import SAFREE, Concept, ConfigError, UnsupportedPipeline
+from stanchion.guards.sayings import Sayings
 from stanchion.guards.text.safree import PRESETS, State, active_steps, projector, trigger_tokens
-from stanchion.types import PromptEmbeds
+from stanchion.types import Condition, PromptEmbeds
 
 KNIFE = Concept("knife", "object", ("a knife", "a blade"))
 WIDTH, LENGTH, NEUTRAL, END = 16, 10, 9, 15
@@ -36,7 +37,9 @@ def toy(*tokens: int, **settings: Any) -> tuple[SAFREE, PromptEmbeds, State]:
     content = torch.zeros_like(ids, dtype=torch.bool)
     content[:, 1 : 1 + len(tokens)] = True
     call = OrthogonalEncoder()
-    state = State(call, projector(torch.eye(WIDTH)[1:2], 1), torch.tensor([NEUTRAL]))
+    said = torch.eye(WIDTH)[1].expand(1, LENGTH, -1)
+    once = Sayings(Condition(said), said, said[:0])
+    state = State(call, projector(torch.eye(WIDTH)[1:2], 1), torch.tensor([NEUTRAL]), once)
     return (
         SAFREE(KNIFE, **{"preset": "published", **settings}),
         PromptEmbeds(call.read_ids(ids), ids, content, ("toy",)),
@@ -123,7 +126,31 @@ def test_6_a_concept_that_no_token_brings_changes_nothing():
 
 def test_equally_toxic_tokens_are_no_triggers():
     pooled = torch.eye(WIDTH)[2:6]
-    assert not trigger_tokens(pooled, projector(torch.eye(WIDTH)[1:2], 1), 0.01).any()
+    apart = torch.eye(4, dtype=torch.bool)
+    assert not trigger_tokens(pooled, apart, projector(torch.eye(WIDTH)[1:2], 1), 0.01).any()
+
+
+@pytest.mark.parametrize("tokens", [(1, 1), (3, 1, 1, 4), (3, 1, 4, 1, 5, 1), (1, 1, 1, 1, 1, 1, 1, 1)])
+def test_a_word_said_again_is_left_out_everywhere_and_found_everywhere(tokens):
+    guard, embeds, state = toy(*tokens)
+    result = guard.steer(embeds, state)
+    assert result.details[0]["triggers"] == ["1"] * tokens.count(1)
+    there = [place for place, token in enumerate(tokens, 1) if token == 1]
+    assert (result.embeds[0, there] @ state.concept).norm() < 1e-5
+
+
+def test_a_prompt_that_repeats_a_phrase_is_the_concept_as_it_says_it(pipe):
+    """With the phrase said once as the concept alone, most of the phrase said thrice would stay."""
+    seen = []
+    forward = pipe.unet.forward
+    pipe.unet.forward = lambda *args, **kwargs: seen.append(kwargs["encoder_hidden_states"]) or forward(*args, **kwargs)
+    prompt = "a knife a knife a knife"
+    end = 1 + len(pipe.tokenizer(prompt, add_special_tokens=False).input_ids)
+    tiny.draw(pipe, prompt)
+    with SAFREE(KNIFE, filter=False).attach(pipe):
+        tiny.draw(pipe, prompt)
+    before, after = seen[0][1, end], seen[-1][1, end]
+    assert (after @ before).abs() < 1e-4 * before.norm() ** 2
 
 
 def test_the_scope_after_replaces_what_has_read_the_trigger():

@@ -11,6 +11,7 @@ import torch
 import tiny
 from stanchion import Concept, ConfigError, TraSCE
 from stanchion.guards.localised_loss import LocalisedLoss, pull
+from stanchion.guards.sayings import Sayings
 from stanchion.guards.trajectory.trasce import State
 from stanchion.types import Condition, Step
 
@@ -45,9 +46,13 @@ def toy_step(dtype=torch.float64, seed=0, **changes):
     return replace(step, **changes)
 
 
+def said_once(concept):
+    return Sayings(concept, concept.embeds, concept.embeds[:0])
+
+
 def steer(step, concept=CONCEPT, **settings):
     guard = TraSCE(Concept("thing", "object", ("a thing",)), **settings)
-    return guard, guard.on_step(step, State(concept, None))
+    return guard, guard.on_step(step, State(said_once(concept), None))
 
 
 def loss_value(loss, latents, step):
@@ -243,8 +248,8 @@ def test_a_loss_that_matters_again_is_taken_up_without_gradients_around():
     """As in a call of the pipeline, where gradients are off."""
     step, guard = toy_step(), TraSCE(Concept("thing", "object", ("a thing",)))
     with torch.no_grad():
-        first = guard.on_step(step, State(CONCEPT, None))
-        again = guard.on_step(step, State(CONCEPT, None, expect_shift=False))
+        first = guard.on_step(step, State(said_once(CONCEPT), None))
+        again = guard.on_step(step, State(said_once(CONCEPT), None, expect_shift=False))
     assert (first.latents != step.latents).any()
     assert torch.allclose(first.latents, again.latents)
 
@@ -257,7 +262,7 @@ def test_lazy_skips_the_gradient_where_it_is_weak_and_takes_it_up_again():
         return tuple(denoise(x, condition) for condition in conditions)
 
     guard = TraSCE(Concept("thing", "object", ("a thing",)), sigma=0.01, lazy_tol=1e-3)
-    state = State(CONCEPT, None)
+    state = State(said_once(CONCEPT), None)
     far = toy_step(predict=predict, latents=toy_step().latents[:1])
     assert guard.on_step(far, state).latents is far.latents  # expected a shift, found none
     assert guard.on_step(far, state).latents is far.latents

@@ -1,16 +1,18 @@
 """SAFREE (arXiv 2410.12761): words that carry the concept are projected out of it, in the first steps.
 
 Phrases and prompts are compared by their pooled states, those at the end-of-text token. With C the phrases' span and
-I the span of the prompt's leave-one-out states m_j (token j replaced by a neutral one):
+I the span of the prompt's leave-one-out states m_j (token j, wherever the prompt has it, replaced by a neutral one):
 
     d_j  = |(1 - P_C) m_j|                              far from the concept without token j: token j brought it
-    token j is a trigger where d_j >= (1 + alpha) times the mean of the other d's
+    token j is a trigger where d_j >= (1 + alpha) times the mean of the other tokens' d's
     e'   = (1 - P_C) P_I e                              at triggers; every other position stays what it is
     e~   = (1 - P_C) P_I e                              at every position, to see how much is at stake:
     beta = 1 - mean of cos(e~, e)                       over start, tokens and end
     n    = round(T_up sigmoid(2 k (10 beta - m)))       steps 0 to n read e', the others e
 
 The reference preset replaces every state after the first trigger too: it has read the trigger. That is not the paper's.
+Nor is what becomes of repetition: the paper leaves out one place of many, so that no m_j lacks a word that is said
+twice, and measures a phrase said a hundred times by the phrase said once (its own pooled state joins C here).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ...errors import ConfigError, UnsupportedPipeline
 from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
+from ..sayings import Sayings
 
 SCHEDULE = 50  # the steps in which the published T_up and n are counted
 
@@ -83,11 +86,12 @@ class SAFREESettings:
 
 @dataclass(frozen=True)
 class State:
-    """One call: the call itself, P_C (D, D), and the neutral token's id."""
+    """One call: the call itself, P_C (D, D), the neutral token's id, and how the concept can be said."""
 
     call: Call
     concept: Tensor
     neutral: Tensor
+    sayings: Sayings
 
 
 class SAFREE(TextGuard):
@@ -123,7 +127,8 @@ class SAFREE(TextGuard):
         phrases = call.read(self.concept.targets)
         assert phrases.content is not None
         pooled = at_end(phrases.embeds, phrases.content)
-        return State(call, projector(pooled, max(1, round(self.chosen.rank * pooled.shape[1]))), ids)
+        rank = max(1, round(self.chosen.rank * pooled.shape[1]))
+        return State(call, projector(pooled, rank), ids, Sayings.of(call, self.concept))
 
     def steer(self, embeds: PromptEmbeds, state: State) -> Steered:
         """Replace trigger tokens of the prompt; the unconditional half of guidance stays what it is.
@@ -164,16 +169,26 @@ class SAFREE(TextGuard):
         places = content.nonzero().flatten()
         if len(places) == 0:
             return states, content, states.new_zeros(())
+        equal = same_token(ids[places], state.neutral)
         left_out = ids.repeat(len(places), 1)
-        left_out[torch.arange(len(places), device=ids.device), places] = state.neutral
+        left_out[:, places] = torch.where(equal, state.neutral, left_out[:, places])
         pooled = at_end(state.call.read_ids(left_out), content[None])
+        concept = self._concept(states, content, state)
         triggers = torch.zeros_like(content)
-        triggers[places] = trigger_tokens(pooled, state.concept, self.settings.alpha)
-        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(state.concept)).to(states) - state.concept)
+        triggers[places] = trigger_tokens(pooled, equal, concept, self.settings.alpha)
+        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(concept)).to(states) - concept)
         seen = slice(0, int(places[-1]) + 2)
         beta = 1 - torch.cosine_similarity(filtered[seen], states[seen], dim=1).mean()
         rows = triggers if self.chosen.scope == "triggers" else triggers.cumsum(0) > 0
         return torch.where(rows[:, None], filtered, states), triggers, beta
+
+    def _concept(self, states: Tensor, content: Tensor, state: State) -> Tensor:
+        """P_C (D, D) for one prompt: one that only repeats a phrase is the concept, as it is said there."""
+        if not state.sayings.repeated(states[None]).any():
+            return state.concept
+        pooled = at_end(states[None], content[None])
+        rows = torch.cat([state.concept, pooled / pooled.norm()])
+        return projector(rows, len(rows))
 
     def _until(self, beta: float) -> float:
         """The fraction of the schedule up to which e' is read: between steps n and n + 1 of 50."""
@@ -197,14 +212,21 @@ def projector(rows: Tensor, rank: int, rcond: float = 1e-4) -> Tensor:
     return kept.T @ kept
 
 
-def trigger_tokens(pooled: Tensor, concept: Tensor, alpha: float) -> Tensor:
-    """(n,) bool: tokens without which the prompt, pooled (n, D), lies far from the concept. A single one always is."""
-    count = len(pooled)
-    if count == 1:
-        return torch.ones(1, dtype=torch.bool, device=pooled.device)
+def same_token(own: Tensor, neutral: Tensor) -> Tensor:
+    """(n, n) bool: which of (n,) token ids are the same, and left out together; not the neutral one, which can't be."""
+    alone = torch.eye(len(own), dtype=torch.bool, device=own.device)
+    return alone | ((own[:, None] == own) & (own != neutral))
+
+
+def trigger_tokens(pooled: Tensor, equal: Tensor, concept: Tensor, alpha: float) -> Tensor:
+    """(n,) bool: tokens without which the prompt, pooled (n, D), lies far from the concept.
+
+    (n, n) ``equal`` says which are the same token; where all are, there is nothing to compare with, and each is one.
+    """
     distances = (pooled - pooled @ concept).norm(dim=1)
-    others = (distances.sum() - distances) / (count - 1)
-    return distances >= (1 + alpha) * others
+    others = (~equal).sum(1)
+    mean = (distances.sum() - equal.to(distances) @ distances) / others.clamp_min(1)
+    return (others == 0) | (distances >= (1 + alpha) * mean)
 
 
 def active_steps(beta: float, chosen: Filter) -> int:

@@ -9,6 +9,9 @@ With e, p, c the empty prompt, the prompt and the concept:
 
 The loss pulls p and c *together*, so that the first line falls back to the empty prompt. A negative prompt of the
 caller's own stays what it is: then eps is the pipeline's guided prediction minus s (eps_c - eps_e).
+
+Where the prompt is one of the concept's phrases over and over, c is that phrase as often: the first line falls back
+only where p and c are the same. That is not the paper's, and every other prompt has the concept's text.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
 from ..gates import NoiseGate, TextGate
 from ..localised_loss import LocalisedLoss
+from ..sayings import Sayings
 
 PRESETS = {  # a, b, sigma of the kernel "code"
     "nudity": (1.5, 1.0, 2.0),
@@ -79,10 +83,12 @@ class TraSCESettings:
 
 @dataclass
 class State:
-    """One call: the concept, the gate, and what was found so far."""
+    """One call: how the concept can be said, the gate, and what was found so far."""
 
-    concept: Condition
+    sayings: Sayings
     gate: TextGate | NoiseGate | None
+    heard: Tensor | None = None  # the prompt in which the concept was looked for
+    concept: Condition | None = None  # as that prompt says it
     seen: Tensor | None = None  # the prompt that the gate judged
     looks: int = 0  # how often it has looked at that prompt
     score: Tensor | None = None  # (B,) highest score so far
@@ -98,9 +104,9 @@ class TraSCE(TrajectoryGuard):
     max_benign_drop: ClassVar[float] = 0.35
 
     def begin(self, call: Call) -> State:
-        """Encode the concept's text and, with a gate, its target and anchor phrases."""
+        """Encode the concept's text and phrases, once and repeated, and with a gate its anchor phrases."""
         gate = {"none": None, "text": TextGate, "noise": NoiseGate}[self.settings.gate]
-        return State(call.encode([self.concept.text]), gate(call, self.concept) if gate else None)
+        return State(Sayings.of(call, self.concept), gate(call, self.concept) if gate else None)
 
     def on_step(self, step: Step, state: State) -> Guided:
         """One batch of predictions; a gradient through two of them where the loss can matter."""
@@ -109,7 +115,7 @@ class TraSCE(TrajectoryGuard):
         soft = state.score is not None and state.score.requires_grad  # someone differentiates through the gate
         if not (near.any() or soft):
             return Guided(_unsteered(step), step.latents, near, scores)
-        conditions = [step.empty, step.prompt, state.concept, *([step.negative] if step.negative else [])]
+        conditions = [step.empty, step.prompt, _concept(step, state), *([step.negative] if step.negative else [])]
         predictions, latents, distance = self._predict(step, state, conditions, near)
         e, p, c, *own = predictions
         stock = guided(step, own[0] if own else e, p)
@@ -168,7 +174,7 @@ class TraSCE(TrajectoryGuard):
         if not state.expect_shift:
             return predictions, step.latents, distance
         if shift is None:
-            shift = self._shift_of(step, state.concept, matters)
+            shift = self._shift_of(step, conditions[2], matters)
         moved = step.latents - shift * matters[:, None, None, None]
         return predictions, moved.to(step.latents.dtype), distance
 
@@ -181,6 +187,13 @@ class TraSCE(TrajectoryGuard):
         shift = torch.zeros_like(step.latents, dtype=torch.float32)
         shift[chosen] = self.loss.shift(step, latents, p, c)
         return shift
+
+
+def _concept(step: Step, state: State) -> Condition:
+    """The concept as the step's prompts say it; looked for anew where a callback changed them."""
+    if state.concept is None or state.heard is not step.prompt.embeds:
+        state.heard, state.concept = step.prompt.embeds, state.sayings.heard_in(step.prompt)
+    return state.concept
 
 
 def guided(step: Step, own: Tensor, prompt: Tensor) -> Tensor:
