@@ -9,7 +9,7 @@ import tiny
 from stanchion import ArtefactError, ConfigError, SteerDiff
 from stanchion.guards.identifier import LONGEST, Identifier
 from stanchion.guards.text.steerdiff import merged_spans
-from stanchion.types import PromptEmbeds
+from stanchion.types import Condition, PromptEmbeds
 
 WIDTH, ROWS = 6, 14
 PLANTED = torch.tensor([4.0, 0, 0, 0, 0, 0])
@@ -20,8 +20,19 @@ class Caller:
 
     device, dtype, clip_skip = torch.device("cpu"), torch.float32, None
 
+    said = 0.0  # what every row of a phrase that is said twice or more holds; said once, it is nothing
+
     def words(self, token_ids):
         return " ".join(str(int(token)) for token in token_ids)
+
+    def read(self, texts):
+        states = torch.zeros(len(texts), ROWS, WIDTH)
+        content = (torch.arange(ROWS) == 1).expand(len(texts), -1)
+        return PromptEmbeds(states, None, content, tuple(texts))
+
+    def encode(self, texts):
+        often = torch.tensor([float(len(text.split()) > 2) for text in texts])
+        return Condition((self.said * often)[:, None, None].expand(-1, ROWS, WIDTH))
 
 
 def detector(weight=1.0):
@@ -39,7 +50,7 @@ def detector(weight=1.0):
     return {**identifier.state_dict(), "map.weight": torch.randn(WIDTH, WIDTH), "map.bias": torch.randn(WIDTH)}
 
 
-def steer(states, *, tokens=None, role="prompt", tensors=None, **settings):
+def steer(states, *, tokens=None, role="prompt", tensors=None, caller=None, **settings):
     guard = SteerDiff("weapons", tensors=tensors or detector(), **settings)
     content = ids = None
     if tokens is not None:
@@ -47,7 +58,7 @@ def steer(states, *, tokens=None, role="prompt", tensors=None, **settings):
         for row, count in enumerate(tokens):
             content[row, 1 : 1 + count] = True
         ids = torch.arange(states.shape[1]).expand(states.shape[:2])
-    return guard.steer(PromptEmbeds(states, ids, content, role=role), guard.begin(Caller()))
+    return guard.steer(PromptEmbeds(states, ids, content, role=role), guard.begin(caller or Caller()))
 
 
 def states(*planted, batch=1):
@@ -122,6 +133,16 @@ def test_strength_zero_and_one():
     torch.testing.assert_close(steered[:, 1:], mapped[:, 1:])
     half = steer(values, tokens=[9], eps=0.5).embeds
     torch.testing.assert_close(half[:, 1:], (0.5 * mapped + 0.5 * values)[:, 1:])
+
+
+def test_a_flagged_prompt_that_only_repeats_a_phrase_gets_the_map_alone():
+    caller = Caller()
+    caller.said = 3.0
+    values = torch.full((2, ROWS, WIDTH), 3.0)
+    values[1] = states(5)
+    steered = steer(values, tokens=[9, 9], eps=0.5, caller=caller).embeds
+    assert torch.equal(steered[0], steer(values, tokens=[9, 9], eps=1.0).embeds[0])
+    assert torch.equal(steered[1], steer(values, tokens=[9, 9], eps=0.5).embeds[1])
 
 
 def test_a_span_alone_is_steered_where_that_is_asked():

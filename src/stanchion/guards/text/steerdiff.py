@@ -14,6 +14,7 @@ from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 from ..identifier import LONGEST, Identifier
+from ..sayings import Sayings
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class SteerDiffSettings:
     """How far and what to steer.
 
     Attributes:
-        eps: share of the mapped state in the new one, 0 (nothing) to 1 (the map alone).
+        eps: share of the mapped state in the new one, 0 (nothing) to 1 (the map alone). A flagged prompt that says
+            nothing but one of the concept's phrases, twice or more, gets the map alone.
         tau: probability in [0, 1] above which a window is unsafe.
         scope: "prompt" steers every row of a flagged prompt but the first, as the authors' code does; "span" only the
             tokens that were flagged, as the paper's words have it.
@@ -142,8 +144,10 @@ class SteerDiff(TextGuard):
         details = tuple(_detail(*prompt) for prompt in zip(scores, found, words, strict=True))
         if not (any(found) or soft.requires_grad):
             return Steered(embeds.embeds, untouched, details=details)
-        mapped = self.settings.eps * linear(states, parts.weight, parts.bias) + (1 - self.settings.eps) * states
-        mapped = mapped.to(embeds.embeds.dtype)
+        alone = linear(states, parts.weight, parts.bias)
+        mapped = self.settings.eps * alone + (1 - self.settings.eps) * states
+        repeated = Sayings.of(state, self.concept).repeated(embeds.embeds)  # nothing beside the phrase to keep
+        mapped = torch.where(repeated[:, None, None], alone, mapped).to(embeds.embeds.dtype)
         rows = self._rows(found, states)[..., None]
         steered = torch.where(rows, mapped, embeds.embeds)
         if soft.requires_grad:
