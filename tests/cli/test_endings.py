@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.utils import logging
 from typer.testing import CliRunner
 
 import tiny
@@ -75,6 +76,7 @@ def test_ctrl_c_says_so_and_the_same_command_goes_on(
         f"model: {model}\njudge: always_safe\nseed: 1\nsteps: 1\nguidance_scale: 3\nconcepts: [weapons]\n"
         "variants: [{guard: none}, {guard: trasce}]\nprompts: {unsafe: 4}\nmetrics: [unsafe_rate]\nbatch: 2\n"
     )
+    logging.enable_progress_bar()  # of the files of a model: a program has them off
     command = ["bench", str(spec), "--grid", "0", "--output", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
         append = Store.append

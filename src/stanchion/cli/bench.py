@@ -64,6 +64,7 @@ def _run(
     from ..benchmark.share import read_share
     from ..benchmark.spec import load_spec
     from ..benchmark.store import Store
+    from ..pipeline.loading import without_progress_bars
 
     part = share if concept is None else concept
     gates = read_gates(fail_if, part)
@@ -71,6 +72,7 @@ def _run(
     asked = _of_concept(wanted, concept, spec.name)
     check_folder(folder), check_file(rows)
     _check_guards(asked)
+    without_progress_bars()
     with writing(folder, Part(concept or "", mine)):
         store = Store(folder, part=_part(concept, share))
         file_spec(store.folder, spec.stem, wanted)
@@ -116,11 +118,13 @@ def _claims(output: Path, rows: Path | None, page: Path | None, until: float, sh
     from ..benchmark.claims.claim import load_claims
     from ..benchmark.rows import write_rows
     from ..benchmark.share import read_share
+    from ..pipeline.loading import without_progress_bars
 
     mine = read_share(share)
     rows = check_file(rows or output / f"{CLAIMS}.json")
     page = check_file(page or rows.with_suffix(".md"))
     check_folder(output)
+    without_progress_bars()
     with writing(output, Part(share=mine)):
         found = measure(output, tell=lambda text: typer.echo(text, err=True), until=until, share=mine)
     if found is None:
