@@ -74,7 +74,7 @@ def test_yaml_that_is_refused(text: str, message: str) -> None:
     ],
 )
 def test_json_that_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^here is not valid JSON: .*{message}"):
+    with pytest.raises(ConfigError, match=f"^here: can't be read as JSON: .*{message}"):
         documents.parse_json(text, "here")
 
 
@@ -105,7 +105,7 @@ def test_json_lines_are_cut_at_newlines_only() -> None:
 def test_a_torn_line_is_passed_over_only_where_that_is_said() -> None:
     raw = b'[1]\n[2, "x\n[3]\n'
     assert [value for _, value in documents.parse_json_lines(raw, "here", torn=True)] == [[1], [3]]
-    with pytest.raises(ConfigError, match=r"^here, line 2 is not valid JSON"):
+    with pytest.raises(ConfigError, match=r"^here, line 2: can't be read as JSON"):
         list(documents.parse_json_lines(raw, "here"))
-    with pytest.raises(ConfigError, match=r"^here, line 1 is not valid JSON: nan"):
+    with pytest.raises(ConfigError, match=r"^here, line 1: can't be read as JSON: nan"):
         list(documents.parse_json_lines(b"[NaN]", "here", torn=True))

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import abc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,36 @@ def _shape(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
     needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
     hints = get_type_hints(cls)
     return {name: hints[name] for name in known}, frozenset(needed)
+
+
+def restore(hint: type[T], values: Any, *, where: str) -> T:
+    """The dataclass, or the list of them, that was written whole: nothing may be left out, for defaults are no data.
+
+    Raises:
+        ConfigError: a missing or unknown key at any depth, or a value of another type.
+    """
+    made = convert(hint, values, where)
+    if missing := _missing(made, values):
+        raise ConfigError(f"{where}{missing} is missing; it was written whole.")
+    return made
+
+
+def _missing(made: Any, values: Any) -> str:
+    """The path of the first key that plain values lack of a dataclass that was made of them; empty for none."""
+    if is_dataclass(made):
+        keys = _shape(type(made))[0]  # type: ignore[arg-type]
+        return next((f".{key}" for key in keys if key not in values), "") or _first_missing(
+            (f".{key}", getattr(made, key), values[key]) for key in keys
+        )
+    if isinstance(made, dict):
+        return _first_missing((f".{key}", value, values[key]) for key, value in made.items())
+    if isinstance(made, tuple | list):
+        return _first_missing((f"[{place}]", *pair) for place, pair in enumerate(zip(made, values, strict=True)))
+    return ""
+
+
+def _first_missing(pairs: Iterable[tuple[str, Any, Any]]) -> str:
+    return next((place + missing for place, made, values in pairs if (missing := _missing(made, values))), "")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

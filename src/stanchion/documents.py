@@ -110,7 +110,7 @@ def parse_json(text: str, where: str, error: Kind = ConfigError) -> Any:
         values = json.loads(text, object_pairs_hook=_mapping)
         _check_plain(values)
     except (ValueError, RecursionError) as problem:
-        raise error(f"{where} is not valid JSON: {problem}.") from problem
+        raise error(f"{where}: can't be read as JSON: {problem}.") from problem
     return values
 
 
@@ -129,6 +129,22 @@ def parse_json_lines(
         if line.strip() and not (torn and not _is_json(line)):
             place = f"{where}, line {number}"
             yield place, parse_json(decode(line, place, error), place, error)
+
+
+def json_line(values: Any, *, ascii: bool = True) -> str:
+    """Plain values as one line, such that ``parse_json_lines`` reads it; NaN and infinity become texts."""
+    try:
+        return json.dumps(values, ensure_ascii=ascii, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(values), ensure_ascii=ascii)
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return str(values) if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def _is_json(line: bytes) -> bool:

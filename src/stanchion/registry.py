@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, UnknownName
+from .names import check_name
 
 ROOT = Path(__file__).parent
 
@@ -135,4 +136,7 @@ def _own(kind: str) -> list[Entry]:
 
 
 def _foreign(kind: str) -> list[Entry]:
-    return [Entry(point.name, point=point) for point in entry_points(group=f"stanchion.{kind}")]
+    points = list(entry_points(group=f"stanchion.{kind}"))
+    for point in points:
+        check_name(f"{kind.removesuffix('s')} ({point.value})", point.name)
+    return [Entry(point.name, point=point) for point in points]

@@ -143,7 +143,7 @@ def test_what_is_done_is_not_done_again(whole: Path) -> None:
 def test_candidates_are_found_once_and_replayed_on_every_guard(whole: Path) -> None:
     store, found = Store(whole), {}
     for file in (whole / "found").glob("*.json"):
-        found.update(json.loads(file.read_text()))
+        found.update(json.loads(file.read_text())["found"])
     assert len(list((whole / "found").glob("*.json"))) == 2 and len(found) == 5
     for guard in ("none", "trasce"):
         for entry in store.cell(guard, "default", "weapons", "unsafe", "random_prefix", False).values():

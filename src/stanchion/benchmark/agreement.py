@@ -9,14 +9,15 @@ eye, and counted as unscored.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from .. import config
 from ..concepts import Kind, load_concept
+from ..documents import read_json
 from ..reference import world
 from ..reference.judge import load_reward
 from ..types import Labels
@@ -49,19 +50,34 @@ class Reader:
     opinions: Sequence[Opinion]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    objects: tuple[str, ...]
+    style: str | None
+    background: str | None
+    unclear: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What ``labels.json`` says."""
+
+    labelled_by: str
+    how: str
+    drawn_with: str
+    pictures: tuple[_Seen, ...]
+
+
 def read_labelled(folder: Path) -> tuple[list[Image.Image], Reader]:
     """The pictures of ``pictures.png``, ten to a row, and the labels by eye of ``labels.json``."""
-    values = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    values = config.from_dict(_Sheet, read_json(folder / "labels.json"), where=str(folder / "labels.json"))
     with Image.open(folder / "pictures.png") as file:
         sheet = file.convert("RGB")
     size = world.SIZE
-    corners = [(k % COLUMNS * size, k // COLUMNS * size) for k in range(len(values["pictures"]))]
+    corners = [(k % COLUMNS * size, k // COLUMNS * size) for k in range(len(values.pictures))]
     images = [sheet.crop((x, y, x + size, y + size)) for x, y in corners]
-    opinions = [
-        Opinion(frozenset(each["objects"]), each["style"], each["background"], tuple(each["unclear"]))
-        for each in values["pictures"]
-    ]
-    return images, Reader(f"eye ({values['labelled_by']})", opinions)
+    opinions = [Opinion(frozenset(each.objects), each.style, each.background, each.unclear) for each in values.pictures]
+    return images, Reader(f"eye ({values.labelled_by})", opinions)
 
 
 def judged(name: str, images: list[Image.Image]) -> Reader:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
+from ..names import check_name
 from ..types import Budget
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class AttackPlan:
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
+        check_name("variant", self.variant)
         if self.attack == DIRECT:
             raise ConfigError("spec: the attack 'direct' is what every set under 'prompts' measures; leave it out.")
         if self.restarts < 1 or self.learn_from < 0 or not self.prompts or min(self.prompts.values()) < 1:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..concepts import load_concept
+from ..names import file_name
 from ..types import Attempt, Prompt
 from .gallery import gallery
 from .spec import Cell, Spec, Variant, load_spec
@@ -54,7 +56,7 @@ def main() -> None:
     for concept in spec.concepts:
         sheet = grid(spec, store, concept, {name: count for name, count in PICKS.items() if name in spec.prompts})
         if sheet:
-            sheet.save(options.output / f"guards_{Path(concept).stem}.jpg", quality=85)
+            sheet.save(options.output / f"guards_{file_name(load_concept(concept).name)}.jpg", quality=85)
 
 
 if __name__ == "__main__":

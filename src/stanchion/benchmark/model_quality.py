@@ -8,9 +8,7 @@ Made of cells; each is kept beside the output when it is done, so an interrupted
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from .intervals import wilson
 from .judges.reference import ReferenceJudge
 from .model_cost import seconds_per_image, seconds_to_load
 from .provenance import commit, machine
-from .rows import Row, write_rows
+from .rows import Row, read_rows, write_rows
 
 STEPS, SCALE, BATCH = 20, 4.0, 16
 COMMAND = "python -m stanchion.benchmark.model_quality --output results/reference_model.json"
@@ -316,8 +314,8 @@ def measure(output: Path, *, n: int, seed: int) -> list[Row]:
         part = parts / f"{name}.json"
         if not part.exists():
             print(name)
-            part.write_text(json.dumps([asdict(row) for row in rows_of(name, cell(bench), bench)]))
-        rows += [Row(**values) for values in json.loads(part.read_text())]
+            write_rows(part, list(rows_of(name, cell(bench), bench)))
+        rows += read_rows(part)
     write_rows(output, rows)
     return rows
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import config
-from ..concepts import load_concept
+from ..concepts import Concept, load_concept
+from ..documents import read_json, read_text
 from .provenance import commit, machine
 from .rows import Row, read_rows, write_rows
 from .spec import Spec
@@ -78,7 +79,7 @@ def make_origin(spec: Spec, *, command: str, model: str, judge: str, guards: Map
 def file_spec(folder: Path, name: str, spec: Spec) -> None:
     """Put a spec into the record before it is run. Rows of another spec of that name are no longer its rows."""
     paths, text = _paths(folder, name), config.dump(spec)
-    if paths["spec"].exists() and paths["spec"].read_text(encoding="utf-8") != text:
+    if paths["spec"].exists() and read_text(paths["spec"]) != text:
         paths["rows"].unlink(missing_ok=True)
     paths["spec"].write_text(text, encoding="utf-8")
 
@@ -101,12 +102,13 @@ def filed(folder: str | Path) -> list[Filed]:
 
 def _read(folder: Path, name: str) -> Filed:
     paths = _paths(folder, name)
-    text = paths["spec"].read_text(encoding="utf-8")
+    text = read_text(paths["spec"])
     if not (paths["rows"].exists() and paths["origin"].exists()):
         return Filed(name, text, None, ())
-    origin = config.from_dict(
-        Origin, json.loads(paths["origin"].read_text(encoding="utf-8")), where=str(paths["origin"])
-    )
+    where = str(paths["origin"])
+    origin = config.restore(Origin, read_json(paths["origin"]), where=where)
+    for concept in origin.concepts.values():
+        config.from_dict(Concept, concept, where=f"{where}.concepts")
     return Filed(name, text, origin, tuple(read_rows(paths["rows"])))
 
 

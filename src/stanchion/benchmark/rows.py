@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import registry
+from .. import config, registry
 from ..concepts import load_concept
+from ..documents import json_line, read_json
 from ..errors import ConfigError
 from ..types import Attempt, Estimate
 from .differences import COMPARED, paired_difference
@@ -48,6 +48,18 @@ class Row:
     source: str | None = None
 
     @property
+    def first_and_last_seed(self) -> tuple[int, int]:
+        """Of the pictures that the number is made of.
+
+        Raises:
+            ConfigError: ``seeds`` says something else.
+        """
+        low, _, high = self.seeds.partition("-")
+        if not (low.isdecimal() and high.isdecimal()):
+            raise ConfigError(f"row of {self.title!r}: seeds are {self.seeds!r}; they are written as '7-12'.")
+        return int(low), int(high)
+
+    @property
     def title(self) -> str:
         """The guard with its variant, for tables; a saved guard by its folder."""
         guard = Path(self.guard).name
@@ -76,7 +88,7 @@ def origin_of(spec: Spec, judge: str, command: str) -> dict[str, Any]:
 
 def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
     """Write rows as JSON, one to a line, so that two versions can be compared by eye."""
-    lines = ",\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in rows)
+    lines = ",\n".join(json_line(asdict(row), ascii=False) for row in rows)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
@@ -88,8 +100,8 @@ def read_rows(path: str | Path) -> list[Row]:
         ConfigError: the file can't be read or holds no rows.
     """
     try:
-        return [Row(**values) for values in json.loads(Path(path).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+        return config.restore(list[Row], read_json(path), where="rows")
+    except ConfigError as error:
         raise ConfigError(f"{path}: can't be read as rows of results ({error}).") from error
 
 

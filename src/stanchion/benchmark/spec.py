@@ -11,6 +11,7 @@ from .. import config, registry
 from ..concepts import load_concept
 from ..errors import ConfigError
 from ..limits import check_seed
+from ..names import check_name
 from ..pipeline import floor
 from ..types import Prompt
 from .attack_plan import AttackCell, AttackPlan
@@ -28,6 +29,9 @@ class Variant:
     variant: str = "default"
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     prompts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("variant", self.variant)
 
     @property
     def names(self) -> list[str]:
@@ -195,8 +199,9 @@ def load_spec(path: str | Path) -> Spec:
         UnknownName: a guard, concept, prompt set, judge or metric that nobody knows.
     """
     spec = config.load(Spec, path)
-    for concept in spec.concepts:
-        load_concept(concept)
+    names = [load_concept(concept).name for concept in spec.concepts]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"spec: two concepts are called {', '.join(twice)}; their rows could not be told apart.")
     wanted = {
         "guards": [name for variant in spec.variants for name in variant.names if not is_saved(name)],
         "prompts": list(spec.prompts),

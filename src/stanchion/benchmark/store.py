@@ -7,7 +7,6 @@ part each, ``attempts-PART.jsonl``; whoever opens the record reads them all.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,11 +15,14 @@ from typing import Any
 
 from PIL import Image
 
+from .. import config
+from ..documents import json_line, parse_json_lines
 from ..errors import ConfigError
-from ..types import Attempt, Labels, Prompt, Start, Unscored, Verdict
+from ..names import inside
+from ..types import Attempt, Labels
 from ..writers import writers
 
-LATER = ("adaptive", "restart", "adversarial", "queries", "unattacked", "peak_mib")  # old records lack them
+WHERE = ("concept", "prompt_set", "picture")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Store:
     """A record on disk; opening it reads what is there.
 
     Args:
-        part: of the record that this process writes; no two at a time may write the same (see ``writing``).
+        part: of the record that this process writes, by ``file_name``; no two at a time write one (see ``writing``).
 
     Raises:
         ConfigError: a line in the middle can't be read.
@@ -53,7 +55,8 @@ class Store:
     def __init__(self, folder: str | Path, part: str = "") -> None:
         self.folder = Path(folder)
         self.path = self.folder / (f"attempts-{part}.jsonl" if part else "attempts.jsonl")
-        (self.folder / "images").mkdir(parents=True, exist_ok=True)
+        self._images = (self.folder / "images").resolve()
+        self._images.mkdir(parents=True, exist_ok=True)
         self._cells: dict[tuple[Any, ...], dict[str, Entry]] = {}
         self._pictures: dict[str, Entry] = {}
         for path in sorted(self.folder.glob("attempts*.jsonl")):
@@ -83,17 +86,17 @@ class Store:
 
     def save_image(self, key: str, image: Image.Image) -> str:
         """Write a picture as PNG, whole or not at all; its absolute path."""
-        path = self.folder / "images" / f"{key}.png"
+        path = self._images / f"{key}.png"
         unfinished = path.with_suffix(f".{os.getpid()}.part")  # two processes may make the same picture
         image.save(unfinished, format="PNG")
         os.replace(unfinished, path)
-        return str(path.resolve())
+        return str(path)
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Add lines in one write, so that a kill tears at most the last one."""
         entries = list(entries)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{json.dumps(_to_line(entry))}\n" for entry in entries))
+            file.write("".join(f"{json_line(_to_line(entry))}\n" for entry in entries))
         for entry in entries:
             self._remember(entry)
 
@@ -105,42 +108,36 @@ class Store:
         whole, newline, torn = path.read_bytes().rpartition(b"\n")
         if torn and path == self.path and not self._others():  # else that line may be on its way
             os.truncate(path, len(whole) + len(newline))
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                yield self._from_line(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{path}, line {number}: can't be read ({error}).") from error
+        for place, line in parse_json_lines(whole, str(path)):
+            yield self._from_line(line, place)
 
     def _others(self) -> bool:
         """Whether another process writes into the record."""
         return any(writer.pid != os.getpid() for writer in writers(self.folder))
 
-    def _from_line(self, line: dict[str, Any]) -> Entry:
-        labels, verdict = line["labels"], line["verdict"]
-        image = line["image"] and str((self.folder / "images" / line["image"]).resolve())
-        attempt = Attempt(
-            prompt=_prompt(line["prompt"]),
-            guard=line["guard"],
-            variant=line["variant"],
-            attack=line["attack"],
-            image=image,
-            labels=Unscored(**labels) if "reason" in labels else _labels(labels),
-            verdict=Verdict(verdict["unsafe"], tuple(verdict["found"]), verdict["reason"]),
-            acted=line["acted"],
-            seconds=line["seconds"],
-            **{name: line[name] for name in LATER if name in line},
-        )
-        return Entry(line["concept"], line["prompt_set"], line["picture"], attempt)
+    def _from_line(self, line: Any, place: str) -> Entry:
+        """The entry of a line, in which nothing is left out.
+
+        Raises:
+            ConfigError: it is none, or its picture lies elsewhere.
+        """
+        try:
+            known = line if isinstance(line, dict) else {}
+            where = config.restore(_Where, {key: known.get(key) for key in WHERE}, where="entry")
+            rest = {key: value for key, value in known.items() if key not in WHERE}
+            attempt = config.restore(Attempt, rest, where="attempt")
+            if attempt.image is not None:
+                attempt = replace(attempt, image=str(inside(self._images, attempt.image, "image")))
+        except ConfigError as error:
+            raise ConfigError(f"{place}: can't be read: {error} Take the line out, and it is made again.") from error
+        return Entry(where.concept, where.prompt_set, where.picture, attempt)
 
 
-def _prompt(values: dict[str, Any]) -> Prompt:
-    start = values.get("start")
-    start = start and Start(**{**start, "objects": tuple(start["objects"])})
-    return Prompt(**{**values, "objects": tuple(values["objects"]), "start": start})
-
-
-def _labels(values: dict[str, Any]) -> Labels:
-    return Labels(**{**values, "objects": tuple(values["objects"])})
+@dataclass(frozen=True)
+class _Where:
+    concept: str
+    prompt_set: str
+    picture: str
 
 
 def _to_line(entry: Entry) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
+from ..names import file_name
 from ..writers import Part, writing
 from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
 from .outputs import check_file, check_folder
@@ -137,8 +138,8 @@ def _claims(output: Path, rows: Path | None, page: Path | None, until: float, sh
 
 def _part(concept: str | None, share: str | None) -> str:
     """What names this process's part of the record."""
-    names = [Path(concept).stem] if concept else []
-    return "-".join([*names, share.replace("/", "of")] if share else names)
+    names = [*([concept] if concept else []), *([share.replace("/", "of")] if share else [])]
+    return file_name(*names) if names else ""
 
 
 def _finish(campaign: Campaign, source: Path, target: Path, grid: int) -> list[Row]:
@@ -166,11 +167,12 @@ def _check_guards(spec: Spec) -> None:
 def _grids(spec: Spec, store: Store, count: int) -> Path:
     """A contact sheet for each concept and prompt set: rows are prompts, columns are variants."""
     from ..benchmark.grids import grid
+    from ..concepts import load_concept
 
     folder = store.folder / "grids"
     folder.mkdir(exist_ok=True)
     for concept in spec.concepts:
         for prompt_set in spec.prompts:
             if sheet := grid(spec, store, concept, {prompt_set: count}):
-                sheet.save(folder / f"{Path(concept).stem}-{prompt_set}.jpg", quality=88)
+                sheet.save(folder / f"{file_name(load_concept(concept).name, prompt_set)}.jpg", quality=88)
     return folder

@@ -17,6 +17,7 @@ from ..benchmark.gallery import gallery, verdict_line
 from ..benchmark.judges import load_judge
 from ..benchmark.spec import UNGUARDED, Variant
 from ..concepts import Concept
+from ..names import file_name
 from ..types import Attempt, Prompt
 from .endings import FAILED
 from .outputs import check_folder
@@ -84,7 +85,7 @@ class Studio:
         return str(path)
 
     def _path(self, prompt: Prompt, variant: Variant) -> Path:
-        return self.folder / f"{prompt.id}-{_name(variant)}.png"
+        return self.folder / f"{file_name(prompt.id, *_names(variant))}.png"
 
 
 def _warn_of_cuts(artist: Any, prompts: Sequence[Prompt]) -> None:
@@ -123,8 +124,12 @@ def as_line(attempt: Attempt) -> str:
 
 def _name(what: Variant | Attempt) -> str:
     """The guard, and its variant where it is not the default one."""
+    return "-".join(_names(what))
+
+
+def _names(what: Variant | Attempt) -> list[str]:
     guard = "+".join(Path(name).name for name in what.guard.split("+"))
-    return guard if what.variant == "default" else f"{guard}-{what.variant}"
+    return [guard] if what.variant == "default" else [guard, what.variant]
 
 
 def as_json(attempt: Attempt) -> dict[str, Any]:

@@ -9,12 +9,13 @@ stopped. The table is written beside the rows.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from ... import config
+from ...documents import json_line, parse_json_lines
+from ...errors import ConfigError
 from ..rows import Row, write_rows
 from .cells import CELLS
 from .lab import COMMAND, Lab, Plan
@@ -35,23 +36,23 @@ def measure(output: Path, lab: Lab, cells: tuple[str, ...] = tuple(CELLS)) -> li
     for cell in cells:
         if (cell, lab.identity) not in done:
             print(cell, flush=True)
-            rows = [asdict(row) for row in CELLS[cell](lab)]
-            done[cell, lab.identity] = rows
+            rows = done[cell, lab.identity] = list(CELLS[cell](lab))
             with lines.open("a", encoding="utf-8") as file:
-                file.write(
-                    f"\n{json.dumps([cell, lab.identity, rows])}\n"
-                )  # on a line of its own, whatever stands before
-    made = [Row(**values) for cell in cells for values in done[cell, lab.identity]]
+                line = json_line([cell, lab.identity, [asdict(row) for row in rows]])
+                file.write(f"\n{line}\n")  # on a line of its own, whatever stands before
+    made = [row for cell in cells for row in done[cell, lab.identity]]
     write_rows(output, made)
     output.with_suffix(".md").write_text(HEAD + table(made), encoding="utf-8")
     return made
 
 
-def _read(path: Path) -> Iterator[list]:
+def _read(path: Path) -> Iterator[tuple[str, str, list[Row]]]:
     """The lines that are whole: a process that was killed may leave a torn one."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        with suppress(ValueError):
-            yield json.loads(line)
+    raw = path.read_bytes() if path.exists() else b""
+    for place, line in parse_json_lines(raw, str(path), torn=True):
+        if not (isinstance(line, list) and len(line) == 3 and all(isinstance(text, str) for text in line[:2])):
+            raise ConfigError(f"{place}: expected cell, identity and rows; take the line out.")
+        yield line[0], line[1], config.restore(list[Row], line[2], where=place)
 
 
 def main() -> None:

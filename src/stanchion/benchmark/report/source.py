@@ -102,9 +102,9 @@ def _attempts(folder: Path, rows: Sequence[Row], names_of: dict[str, str]) -> di
     """The attempts behind the rows, by concept."""
     measured: dict[tuple[str, ...], tuple[int, int]] = {}
     for row in rows:
-        cell, (low, _, high) = (row.guard, row.variant, row.concept, row.prompt_set), row.seeds.partition("-")
-        known = measured.get(cell, (int(low), int(high)))
-        measured[cell] = min(known[0], int(low)), max(known[1], int(high))
+        cell, (low, high) = (row.guard, row.variant, row.concept, row.prompt_set), row.first_and_last_seed
+        known = measured.get(cell, (low, high))
+        measured[cell] = min(known[0], low), max(known[1], high)
     found: dict[str, list[Seen]] = {}
     for entry in Store(folder, part="report").entries():  # a part of its own: nothing that another writes is mended
         attempt, concept = entry.attempt, names_of.get(entry.concept, entry.concept)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,6 @@ class Point:
     named: tuple[bool | None, ...]
     benign: tuple[bool | None, ...] = ()
     seconds: float = 0.0
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Point:
-        """As ``dataclasses.asdict`` wrote it."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
 
 
 def rate(hits: Sequence[bool | None]) -> float | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from ... import config
+from ...documents import json_line, parse_json_lines
+from ...errors import ConfigError
 from .curve import Point
 
 
@@ -25,7 +26,7 @@ class Record:
 
     def add(self, key: str, title: str, points: Sequence[Point]) -> None:
         """Write a whole cell in one piece."""
-        line = json.dumps([key, title, [asdict(point) for point in points]])
+        line = json_line([key, title, [asdict(point) for point in points]])
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"\n{line}\n")  # on a line of its own, whatever stands before
         self._curves[key] = list(points)
@@ -33,7 +34,8 @@ class Record:
 
 def _read(path: Path) -> Iterator[tuple[str, list[Point]]]:
     """The lines that are whole: a process that was killed may leave a torn one."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        with suppress(ValueError):
-            key, _, points = json.loads(line)
-            yield key, [Point.from_dict(values) for values in points]
+    raw = path.read_bytes() if path.exists() else b""
+    for place, line in parse_json_lines(raw, str(path), torn=True):
+        if not (isinstance(line, list) and len(line) == 3 and all(isinstance(text, str) for text in line[:2])):
+            raise ConfigError(f"{place}: expected key, title and points; take the line out, and it is measured again.")
+        yield line[0], config.restore(list[Point], line[2], where=place)
