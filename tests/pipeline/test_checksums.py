@@ -36,3 +36,9 @@ def test_a_tensor_that_begins_anywhere_in_its_storage_is_summed_alike():
 
 def test_nothing_has_no_sum():
     assert checksums([]) == []
+
+
+def test_a_number_is_the_tensors_own_whatever_stands_beside_it():
+    first, second = (torch.randn(n, 64, generator=torch.Generator().manual_seed(n)) for n in (3, 5))
+    assert checksums([first, second]) == checksums([first]) + checksums([second])
+    assert checksums([second, first]) == checksums([second]) + checksums([first])

@@ -182,3 +182,13 @@ def test_steerdiff_refuses_an_inverted_word_in_either_order(pipe):
     attachment.detach()
     with pytest.raises(ArtefactError, match="trained on another text_encoder"):
         tiny.guard("steerdiff").attach(pipe)
+
+
+def test_a_usual_write_is_seen_before_anything_is_drawn(pipe):
+    drawn = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: drawn.append(module))
+    with Half().attach(pipe):
+        another_encoder(pipe)
+        with pytest.raises(GuardBypassed):
+            tiny.draw(pipe, KNIFE)
+    assert not drawn

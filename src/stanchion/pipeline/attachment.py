@@ -87,6 +87,9 @@ class Attachment(AbstractContextManager["Attachment"]):
         Raises:
             GuardBypassed: detached; or a module, a hook or a weight is no longer what the guards were put on.
         """
+        self._check(contents=True)
+
+    def _check(self, *, contents: bool) -> None:
         if not self.attached:
             raise GuardBypassed("the guards are detached from this pipeline.")
         for name, module in self._modules.items():
@@ -98,7 +101,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         if not all(tripwire.in_place for tripwire in self._tripwires):
             raise GuardBypassed("the guard's hook was taken off a module; detach and attach again.")
         self._weights.check()
-        self._unchanged.check()
+        self._unchanged.check(contents=contents)
 
     def run(self, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The pipeline's call, guarded. What it returns is what the stock pipeline returns."""
@@ -111,11 +114,11 @@ class Attachment(AbstractContextManager["Attachment"]):
                 raise GuardBypassed("the pipeline was called from inside its own call.")
             self._running, self.last = True, None
             try:
-                self.assert_active()
+                self._check(contents=False)
                 call = GuardedCall(pipe, self.family, self.guards, dict(arguments.arguments), self._book)
                 with call.running():
                     output = self._stock.__call__(pipe, *args, **kwargs)
-                self.assert_active()
+                self._check(contents=True)
                 self.last = call.finish()
             finally:
                 self._running = False

@@ -21,19 +21,32 @@ def checksums(tensors: Sequence[Tensor]) -> list[int]:
     for place, tensor in enumerate(tensors):
         by_device.setdefault(tensor.device, []).append(place)
     found = [0] * len(tensors)
-    for device, places in by_device.items():
-        blocks = max(tensors[place].nbytes for place in places) // (8 * WORDS)
-        odd = torch.arange(1, 2 * (blocks + 8 * WORDS), 2, device=device)  # so that a change of one block counts
-        totals = torch.stack([checksum(tensors[place], odd) for place in places])
-        for place, total in zip(places, totals.tolist(), strict=True):
+    for places in by_device.values():
+        for place, total in zip(places, _totals([_sums(tensors[place]) for place in places]), strict=True):
             found[place] = total
     return found
 
 
-def checksum(tensor: Tensor, odd: Tensor) -> Tensor:
-    """() int64 of a tensor's bytes: sums of its blocks, and what is left over byte by byte, each times its ``odd``."""
-    flat = tensor.detach().contiguous().flatten()
-    plain = (flat.clone() if flat.storage_offset() * flat.element_size() % 8 else flat).view(torch.uint8)
-    whole = len(plain) // (8 * WORDS) * (8 * WORDS)
-    sums = torch.cat([plain[:whole].view(torch.int64).view(-1, WORDS).sum(1), plain[whole:].long()])
-    return (sums * odd[: len(sums)]).sum()
+def _sums(tensor: Tensor) -> Tensor:
+    """(N,) int64: the sum of each block; the words, or bytes, themselves where these are no whole blocks."""
+    flat = tensor.detach().reshape(-1)
+    if flat.storage_offset() * flat.element_size() % 8:
+        flat = flat.clone()
+    if flat.nbytes % 8:
+        return flat.view(torch.uint8).long()
+    words = flat.view(torch.int64)
+    return words if len(words) % WORDS else words.view(-1, WORDS).sum(1)
+
+
+def _totals(rows: Sequence[Tensor]) -> list[int]:
+    """Of each row the sum of its numbers, each times an odd one for its place: a change of one always counts.
+
+    The rows are added up in one go: a model has hundreds of them, most too small to be worth a call each.
+    """
+    every = torch.cat(list(rows))
+    lengths = torch.tensor([len(row) for row in rows], device=every.device)
+    ends = lengths.cumsum(0)
+    places = torch.arange(len(every), device=every.device) - (ends - lengths).repeat_interleave(lengths)
+    running = torch.cat([every.new_zeros(1), (every * (2 * places + 1)).cumsum(0)])
+    totals: list[int] = (running[ends] - running[ends - lengths]).tolist()
+    return totals

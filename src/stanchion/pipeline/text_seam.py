@@ -74,7 +74,8 @@ class TextSeam:
             GuardBypassed: it is not the pipeline's own. Another may encode something else than the text that it is
                 given, with another text encoder even, and a guard would look for the concept in that text.
         """
-        if original != getattr(super(type(self.pipe), self.pipe), "encode_prompt"):
+        stock: Any = super(type(self.pipe), self.pipe)
+        if original != stock.encode_prompt:
             raise GuardBypassed(
                 "pipe.encode_prompt was replaced, so nobody knows what the text states say: delete that attribute, and "
                 "pass states of your own as prompt_embeds."
