@@ -1,0 +1,167 @@
+"""How everything is called. Whoever moves or renames something edits this file alone: the cells stay as they are."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+Answer = dict[str, Any]  # by part, "rows" say: anything that JSON can say
+
+PROGRAMS = {  # a module of the package, or a file; each has a ``main()`` that reads the command line
+    "agreement": "stanchion.benchmark.agreement",
+    "forceforget_ablations": "benchmarks/forceforget_ablations.py",
+    "guard_cost": "benchmarks/guard_cost.py",
+    "model_grid": "stanchion.benchmark.model_grid",
+    "patronus": "benchmarks/patronus.py",
+    "steerdiff_text": "benchmarks/steerdiff_text.py",
+    "throughput": "benchmarks/throughput.py",
+    "train_reference": "stanchion.reference.train",
+    "trasce_cost": "benchmarks/trasce_cost.py",
+    "weight_attacks": "stanchion.benchmark.weight_attacks.__main__",
+}
+LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "benchmark" / "samples"
+CLAIMED_ROWS = ROOT / "results" / "claims.json"
+METRICS: dict[str, str] = {}  # new name: old name; answers are stored under old names
+GUARDS: dict[str, str] = {}  # the same
+ATTEMPT: dict[str, str] = {}  # the same, of an attempt's fields
+
+
+def command(*words: object) -> str:
+    """What ``stanchion WORDS`` prints."""
+    from stanchion.cli import main
+
+    return _called(main, "stanchion", *words)
+
+
+def program(name: str, *words: object, **constants: Any) -> str:
+    """What one of PROGRAMS prints, run with some of its module's constants at small values."""
+    where = PROGRAMS[name]
+    module = _file(ROOT / where) if where.endswith(".py") else importlib.import_module(where)
+    for constant, value in constants.items():
+        assert hasattr(module, constant), f"{name} has no {constant}"
+        setattr(module, constant, value)
+    return _called(module.main, name, *words)
+
+
+def load() -> None:
+    """Import what every cell needs."""
+    import stanchion.benchmark.campaign
+    import stanchion.benchmark.claims.campaign  # noqa: F401
+    from stanchion import load_pipeline, registry
+    from stanchion.pipeline.loading import without_progress_bars
+
+    without_progress_bars()
+    for kind in registry.FOLDERS:
+        for name in registry.names(kind):
+            registry.get(kind, name)
+    load_pipeline("reference")
+
+
+def attempts(record: Path) -> list[Answer]:
+    """The attempts of a record, a dictionary each."""
+    files = sorted(record.glob("attempts*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def phenomena(folder: Path) -> None:
+    """Every phenomenon, on a few pictures and updates: rows.json and rows.md."""
+    from stanchion.benchmark.phenomena.__main__ import measure
+    from stanchion.benchmark.phenomena.lab import Lab, Plan
+
+    plan = Plan(n=4, few=4, updates=(0, 3), searches=1, iterations=2, leak_updates=3, steps=6)
+    measure(folder / "rows.json", Lab(plan))
+
+
+def model_quality(steps: int) -> list[Answer]:
+    """Rows of what the reference model is measured by, but for its times."""
+    from stanchion.benchmark import model_quality as module
+
+    module.STEPS, found = steps, []
+    for name, cell in module.CELLS.items():
+        bench = module.Bench(n=128 if name == "retrieval" else 8, seed=900_000)
+        found += module.rows_of(name, cell(bench), bench) if name != "cost" else []
+    return [asdict(row) for row in found]
+
+
+def model_grid(folder: Path, steps: int) -> None:
+    """The sample grid of the reference model: grid.png."""
+    from stanchion.benchmark import model_quality as module
+
+    module.STEPS = steps
+    program("model_grid", "--output", folder / "grid.png")
+
+
+def claims_beside() -> list[Answer]:
+    """Rows of what claims need beside pictures."""
+    from stanchion.benchmark.claims import beside as module
+
+    module.REPEATS, module.DRAWING = 1, {"num_inference_steps": 2, "guidance_scale": 4.0}
+    return [asdict(row) for row in module.beside()]
+
+
+def claims_page() -> str:
+    """What the claims' page says of rows that are given."""
+    from stanchion.benchmark.claims import page
+    from stanchion.benchmark.claims.claim import load_claims
+    from stanchion.benchmark.rows import read_rows
+
+    return page.page(load_claims(), read_rows(CLAIMED_ROWS))
+
+
+def attacked_weights(name: str, guard: str, settings: Mapping[str, Any]) -> Iterator[tuple[int, Answer]]:
+    """Updates, and the weights of a released model by its parts, as an attack has left them until the next."""
+    from stanchion import load_concept, load_guard, load_pipeline, registry
+    from stanchion.benchmark.lessons import of_drafts
+    from stanchion.benchmark.weight_attacks.goals import goal_of
+    from stanchion.benchmark.weight_attacks.spec import Trial
+    from stanchion.pipeline.release import merge
+    from stanchion.pipeline.workbench import Workbench
+
+    concept, pipe = load_concept("weapons"), load_pipeline("reference")
+    merge(pipe, [load_guard(guard, concept)])
+    material = of_drafts(goal_of(Trial((guard,), name), concept).taught, 16, 7)
+    attack = registry.get("attacks", name)(**settings)
+    for updates in attack.run(Workbench(pipe), material, public=Workbench(load_pipeline("reference")), seed=0):
+        yield updates, {part: getattr(pipe, part).state_dict() for part in ("text_encoder", "unet", "vae")}
+
+
+def trained_small(name: str, folder: Path) -> Mapping[str, torch.Tensor]:
+    """What a recipe's tiny preset trains on the small pipeline of the tests."""
+    import tiny
+    from stanchion.training.recipe import train_guard
+
+    guard = train_guard(name, tiny.pipeline(), "weapons", folder, preset="tiny", **tiny.settings(name))
+    tensors: Mapping[str, torch.Tensor] = guard.tensors
+    return tensors
+
+
+def _file(path: Path) -> Any:
+    """A program that is no module of a package; its neighbours can be imported."""
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _called(main: Callable[[], object], *words: object) -> str:
+    said, sys.argv = io.StringIO(), [str(word) for word in words]
+    with redirect_stdout(said):
+        try:
+            main()
+        except SystemExit as left:
+            if left.code:
+                raise RuntimeError(f"{' '.join(sys.argv)} ended with {left.code}: {said.getvalue()}") from left
+    return said.getvalue()

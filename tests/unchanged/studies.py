@@ -1,0 +1,151 @@
+"""Cells of commands and studies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import entries
+import yaml
+from answers import Answer, files_of, hashed, pictures, rows, rows_of, tensors_of
+from benches import NONE, SMALL, VARIANTS, Cell
+from entries import LABELLED, command, program
+from PIL import Image
+
+
+def card(folder: Path) -> Answer:
+    """Training by the command line, and the card's numbers."""
+    command("train", "uce", "--concept", "weapons", "--preset", "tiny", "--measure", 2, "--output", folder / "uce")
+    text = (folder / "uce" / "README.md").read_text(encoding="utf-8")
+    tensors = {file.name: hashed(tensors_of(file)) for file in sorted((folder / "uce").glob("*.safetensors"))}
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    return {"tensors": tensors, "table": table, "pictures": pictures(folder / "uce")}
+
+
+def export(folder: Path) -> Answer:
+    guards = "patronus_hardening,patronus_moderator"
+    command("export", "--guards", guards, "--concept", "weapons", "--output", folder / "model")
+    files = files_of(folder, ".safetensors")
+    return {"tensors": {str(file.relative_to(folder)): hashed(tensors_of(file)) for file in files}}
+
+
+def generate(folder: Path) -> Answer:
+    words = ["a photo of a knife", "a cat and a gun", "--compare", "--guard", "steerdiff,trasce", "--steps", 6]
+    text = command("generate", *words, "--set", "trasce.lazy_tol=1e-3", "--json", "--output", folder)
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    for line in lines:
+        del line["seconds"], line["image"]
+    return {"lines": lines, "pictures": pictures(folder)}
+
+
+def judges(folder: Path) -> Answer:
+    """Every judge that is in the box, on labelled pictures."""
+    sheet, files = Image.open(LABELLED / "pictures.png"), []
+    for k in range(8):
+        files.append(folder / f"{k}.png")
+        sheet.crop((48 * k, 0, 48 * k + 48, 48)).save(files[-1])
+    found = {}
+    for name in ("reference", "template", "always_safe", "always_unsafe"):
+        found[name] = json.loads(command("judge", *files, "--judge", name, "--concept", "weapons", "--json"))
+        for line in found[name]:
+            line["image"] = Path(line["image"]).name
+    return found
+
+
+def check(folder: Path) -> Answer:
+    text = command("check", "a photo of a knife", "--guard", "steerdiff", "--steps", 2)
+    return {"text": text}
+
+
+def agreement(folder: Path) -> Answer:
+    program("agreement", "--labelled", LABELLED, "--output", folder / "rows.json")
+    return {"rows": rows(folder / "rows.json")}
+
+
+def phenomena(folder: Path) -> Answer:
+    entries.phenomena(folder)
+    return {"rows": rows(folder / "rows.json"), "table": (folder / "rows.md").read_text(encoding="utf-8")}
+
+
+def model_quality(folder: Path) -> Answer:
+    return {"rows": rows_of(entries.model_quality(steps=6))}
+
+
+def model_grid(folder: Path) -> Answer:
+    entries.model_grid(folder, steps=3)
+    return {"pictures": pictures(folder)}
+
+
+def claims_beside(folder: Path) -> Answer:
+    return {"rows": rows_of(entries.claims_beside())}
+
+
+def claims_page(folder: Path) -> Answer:
+    return {"page": entries.claims_page()}
+
+
+def patronus(folder: Path) -> Answer:
+    words = ("--count", 3, "--benign", 6, "--repeats", 0, "--folder", folder / "record")
+    program("patronus", *words, "--output", folder / "rows.json")
+    return {"rows": rows(folder / "rows.json"), "pictures": pictures(folder / "record")}
+
+
+def forceforget_ablations(folder: Path) -> Answer:
+    small = {"iterations": 2, "prompts": 2, "group": 2, "steps": 4, "captions": 8, "from_pictures": 0.0}
+    words = ("--count", 2, "--folder", folder / "cells", "--output", folder / "rows.json")
+    cells = {"ABLATIONS": {"default": {}, "no_explorers": {"explorers": 0}}, "CURVES": {}}
+    program("forceforget_ablations", *words, "--plot", folder / "plot.svg", SHORT=small, **cells)
+    return {"rows": rows(folder / "rows.json"), "plot": (folder / "plot.svg").read_text(encoding="utf-8")}
+
+
+def steerdiff_text(folder: Path) -> Answer:
+    words = ("--pictures", 2, "--output", folder / "rows.json")
+    program("steerdiff_text", *words, CONCEPTS=("weapons", "ink"), CAPTIONS=100, STEERED=({}, {"eps": 0.5}))
+    return {"rows": rows(folder / "rows.json")}
+
+
+def timed(name: str, *words: object) -> Cell:
+    """A study of times, without them: what it measures, of how many."""
+
+    def run(folder: Path) -> Answer:
+        spec = {**SMALL, "concepts": ["weapons"], "prompts": {"unsafe": 1}}
+        spec["variants"] = [NONE, {"guard": "negative_prompt"}, VARIANTS["trasce-gated"]]
+        (folder / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+        constants = {"SPEC": folder / "spec.yaml"} if name == "trasce_cost" else {}
+        program(name, *words, "--output", folder / "rows.json", **constants)
+        return {"rows": rows(folder / "rows.json")}
+
+    return run
+
+
+def train_reference(kind: str) -> Cell:
+    """Every stage of a reference model's own training, a few steps long."""
+
+    def run(folder: Path) -> Answer:
+        program("train_reference", "--model", kind, "--folder", folder / "run", "--tiny")
+        files = [file for end in (".safetensors", ".npz") for file in files_of(folder, end)]
+        return {"tensors": {str(file.relative_to(folder)): hashed(tensors_of(file)) for file in files}}
+
+    return run
+
+
+STUDIES: dict[str, Cell] = {
+    "judges/labelled": judges,
+    "recipes/card": card,
+    "commands/export": export,
+    "commands/generate": generate,
+    "commands/check": check,
+    "claims/beside": claims_beside,
+    "claims/page": claims_page,
+    "studies/phenomena": phenomena,
+    "studies/model_quality": model_quality,
+    "studies/model_grid": model_grid,
+    "studies/agreement": agreement,
+    "studies/patronus": patronus,
+    "studies/forceforget_ablations": forceforget_ablations,
+    "studies/steerdiff_text": steerdiff_text,
+    "studies/guard_cost": timed("guard_cost", "--guards", "steerdiff", "--repeats", 1, "--steps", 2),
+    "studies/trasce_cost": timed("trasce_cost", "--repeats", 1, "--steps", 2),
+    "studies/throughput": timed("throughput", "--count", 2, "--batch", 2, "--repeats", 1),
+    **{f"reference/{kind}": train_reference(kind) for kind in ("sd", "flux")},
+}
