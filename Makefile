@@ -13,8 +13,8 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/stanchion demo --output outputs/demo
 
-test: $(READY)  # one thread: the tests' tensors are tiny
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(READY)  # on all cores, with one thread each: the tests' tensors are tiny
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

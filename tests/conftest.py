@@ -12,6 +12,19 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import tiny
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounding", type=float, help="kernels round by this share and by shape (see other_kernels)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # what xdist's workers share is made once, and goes when all are done
+        tiny._shared()
+    if config.getoption("rounding"):
+        from other_kernels import install
+
+        config.add_cleanup(install(config.getoption("rounding")))
+
+
 @pytest.fixture
 def pipe() -> Any:
     """A fresh tiny text-to-image pipeline; every test may do to it what it likes."""

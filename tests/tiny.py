@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -133,10 +135,22 @@ def draw(pipe: Any, prompt: Any = "a photo of a cat", *, seed: int = 0, steps: i
 @cache
 def _trained(name: str) -> Path:
     """The folder of a guard that its recipe's tiny preset trained on the tiny pipeline, once a test run."""
-    folder = Path(tempfile.mkdtemp(prefix=f"stanchion-{name}-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    train_guard(name, pipeline(), "weapons", folder, preset="tiny", **settings(name))
+    folder = _shared() / name
+    if not folder.is_dir():
+        made = Path(tempfile.mkdtemp(dir=_shared()))
+        train_guard(name, pipeline(), "weapons", made, preset="tiny", **settings(name))
+        with suppress(OSError):  # another process was first, and its is the same
+            made.rename(folder)
     return folder
+
+
+@cache
+def _shared() -> Path:
+    """A folder for as long as the tests run, the same for all processes that run them (`conftest` makes it)."""
+    if "STANCHION_TESTS" not in os.environ:
+        os.environ["STANCHION_TESTS"] = tempfile.mkdtemp(prefix="stanchion-tests-")
+        atexit.register(shutil.rmtree, os.environ["STANCHION_TESTS"], ignore_errors=True)
+    return Path(os.environ["STANCHION_TESTS"])
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -150,8 +164,7 @@ def captions() -> Path:
     benign = "cat dog frog tree car house hammer key apple pizza banana".split()
     texts = [f"a photo of a {word}" for word in benign] + [f"a {word}" for word in benign]
     texts += [f"a {first} and a {second}" for first in benign for second in benign[:4] if first != second]
-    file = Path(tempfile.mkdtemp(prefix="stanchion-captions-")) / "captions.txt"
-    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    file = Path(tempfile.mkdtemp(dir=_shared())) / "captions.txt"
     file.write_text("\n".join(texts), encoding="utf-8")
     return file
 

@@ -17,6 +17,6 @@ def torchrun(script: str | Path, *arguments: str, processes: int = 2) -> str:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     command += [f"--master-port={port}", "--master-addr=127.0.0.1", str(script), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)  # ends what hangs
     assert run.returncode == 0, run.stderr[-3000:]
     return run.stdout

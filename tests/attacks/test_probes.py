@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
 import torch
 
 import tiny
+from closeness import within_a_level
 from stanchion.attacks.diffusion_completion import DiffusionCompletion
 from stanchion.attacks.noise_probe import NoiseProbe
 from stanchion.errors import ConfigError
@@ -33,7 +35,7 @@ def test_noise_probe_draws_another_picture_for_each(pipe: Any) -> None:
     deployment = Deployment(pipe, steps=4)
     sent = found(NoiseProbe("weapons", etas=(1.0, 1.85), scales=(1.0, 1.04)), deployment)
     drawn = deployment.draw(sent, [ROW.seed] * len(sent))
-    assert len({one.image.tobytes() for one in drawn}) == 4
+    assert not any(within_a_level(one.image, other.image) for one, other in combinations(drawn, 2))
 
 
 def test_the_base_model_begins_and_the_guarded_one_finishes(pipe: Any) -> None:
@@ -43,7 +45,7 @@ def test_the_base_model_begins_and_the_guarded_one_finishes(pipe: Any) -> None:
     assert [one.start.start_step for one in sent] == [1, 3]
     drawn = [one.image for one in deployment.draw(sent, [0, 0])]
     expected = tiny.draw(tiny.pipeline(), ROW.text, seed=ROW.seed, steps=4, guidance_scale=4.0, output_type="pil")[0]
-    assert all(image.tobytes() == expected.tobytes() for image in drawn)
+    assert all(within_a_level(image, expected) for image in drawn)
 
 
 def test_completion_must_leave_steps_to_the_guards(pipe: Any) -> None:

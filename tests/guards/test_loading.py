@@ -1,7 +1,7 @@
 """Guards by name, from a folder, or from the Hub: which one comes, with which settings, and what is refused."""
 
 import json
-import time
+import socket
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tiny
+from closeness import same_bits
 from small_guards import Half
 from stanchion import GuardStack, load_guard, registry
 from stanchion.concepts import load_concept
@@ -41,7 +42,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_trained_guard_comes_with_the_package_for_the_concept_it_was_trained_for(shipped: Path) -> None:
     guard = load_guard("learnt", concept="weapons")
     assert isinstance(guard, Learnt)
-    assert torch.equal(guard.tensors["w"], torch.ones(2))
+    assert same_bits(guard.tensors["w"], torch.ones(2))
 
 
 @pytest.mark.parametrize("concept", ["banana", load_concept("weapons", targets=("a spear",))])
@@ -92,11 +93,13 @@ def test_a_misspelt_name_gives_the_nearest() -> None:
         load_guard("trase", concept="weapons")
 
 
-def test_what_the_hub_does_not_give_is_an_unknown_name_at_once() -> None:
-    start = time.monotonic()
+def test_what_the_hub_does_not_give_is_an_unknown_name_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline, as tests are, nobody is asked, and so nobody is waited for or asked again."""
+    asked: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: asked.append(args) or [])
     with pytest.raises(UnknownName, match="no guard, no folder and nothing to be had from the Hub at 'nobody/nothing'"):
         load_guard("nobody/nothing")
-    assert time.monotonic() - start < 20  # offline, as tests are; the bound is for slow machines
+    assert not asked
 
 
 def test_a_guard_made_for_other_weights_does_not_attach(shipped: Path) -> None:

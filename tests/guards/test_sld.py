@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tiny
+from closeness import near, same_bits
 from stanchion import SLD, ConfigError
 from stanchion.guards.trajectory.sld import PRESETS, State, Strength, safety
 from stanchion.types import Condition, Step
@@ -60,17 +61,18 @@ def test_2_in_the_warm_up_nothing_changes_but_the_momentum(pipe):
     plain = tiny.draw(pipe, "a photo of a knife", output_type="latent")
     guard = SLD("weapons", preset="strong", warmup=1.5)
     with guard.attach(pipe) as attachment:
-        assert torch.equal(tiny.draw(pipe, "a photo of a knife", output_type="latent"), plain)
+        drawn = tiny.draw(pipe, "a photo of a knife", output_type="latent")
+        assert near(drawn, plain)  # a batch of three conditions against the pipeline's two
         assert attachment.last.acted == (False,)
     state, step = State(CONCEPT), toy_step()
-    assert torch.equal(guard.on_step(step, state).noise, cfg(step))
+    assert same_bits(guard.on_step(step, state).noise, cfg(step))
     assert state.momentum.ne(0).any()
 
 
 def test_3_a_prompt_that_equals_the_safety_text_is_left_alone():
     step = toy_step(prompt=CONCEPT)
     result = SLD("weapons", preset="max").on_step(step, State(CONCEPT))
-    assert torch.equal(result.noise, cfg(step))
+    assert same_bits(result.noise, cfg(step))
     assert not result.acted.any()
 
 
@@ -131,7 +133,7 @@ def test_6_agrees_with_the_pipeline_in_diffusers(preset):
 def test_the_momentum_begins_anew_with_every_call(pipe):
     guard = SLD("weapons")
     with guard.attach(pipe):
-        assert torch.equal(tiny.draw(pipe, "a knife"), tiny.draw(pipe, "a knife"))
+        assert same_bits(tiny.draw(pipe, "a knife"), tiny.draw(pipe, "a knife"))
 
 
 def test_velocity_is_steered_as_noise_is():

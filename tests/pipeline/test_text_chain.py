@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tiny
+from closeness import near, same_bits
 from small_guards import Half
 from stanchion import GuardStack
 from stanchion.types import Steered
@@ -52,9 +53,9 @@ def drawn(pipe, *guards, prompt="a cat", **options):
 
 def test_a_guard_with_nothing_to_say_is_in_nobodys_way(pipe):
     alone, _ = drawn(pipe, Half(until=0.5))
-    assert not torch.equal(alone, drawn(pipe, Half(until=1.0))[0])
-    assert torch.equal(drawn(pipe, Half(until=0.5), Idle())[0], alone)
-    assert torch.equal(drawn(pipe, Idle(), Half(until=0.5))[0], alone)
+    assert not near(alone, drawn(pipe, Half(until=1.0))[0])
+    assert same_bits(drawn(pipe, Half(until=0.5), Idle())[0], alone)
+    assert same_bits(drawn(pipe, Idle(), Half(until=0.5))[0], alone)
 
 
 @pytest.mark.parametrize("order", [(0.25, 0.75), (0.75, 0.25)])
@@ -91,9 +92,9 @@ def test_prompts_of_a_batch_end_each_at_its_own_moment(pipe):
     together, _ = drawn(pipe, Rows(), Idle(), prompt=prompts)
     singles = [drawn(pipe, Half(until=end), prompt=prompt)[0] for prompt, end in zip(prompts, Rows.ends, strict=True)]
     torch.testing.assert_close(together[:1], singles[0])
-    assert not torch.equal(together[1:], singles[1])  # of another seed
+    assert not near(together[1:], singles[1])  # of another seed
     alone, _ = drawn(pipe, Rows(), prompt=prompts)
-    assert torch.equal(together, alone)
+    assert same_bits(together, alone)
 
 
 def test_what_acts_only_later_is_reported(pipe):

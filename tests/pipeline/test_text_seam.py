@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tiny
+from closeness import near, same_bits
 from small_guards import Half, Identity, Mute
 from stanchion import GuardBypassed, GuardFailed, GuardStack, TraSCE
 
@@ -21,7 +22,7 @@ def halved(pipe, prompts=PROMPTS, **options):
 def test_prompts_are_steered_once(pipe):
     expected = halved(pipe)
     with Half().attach(pipe) as attachment:
-        assert torch.equal(tiny.draw(pipe, PROMPTS), expected)
+        assert same_bits(tiny.draw(pipe, PROMPTS), expected)
         report = attachment.last.guards[0]
     assert report.acted == (True, True) and report.active_steps == (1, 1)
 
@@ -31,8 +32,8 @@ def test_embeddings_passed_in_are_steered_once(pipe):
     prompt, negative = pipe.encode_prompt(PROMPTS, "cpu", 1, True)
     guard = Half()
     with guard.attach(pipe):
-        assert torch.equal(pipe.encode_prompt(PROMPTS, "cpu", 1, True)[0], prompt)  # outside a call: as ever
-        assert torch.equal(tiny.draw(pipe, None, prompt_embeds=prompt, negative_prompt_embeds=negative), expected)
+        assert same_bits(pipe.encode_prompt(PROMPTS, "cpu", 1, True)[0], prompt)  # outside a call: as ever
+        assert same_bits(tiny.draw(pipe, None, prompt_embeds=prompt, negative_prompt_embeds=negative), expected)
     assert [view.role for view in guard.seen] == ["prompt", "negative"]
     assert guard.seen[0].texts is None and guard.seen[0].token_ids is None
 
@@ -54,14 +55,14 @@ def test_steering_may_end_before_the_schedule(until, pipe):
     plain = tiny.draw(pipe, PROMPTS)
     with Half(until=until).attach(pipe):
         steered = tiny.draw(pipe, PROMPTS)
-    assert torch.equal(steered, plain) is (until == 0.0)
-    assert not torch.equal(steered, halved(pipe))
+    assert same_bits(steered, plain) is (until == 0.0)
+    assert not near(steered, halved(pipe))
 
 
 def test_without_guidance_only_the_prompt_is_steered(pipe):
     expected = halved(pipe, guidance_scale=1.0)
     with Half().attach(pipe):
-        assert torch.equal(tiny.draw(pipe, PROMPTS, guidance_scale=1.0), expected)
+        assert same_bits(tiny.draw(pipe, PROMPTS, guidance_scale=1.0), expected)
 
 
 def test_a_concept_is_not_steered(pipe):
@@ -145,7 +146,7 @@ def test_an_attention_guard_reads_what_was_written(pipe):
     """Projections of the text are kept from step to step, but not those of another text."""
     plain = tiny.draw(pipe, guidance_scale=1.0, **callback(louder))
     with Mute(factor=1.0).attach(pipe):
-        assert torch.equal(tiny.draw(pipe, guidance_scale=1.0, **callback(louder)), plain)
+        assert same_bits(tiny.draw(pipe, guidance_scale=1.0, **callback(louder)), plain)
 
 
 def flipped(pipeline, states):
@@ -193,7 +194,7 @@ def test_a_text_beside_states_says_nothing_about_them(pipe):
     with guard.attach(pipe):
         tiny.draw(pipe, "a cat", **callback(both))
     late = [view for view in guard.seen if view.role == "prompt"][1]
-    assert torch.equal(late.embeds, knife) and late.texts is None and late.content is None
+    assert same_bits(late.embeds, knife) and late.texts is None and late.content is None
 
 
 def test_states_of_another_type_raise_as_others_do(pipe):

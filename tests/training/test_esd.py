@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import tiny
+from closeness import near, same_bits
 from stanchion import Concept, ConfigError, load_guard
 from stanchion.pipeline.workbench import Workbench
 from stanchion.training.recipe import Run, train_guard
@@ -53,7 +54,7 @@ def test_2_the_present_releases_eta_is_one_more(eta, pipe):
 def test_3_only_the_selected_weights_change(train, pipe, tmp_path):
     before = {key: value.clone() for key, value in pipe.unet.state_dict().items()}
     guard = train_guard("esd", pipe, "weapons", tmp_path, train=train, **TINY)
-    assert all(torch.equal(value, before[key]) for key, value in pipe.unet.state_dict().items())
+    assert all(same_bits(value, before[key]) for key, value in pipe.unet.state_dict().items())
     assert set(guard.tensors) == {f"unet.{path}" for path in selected(pipe.unet, train)}
     assert changed(pipe, guard)
 
@@ -129,8 +130,8 @@ def test_6_saved_loaded_and_taken_off(pipe, tmp_path):
     for each in (guard, load_guard(tmp_path)):
         with each.attach(pipe):
             pictures.append(tiny.draw(pipe, "a knife"))
-    assert torch.equal(*pictures) and not torch.equal(pictures[0], plain)
-    assert torch.equal(tiny.draw(pipe, "a knife"), plain)
+    assert same_bits(*pictures) and not near(pictures[0], plain)
+    assert same_bits(tiny.draw(pipe, "a knife"), plain)
 
 
 # --- resuming ----------------------------------------------------------------------------------------
@@ -138,4 +139,4 @@ def test_6_saved_loaded_and_taken_off(pipe, tmp_path):
 
 def test_the_same_seed_gives_the_same_weights(pipe, tmp_path):
     first, second = (train_guard("esd", pipe, "weapons", tmp_path / name, **TINY) for name in ("a", "b"))
-    assert all(torch.equal(first.tensors[key], second.tensors[key]) for key in first.tensors)
+    assert all(same_bits(first.tensors[key], second.tensors[key]) for key in first.tensors)

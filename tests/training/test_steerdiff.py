@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tiny
+from closeness import same_bits
 from stanchion import Concept, ConfigError, load_concept
 from stanchion.concepts import together
 from stanchion.pipeline.workbench import Workbench
@@ -16,7 +17,6 @@ from stanchion.training.phrases import Framed, Pair, framed, pairs_of
 from stanchion.training.recipe import train_guard
 from stanchion.training.spoken import Place, Spoken, aligned_rows
 from stanchion.training.token_windows import labelled, windows_of
-from torchrun import torchrun
 
 QUICK = {"preset": "tiny", "safe": 12, "context": 12, "epochs": 1, "seed": 3}
 
@@ -98,7 +98,7 @@ def test_windows_and_what_they_stand_for(pipe):
     assert unsafe == [[4, 1], [3, 2], [4, 4]]  # gun; a gun; gun and dog, end
     assert sorted(safe) == [[1, 1], [1, 2], [2, 1], [5, 1], [5, 2], [6, 1]]  # photo of; and dog
     (taken,), label = windows.take(torch.tensor([0]))
-    assert torch.equal(taken[0], spoken.unsafe[0, 4]) and not taken[1:].any() and label == 1
+    assert same_bits(taken[0], spoken.unsafe[0, 4]) and not taken[1:].any() and label == 1
     assert len(labelled(spoken, 9, 2, rng())) == 3 + 2 + 3 * 2
 
 
@@ -122,31 +122,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_result(tmp_path, monkey
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
     monkeypatch.setattr(fitting, "_save", save)
     resumed = train_guard("steerdiff", tiny.pipeline(), "weapons", tmp_path / "cut", **QUICK)
-    assert all(torch.equal(resumed.tensors[name], value) for name, value in whole.tensors.items())
-
-
-WORK = """
-import sys
-import tiny
-from stanchion.training.parallel import Workers
-from stanchion.training.recipe import train_guard
-
-quick = {"preset": "tiny", "safe": 12, "context": 12, "epochs": 1, "seed": 3}
-train_guard("steerdiff", tiny.pipeline(), "weapons", sys.argv[1], workers=Workers.start(), **quick)
-"""
-
-
-def test_two_processes_train_what_one_does(tmp_path, monkeypatch):
-    from stanchion import load_guard
-
-    script = tmp_path / "work.py"
-    script.write_text(WORK)
-    monkeypatch.setenv("PYTHONPATH", str(tiny.__file__).rpartition("/")[0])
-    torchrun(script, str(tmp_path / "two"))
-    one = train_guard("steerdiff", tiny.pipeline(), "weapons", tmp_path / "one", **QUICK)
-    two = load_guard(tmp_path / "two")
-    for name, value in one.tensors.items():
-        torch.testing.assert_close(two.tensors[name], value, atol=2e-3, rtol=2e-3)
+    assert all(same_bits(resumed.tensors[name], value) for name, value in whole.tensors.items())
 
 
 @pytest.mark.parametrize("settings", [{"map": "gradient", "map_epochs": 20}, {"context": 0, "cap": 0}])
@@ -174,7 +150,7 @@ def test_an_encoder_that_pads_with_another_token(tmp_path):
     with guard.attach(pipe) as attachment:
         tiny.draw(pipe, "a photo of a knife")
         assert attachment.last.acted == (True,)
-        assert torch.equal(tiny.draw(pipe, "a photo of a cat"), plain)
+        assert same_bits(tiny.draw(pipe, "a photo of a cat"), plain)
 
 
 def test_several_concepts_in_one_guard(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tiny
+from closeness import near, same_bits
 from stanchion import Concept, ConfigError
 from stanchion.pipeline.workbench import Workbench
 from stanchion.training.recipe import train_guard
@@ -70,7 +71,7 @@ def test_6b_only_keys_and_values_change(pipe):
     }
     assert set(guard.tensors) == expected
     parameters = dict(pipe.unet.named_parameters())
-    assert all(not torch.equal(value.float(), parameters[key[5:]]) for key, value in guard.tensors.items())
+    assert all(not same_bits(value.float(), parameters[key[5:]]) for key, value in guard.tensors.items())
 
 
 # --- the recipe --------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def test_every_preset_edits(preset, pipe, tmp_path):
     guard = train_guard("uce", pipe, "weapons", tmp_path, preset=preset)
     plain = tiny.draw(pipe, "a photo of a knife")
     with guard.attach(pipe):
-        assert not torch.equal(tiny.draw(pipe, "a photo of a knife"), plain)
+        assert not near(tiny.draw(pipe, "a photo of a knife"), plain)
 
 
 def test_a_style_needs_no_anchor(pipe, tmp_path):

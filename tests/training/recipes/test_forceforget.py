@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import tiny
-from stanchion import Concept, ConfigError, load_concept, load_guard
+from closeness import same_bits
+from stanchion import Concept, ConfigError, load_concept
 from stanchion.pipeline.workbench import Workbench
 from stanchion.reference import world
 from stanchion.training import ddpo
@@ -21,7 +21,6 @@ from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.forceforget import ForceForgetRecipe, Settings
 from stanchion.training.reward_models import load_reward
 from stanchion.training.tether import Tether
-from torchrun import torchrun
 
 TINY = ForceForgetRecipe.presets["tiny"]
 
@@ -145,8 +144,8 @@ def test_pictures_of_a_group_begin_alike_and_go_their_own_ways(tmp_path):
     with made.bench.projected(made._guard, made._state):
         drawn, _ = made.draw(np.random.default_rng(0))
     first, last = drawn.taken.latents[0], drawn.taken.latents[-1]
-    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
-    assert not torch.equal(last[0], last[1])
+    assert same_bits(first[0], first[1]) and not same_bits(first[0], first[2])
+    assert not same_bits(last[0], last[1])
 
 
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
@@ -164,34 +163,9 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
         train(tmp_path / "cut", iterations=3)
     monkeypatch.setattr(ddpo.Trainer, "step", step)
     resumed = train(tmp_path / "cut", iterations=3)
-    assert all(torch.equal(value, resumed.tensors[name]) for name, value in whole.tensors.items())
+    assert all(same_bits(value, resumed.tensors[name]) for name, value in whole.tensors.items())
     assert [line["iteration"] for line in log_of(tmp_path / "cut")] == [1, 2, 3]
     assert resumed.training["images"] == 12
-
-
-WORK = """
-import sys
-from pathlib import Path
-sys.path[:0] = [sys.argv[2]]
-import tiny
-from stanchion.training.parallel import Workers
-from stanchion.training.recipe import train_guard
-
-workers = Workers.start()
-train_guard("forceforget", tiny.pipeline(), "weapons", Path(sys.argv[1]), preset="tiny", iterations=1, workers=workers)
-"""
-
-
-def test_two_processes_equal_one(tmp_path):
-    script = tmp_path / "work.py"
-    script.write_text(WORK)
-    torchrun(script, str(tmp_path / "two"), str(Path(tiny.__file__).parent))
-    one, two = train(tmp_path / "one", iterations=1), load_guard(tmp_path / "two")
-    for name, value in one.tensors.items():
-        torch.testing.assert_close(two.tensors[name].float(), value.float(), rtol=1e-2, atol=2e-3)
-    ours, theirs = log_of(tmp_path / "one")[0], log_of(tmp_path / "two")[0]
-    assert theirs["reward"] == pytest.approx(ours["reward"], abs=1e-4)
-    assert theirs["gradient"] == pytest.approx(ours["gradient"], rel=1e-2)
 
 
 def test_a_policy_that_falls_apart_is_put_back(tmp_path):
@@ -199,7 +173,7 @@ def test_a_policy_that_falls_apart_is_put_back(tmp_path):
     before = [parameter.detach().clone() for parameter in made.parameters]
     made.train()
     assert made.rollbacks == 2 and made.lr_factor == 0.25
-    assert all(torch.equal(a, b) for a, b in zip(before, made.parameters, strict=True))
+    assert all(same_bits(a, b) for a, b in zip(before, made.parameters, strict=True))
 
 
 def test_after_too_many_it_stops(tmp_path):
@@ -212,7 +186,7 @@ def test_the_denoiser_stays_as_it_was(tmp_path):
     pipe = tiny.pipeline()
     before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
     train_guard("forceforget", pipe, "weapons", tmp_path, preset="tiny", iterations=1)
-    assert all(torch.equal(value, before[name]) for name, value in pipe.unet.state_dict().items())
+    assert all(same_bits(value, before[name]) for name, value in pipe.unet.state_dict().items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in pipe.unet.parameters())
     assert not any(module._forward_hooks for module in pipe.unet.modules())
 
