@@ -46,11 +46,22 @@ ALLOWED = {
     "guards": ("errors", "types", "documents", "names", "tensors", "concepts", "config", "registry", "pipeline"),
     "attacks._surrogate": ("reference",),  # the attacker's own CLIP: the one of rewards, which measures nothing
     "attacks": ("errors", "types", "concepts", "config", "pipeline.losses", "pipeline.floor"),
-    "training.fitting": ("training.parallel",),
+    "training.fitting": ("tensors", "training.parallel"),
     "training.parallel": (),
     "training.rewards": ("errors", "types", "concepts", "config", "reference"),  # the reference model's own reward
-    "training.feature_networks": ("errors", "reference"),  # the reference model's own features
-    "training": ("errors", "limits", "writers", "types", "concepts", "config", "registry", "pipeline", "guards"),
+    "training.feature_networks": ("errors", "tensors", "reference"),  # the reference model's own features
+    "training": (
+        "tensors",
+        "errors",
+        "limits",
+        "writers",
+        "types",
+        "concepts",
+        "config",
+        "registry",
+        "pipeline",
+        "guards",
+    ),
     "reference": ("errors", "types", "tensors", "concepts", "config", "training.fitting"),
     "benchmark.prompts": ("errors", "types", "concepts", "reference", "benchmark.roles", "benchmark.tables"),
     "benchmark.metrics.clip_score": ("types", "reference", "benchmark"),

@@ -6,7 +6,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -30,15 +32,36 @@ def load_tensors(path: Path, sha256: str, error: type[ConfigError] = ConfigError
         ConfigError: the file is missing, damaged or another one; as the kind of error that is given.
     """
     try:
-        if (found := sha256_of(path)) != sha256:
-            raise error(
-                f"{path} is not the file that was saved: its SHA-256 is {found}, not {sha256!r}. Copy it again."
-            )
-        return load_file(path)
+        found = sha256_of(path)
     except OSError as problem:
         raise error(f"can't read {str(path)!r}: {problem.strerror or problem}. Copy it again.") from problem
-    except SafetensorError as problem:
-        raise error(f"{path} is damaged: {problem}.") from problem
+    if found != sha256:
+        raise error(f"{path} is not the file that was saved: its SHA-256 is {found}, not {sha256!r}. Copy it again.")
+    return read_tensors(path, error)
+
+
+def read_tensors(path: Path, error: type[ConfigError] = ConfigError) -> dict[str, Tensor]:
+    """The tensors of a safetensors file that nobody gave a hash for.
+
+    Raises:
+        ConfigError: the file is missing or damaged; as the kind of error that is given.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise error(f"{path} is damaged or can't be read: {problem}.") from problem
+
+
+def load_checkpoint(path: Path, device: torch.device | None = None) -> Any:
+    """What ``torch.save`` wrote of a training, weights and plain values only.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    try:
+        return torch.load(path, weights_only=True, map_location=device)
+    except Exception as problem:  # of zip files, of pickles, of torch: no base class in common
+        raise ConfigError(f"{path} is damaged ({problem}); remove it, and what it holds is made again.") from problem
 
 
 def sha256_of(path: Path) -> str:

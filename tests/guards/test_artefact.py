@@ -12,14 +12,15 @@ from safetensors.torch import load_file, save_file
 import tiny
 from closeness import same_bits
 from stanchion import GuardStack, config, load_guard
-from stanchion.errors import ArtefactError
+from stanchion.errors import ArtefactError, ConfigError
 from stanchion.guards.artefact import CONFIG, TENSORS
 from stanchion.guards.loading import SHIPPED
 from stanchion.guards.text.steerdiff import SteerDiff
 from stanchion.guards.weights.uce import UCE
 from stanchion.pipeline.release import release
 from stanchion.pipeline.weights_seam import base_of
-from stanchion.tensors import sha256_of
+from stanchion.tensors import load_checkpoint, sha256_of
+from stanchion.training.feature_networks import vgg19
 
 KEY = "unet.conv_in.weight"
 
@@ -199,3 +200,13 @@ def test_a_stack_is_whole_or_refused(tmp_path: Path) -> None:
     (tmp_path / "stack.json").unlink()
     with pytest.raises(ArtefactError, match="saved again"):
         load_guard(tmp_path)
+
+
+def test_checkpoints_and_networks_that_are_damaged(tmp_path: Path) -> None:
+    for raw in (b"", b"PK", b"x" * 99):
+        (tmp_path / "checkpoint.pt").write_bytes(raw)
+        with pytest.raises(ConfigError, match="remove it, and what it holds is made again"):
+            load_checkpoint(tmp_path / "checkpoint.pt")
+        (tmp_path / "model.safetensors").write_bytes(raw)
+        with pytest.raises(ConfigError, match="is damaged or can't be read"):
+            vgg19(str(tmp_path))

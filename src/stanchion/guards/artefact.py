@@ -85,7 +85,7 @@ def read_artefact(folder: str | Path) -> Artefact:
     return artefact
 
 
-def read_tensors(folder: str | Path, artefact: Artefact) -> dict[str, Tensor]:
+def tensors_of(folder: str | Path, artefact: Artefact) -> dict[str, Tensor]:
     """The tensors that belong to a config.
 
     Raises:

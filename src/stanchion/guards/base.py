@@ -17,7 +17,7 @@ from ..pipeline.attachment import Attachment
 from ..pipeline.stages import Stage
 from ..pipeline.weights_seam import weights_hash
 from ..types import Call, Decoded, Guided, PromptEmbeds, Steered, Step
-from .artefact import read_artefact, read_tensors, write_artefact
+from .artefact import read_artefact, tensors_of, write_artefact
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Guard(ABC):
         artefact = read_artefact(folder)
         if artefact.guard != cls.name:
             raise ArtefactError(f"{folder} holds the guard {artefact.guard!r}, not {cls.name!r}.")
-        about = {"tensors": read_tensors(folder, artefact), "base": artefact.base, "training": artefact.training}
+        about = {"tensors": tensors_of(folder, artefact), "base": artefact.base, "training": artefact.training}
         chosen: Any = config.from_dict(cls.Settings, {**artefact.settings, **settings}, where=cls.name)
         guard = cls(artefact.concept, **about, **config.to_dict(chosen))
         guard.check_base()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..tensors import load_checkpoint
 from ..training.fitting import Schedule, fit
 from . import data, world
 from .clip import tokens
@@ -46,7 +47,7 @@ def encode_pool(vae: AutoencoderKL, count: int, folder: Path, *, seed: int, part
     rng = np.random.default_rng(seed)
     scenes = data.scenes(rng, count, world.KNOWN, styled=0.3)
     if path.exists():
-        return Pool(torch.load(path, weights_only=True), scenes)
+        return Pool(load_checkpoint(path), scenes)
     parts = [scenes[i : i + part] for i in range(0, count, part)]
     latents = [
         vae.encode(data.pictures(batch, np.random.default_rng([seed, i]))).latent_dist.sample().half()

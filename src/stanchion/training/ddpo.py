@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..guards.attention.forceforget import ForceForget, State, prepare
 from ..pipeline.freezing import frozen
 from ..pipeline.workbench import Workbench
+from ..tensors import load_checkpoint
 from .beginnings import Beginnings
 from .policy_gradient import PromptStatistics, StochasticDDIM, clipped_loss, group_advantages, replay, rollout
 from .prompt_pool import PromptPool, Task
@@ -327,7 +328,7 @@ class Trainer:
         path = self.run.folder / "checkpoint.pt"
         if not path.is_file():
             return
-        state = torch.load(path, weights_only=True, map_location=self.bench.device)
+        state = load_checkpoint(path, self.bench.device)
         self._restore(state)
         self.statistics.load(state["statistics"])
         for mean, value in zip(self.average, state["average"], strict=True):

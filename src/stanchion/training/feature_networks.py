@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..tensors import read_tensors
 
 Features = Callable[[Tensor], list[Tensor]]
 
@@ -62,7 +62,7 @@ def vgg19(source: str) -> nn.Sequential:
         else:
             layers.append(nn.MaxPool2d(2))
     network = nn.Sequential(*layers)
-    weights = load_file(_weights_of(source))
+    weights = read_tensors(_weights_of(source))
     wanted = {key: weights.get(f"features.{key}") for key in network.state_dict()}
     if missing := [key for key, value in wanted.items() if value is None]:
         raise ConfigError(f"features: {source!r} is no VGG19, it has no weight features.{missing[0]}.")

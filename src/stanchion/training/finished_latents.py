@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..concepts import BUILT_IN, Concept
 from ..pipeline.workbench import Workbench
+from ..tensors import read_tensors, save_tensors
 from .captions import MANNERS
 from .prompt_pool import PAIRINGS, SUBJECTS, PromptPool
 from .rewards import ConceptFilter
@@ -54,10 +54,8 @@ def draw_latents(
             side: _drawn(bench, prompts, steps=steps, scales=scales, seed=seed + place)
             for place, (side, prompts) in enumerate(texts.items())
         }
-        part = file.with_suffix(".part")
-        save_file(drawn, part)
-        part.replace(file)
-    return FinishedLatents(**{side: value.to(bench.device) for side, value in load_file(file).items()})
+        save_tensors(file, drawn)
+    return FinishedLatents(**{side: value.to(bench.device) for side, value in read_tensors(file).items()})
 
 
 def unsafe_prompts(concept: Concept, count: int, rng: np.random.Generator) -> list[str]:

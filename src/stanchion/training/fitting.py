@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..tensors import load_checkpoint
 from .parallel import ALONE, Workers
 
 Loss = Callable[[int, np.random.Generator], dict[str, Tensor]]
@@ -128,7 +129,7 @@ def _resume(
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = load_checkpoint(path)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     for mean, stored in zip(average, state["average"], strict=True):

@@ -89,7 +89,7 @@ class SteerDiff(TextGuard):
     def check_tensors(self) -> None:
         """Also that they are an identifier's layers and a map, of one width."""
         super().check_tensors()
-        width = self.tensors["map.bias"].numel() if "map.bias" in self.tensors else 1
+        width = max(1, self.tensors["map.bias"].numel()) if "map.bias" in self.tensors else 1
         with torch.device("meta"):
             layers = Identifier(width).state_dict()
         shapes = {name: tuple(value.shape) for name, value in layers.items()}
