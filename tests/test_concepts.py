@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from stanchion import Concept, ConfigError, UnknownName, load_concept
+from stanchion import Concept, ConfigError, UnknownName, load_concept, load_guard
 from stanchion.concepts import BUILT_IN, together
 
 
@@ -75,6 +75,14 @@ def test_a_concept_file_that_is_refused(tmp_path, text, message):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match=f"knives.*{message}"):
         load_concept(file)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000, "a\0b", "+" + "x" * 300])
+def test_a_name_that_can_be_no_path(name):
+    with pytest.raises(UnknownName, match="no concept and no YAML file"):
+        load_concept(name)
+    with pytest.raises(UnknownName):
+        load_guard(name)
 
 
 def test_several_concepts_in_one_file_keep_every_part():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,7 +154,7 @@ def load_concept(source: str | Path | dict[str, Any] | Concept, **changes: Any) 
         concept = Concept.from_dict(source)
     elif str(source) in BUILT_IN:
         concept = BUILT_IN[str(source)]
-    elif "+" in str(source) and not Path(source).is_file():
+    elif "+" in str(source) and not isfile(source):
         concept = together(*(load_concept(part) for part in str(source).split("+")))
     else:
         concept = _read(Path(source))
@@ -161,7 +162,7 @@ def load_concept(source: str | Path | dict[str, Any] | Concept, **changes: Any) 
 
 
 def _read(path: Path) -> Concept:
-    if not path.is_file():
+    if not isfile(path):  # Path.is_file would raise for a text that can be no path
         known = ", ".join(BUILT_IN)
         raise UnknownName(f"no concept and no YAML file {str(path)!r}; built-in concepts are {known}.")
     return config.from_dict(Concept, read_yaml(path), where=str(path))

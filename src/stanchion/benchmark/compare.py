@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import isdir
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +69,7 @@ def compare(first: str | Path, second: str | Path) -> list[Change]:
 
 def read_side(path: str | Path) -> Side:
     """A record or a file of rows."""
-    if Path(path).is_dir():
+    if isdir(path):
         source = read_source(path)
         return Side(_numbers(source.rows), _by_cell(source))
     return Side(_numbers(read_rows(path)), {})

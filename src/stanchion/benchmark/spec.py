@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def without_attack(cell: AttackCell) -> Cell:
 def is_saved(guard: str) -> bool:
     """Whether this is a saved guard's folder or its id on the Hub, and not a registered name."""
     named = guard in registry.names("guards")  # before a folder that happens to be called so
-    return bool(guard) and not named and ("/" in guard or Path(guard).is_dir())
+    return bool(guard) and not named and ("/" in guard or isdir(guard))
 
 
 def load_spec(path: str | Path) -> Spec:

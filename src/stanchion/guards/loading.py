@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any]) -
 
 
 def _folder(source: str | Path) -> Path:
-    if str(source) and Path(source).is_dir():  # the empty path would be the working folder
+    if str(source) and isdir(source):  # the empty path would be the working folder
         return Path(source)
     if not HUB_ID.fullmatch(str(source)):
         if "/" in str(source):
