@@ -1,12 +1,16 @@
 """What may be a name, and which file is called after which names."""
 
 import unicodedata
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from stanchion import Concept, ConfigError
+from stanchion import Concept, ConfigError, registry
+from stanchion.benchmark.spec import Variant
+from stanchion.cli.drawing import Studio
 from stanchion.names import check_name, file_name
+from stanchion.types import Prompt
 
 
 @pytest.mark.parametrize("name", ["weapons", "Vincent van Gogh", "René", "a-b_c.1", "猫", "o'keeffe"])
@@ -63,3 +67,23 @@ def test_every_file_name_is_safe_and_its_own(tmp_path: Path) -> None:
 
 def test_a_name_in_another_form_of_unicode_is_the_same() -> None:
     assert file_name("Rene\u0301") == file_name("Ren\u00e9")
+
+
+def test_pictures_of_different_guards_are_different_files_of_the_folder(tmp_path: Path) -> None:
+    studio = Studio("reference", "always_safe", tmp_path, steps=1, guidance_scale=1.0, batch=1)
+    prompt = Prompt("a cat", 0, "000")
+    guards = ("none", "sld+safree", "sld_safree", "sld-safree", "some/folder/..", "My guard", "my guard")
+    paths = [studio._path(prompt, Variant(guard)) for guard in guards] + [
+        studio._path(prompt, Variant("sld", "safree"))
+    ]
+    assert len({path.name.casefold() for path in paths}) == len(paths)
+    assert all(path.parent == tmp_path for path in paths)
+    assert paths[0].name == "000-none.png"
+
+
+@pytest.mark.parametrize("name", ["a+b", "a,b", "a/b", ".."])
+def test_a_plug_in_of_another_package_has_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint(name, "package.module:Class", "stanchion.guards")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    with pytest.raises(ConfigError, match=r"guard \(package\.module:Class\)"):
+        registry.names("guards")
