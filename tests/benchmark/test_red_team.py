@@ -118,7 +118,7 @@ def kill_behind(count: int, crew: RedTeam) -> None:
 
     def dying(entries: Iterable[Entry]) -> None:
         entries = list(entries)
-        added.extend(entry for entry in entries if entry.attempt.attack)
+        added.extend(entry for entry in entries if entry.attempt.attack != "direct")
         if len(added) > count:
             raise KeyboardInterrupt
         append(entries)
