@@ -66,5 +66,4 @@ def test_generated_pictures_are_asked_for_and_judged(bench, monkeypatch):
 
 def test_loading_is_timed_in_a_process_of_its_own(monkeypatch):
     seconds = model_cost.seconds_to_load(runs=1)
-    assert 0 < seconds.value < 120
-    assert seconds.low == seconds.high == seconds.value
+    assert 0 < seconds.low == seconds.high == seconds.value

@@ -6,12 +6,14 @@ import pytest
 from typer.testing import CliRunner
 
 import tiny
+from stanchion.attacks._checks import check_guards
 from stanchion.cli.app import app
 
 PROMPT = "a photo of a knife"
 
 
-def test_a_line_for_each_check(tmp_path: Path) -> None:
+def test_a_line_for_each_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_guards, "__kwdefaults__", {"steps": 1})  # how far it searches is not the point here
     tiny.pipeline().save_pretrained(tmp_path)
     arguments = ["check", PROMPT, "--guard", "trasce", "--model", str(tmp_path), "--steps", "2"]
     result = CliRunner().invoke(app, arguments)
