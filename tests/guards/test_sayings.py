@@ -72,3 +72,24 @@ def test_trasce_falls_back_to_the_empty_prompt_however_often_it_is_said(pipe: An
     unconditional = tiny.draw(pipe, "")
     assert apart("a knife a knife a knife") > 1e-3
     assert all((one - unconditional).abs().max() < 1e-4 for one in said)
+
+
+def test_a_prompt_is_listened_to_once_and_again_where_it_changes(pipe: Any) -> None:
+    asked = []
+    heard_in = Sayings.heard_in
+
+    def counted(self: Sayings, prompts: Condition) -> Condition:
+        asked.append(prompts)
+        return heard_in(self, prompts)
+
+    def change(pipe: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
+        states = pipe.encode_prompt("a blade a blade", pipe.device, 1, True, "")
+        return given if step != 1 else {**given, "prompt_embeds": torch.cat([states[1], states[0]])}
+
+    with pytest.MonkeyPatch.context() as patch, TraSCE(KNIVES, localized=False).attach(pipe):
+        patch.setattr(Sayings, "heard_in", counted)
+        tiny.draw(pipe, "a knife a knife", steps=4)
+        assert len(asked) == 1
+        options = {"callback_on_step_end": change, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+        tiny.draw(pipe, "a knife a knife", steps=4, **options)
+        assert len(asked) == 3

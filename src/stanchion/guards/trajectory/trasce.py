@@ -191,7 +191,7 @@ class TraSCE(TrajectoryGuard):
 
 def _concept(step: Step, state: State) -> Condition:
     """The concept as the step's prompts say it; looked for anew where a callback changed them."""
-    if state.concept is None or state.heard is not step.prompt.embeds:
+    if state.concept is None or state.heard is None or not torch.equal(state.heard, step.prompt.embeds):
         state.heard, state.concept = step.prompt.embeds, state.sayings.heard_in(step.prompt)
     return state.concept
 
