@@ -1,4 +1,8 @@
-"""Settings: dataclass <-> plain values <-> YAML. An unknown key is an error; a hash names a configuration."""
+"""Settings: dataclass <-> plain values <-> YAML. An unknown key is an error; a hash names a configuration.
+
+A number says in its annotation which values make sense (``Share``, ``Annotated[float, Range(0, 2)]``); ``convert``
+holds it to that, the only place that does.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,14 @@ import hashlib
 import json
 import math
 import re
-from collections import abc
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import cache, wraps
+from inspect import signature
+from math import inf
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -21,6 +26,46 @@ from .errors import ConfigError
 from .registry import unknown
 
 T = TypeVar("T")
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from ``low`` to ``high``, all of them finite; ``above`` and ``below`` leave out the bound itself."""
+
+    low: float = -inf
+    high: float = inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        bounds = {self.low} if self.above else set()
+        bounds |= {self.high} if self.below else set()
+        return -inf < value < inf and self.low <= value <= self.high and value not in bounds  # NaN is in no range
+
+    def __str__(self) -> str:
+        least = "" if self.low == -inf else f"above {self.low}" if self.above else f"{self.low} or more"
+        most = "" if self.high == inf else f"below {self.high}" if self.below else f"at most {self.high}"
+        return " and ".join(filter(None, (least, most))) or "a finite number"
+
+
+class Filled:
+    """Texts and lists that hold something."""
+
+    def __contains__(self, value: str | Sequence[Any]) -> bool:
+        return bool(value.strip() if isinstance(value, str) else value)
+
+    def __str__(self) -> str:
+        return "one or more"
+
+
+Natural = Annotated[int, Range(1)]
+Count = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+Share = Annotated[float, Range(0, 1)]
+Positive = Annotated[float, Range(0, above=True)]
+NotNegative = Annotated[float, Range(0)]
+Real = Annotated[float, Range()]
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
@@ -42,7 +87,46 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
             raise ConfigError(f"{where}: {unknown('key', str(key), hints)}")
     if missing := sorted(needed - set(values)):
         raise ConfigError(f"{where}: missing {', '.join(missing)}.")
-    return cls(**{key: convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    return cls(**_converted(hints, values, where))
+
+
+def checked(made: Made) -> Made:
+    """A dataclass or a function whose arguments are held to their annotations, whoever gives them.
+
+    Raises:
+        ConfigError: when it is called with a value of another type or out of its range.
+    """
+    if isinstance(made, type):
+        made.__init__ = _checked(made.__init__, made)  # type: ignore[misc]
+        return made
+    return cast(Made, _checked(made, made))
+
+
+def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], *, where: str) -> None:
+    """Raise ``ConfigError`` for a value that a function's annotations don't allow. Nothing is called."""
+    _converted(hints_of(function), values, where)
+
+
+@cache
+def hints_of(made: Any) -> dict[str, Any]:
+    """Annotations by name, ranges included."""
+    return get_type_hints(made, include_extras=True)
+
+
+def _checked(function: Callable[..., Any], annotated: Any) -> Callable[..., Any]:
+    known = signature(function)
+
+    @wraps(function)
+    def call(*given: Any, **named: Any) -> Any:
+        bound = known.bind(*given, **named)
+        bound.arguments.update(_converted(hints_of(annotated), bound.arguments, annotated.__qualname__.split(".")[0]))
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _converted(hints: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return {key: convert(hints[key], value, f"{where}.{key}") for key, value in values.items() if key in hints}
 
 
 @cache  # a record has a hundred thousand lines of one shape
@@ -50,7 +134,7 @@ def _shape(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
     """The type of each key, and the keys that can't be left out."""
     known = {field.name: field for field in fields(cls) if field.init}
     needed = {name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING}
-    hints = get_type_hints(cls)
+    hints = hints_of(cls)
     return {name: hints[name] for name in known}, frozenset(needed)
 
 
@@ -113,19 +197,22 @@ def fingerprint(values: Any) -> str:
 def convert(hint: Any, value: Any, where: str) -> Any:
     """A plain value as the annotated type wants it, or a ConfigError that says where and why."""
     origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _within(args[1:], convert(args[0], value, where), where)
     if origin in (Union, UnionType):
         return _convert_union(args, value, where)
     if origin is Literal:
         return _require(value in args, value, where, f"one of {', '.join(map(repr, args))}")
-    if origin in (tuple, list):
-        _require(isinstance(value, list | tuple), value, where, "a list")
-        return origin(convert(args[0], item, f"{where}[{place}]") for place, item in enumerate(value))
-    if origin in (dict, abc.Mapping):
+    if origin in (tuple, list, Sequence):
+        return _convert_list(origin, args, value, where)
+    if origin in (dict, Mapping):
         _require(isinstance(value, Mapping), value, where, "keys and values")
-        return {key: convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {convert(args[0], key, where): convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value, where=where)  # type: ignore[arg-type]
-    return value if hint is Any else _convert_scalar(hint, value, where)
+    if origin or hint is Any or not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
+        return value  # anything, or what only its user can tell
+    return _convert_scalar(hint, value, where)
 
 
 def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -139,6 +226,24 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
             except ConfigError as error:
                 problems.append(error)
     raise problems[0]
+
+
+def _convert_list(kind: type, args: tuple[Any, ...], value: Any, where: str) -> Any:
+    """A list of any length, or of as many entries as the annotation has."""
+    fixed = kind is tuple and Ellipsis not in args
+    fits = isinstance(value, list | tuple) and (not fixed or len(value) == len(args))
+    _require(fits, value, where, f"a list of {len(args)}" if fixed else "a list")
+    hints = args if fixed else args[:1] * len(value)
+    pairs = enumerate(zip(hints, value, strict=True))
+    made = [convert(hint, item, f"{where}[{place}]") for place, (hint, item) in pairs]
+    return made if kind is list else tuple(made)
+
+
+def _within(rules: Sequence[Any], value: Any, where: str) -> Any:
+    for rule in rules:
+        if isinstance(rule, Range | Filled) and value not in rule:
+            raise ConfigError(f"{where} is {value!r}; use {rule}.")
+    return value
 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
@@ -159,7 +264,7 @@ def _number(value: Any, where: str) -> float:
     try:
         number = float(_require(fits, value, where, "a float"))
     except OverflowError:  # of a whole number
-        number = math.inf
+        number = inf
     _require(math.isfinite(number), value, where, "a finite float")
     return number
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .config import Count, checked
 from .limits import check_seed, check_text
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class PromptEmbeds:
 
 @dataclass(frozen=True)
 class Steered:
-    """What a text guard returns: the states to use, until which fraction of the schedule, and who was touched.
-
-    ``until`` is one number for all prompts or (B,), one for each.
-    """
+    """What a text guard returns: states, until which fraction of the schedule (all or (B,) each), who was touched."""
 
     embeds: Tensor
     acted: Tensor
@@ -117,10 +115,7 @@ class Guided:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a decoder guard returns: pictures (B, 3, H, W) in [-1, 1], and (B,) bool who was touched.
-
-    ``scores`` are (B,) each, and go to the report.
-    """
+    """What a decoder guard returns: pictures (B, 3, H, W) in [-1, 1], (B,) bool who was touched, (B,) scores each."""
 
     pictures: Tensor
     acted: Tensor
@@ -235,6 +230,7 @@ class Access(StrEnum):
     WHITE_BOX = "white_box"
 
 
+@checked
 @dataclass(frozen=True)
 class Budget:
     """How much an attack may ask for, for each prompt; None is no limit.
@@ -245,9 +241,9 @@ class Budget:
         encodings: rows that its text encoder encodes outside of pictures.
     """
 
-    pictures: int | None = 40
-    predictions: int | None = None
-    encodings: int | None = None
+    pictures: Count | None = 40
+    predictions: Count | None = None
+    encodings: Count | None = None
 
 
 @dataclass
@@ -340,12 +336,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture as it came out; ``image`` is None where a guard failed closed, and ``error`` says why.
+    """A picture as it came out; ``image`` is None where there is none to look at, and ``error`` says why.
 
     Attributes:
         acted: for each guard by name, in how many steps it did anything to this picture.
         seconds: the picture's share of the time that its batch took.
         peak_mib: the most memory that its batch needed, in MiB, weights and all; None where that is not known.
+        withheld: whether something that is no guard kept the picture back, and nobody knows what it showed.
     """
 
     image: Image.Image | None
@@ -353,6 +350,7 @@ class Drawn:
     seconds: float
     error: str = ""
     peak_mib: float | None = None
+    withheld: bool = False
 
 
 @dataclass(frozen=True)

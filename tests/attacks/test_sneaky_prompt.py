@@ -121,5 +121,5 @@ def test_a_clip_from_a_folder_gives_cosines(tmp_path: Path) -> None:
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ConfigError, match="queries 0"):
+    with pytest.raises(ConfigError, match="queries is 0"):
         SneakyPrompt("weapons", queries=0)

@@ -48,7 +48,7 @@ def test_a_variant_may_keep_to_some_prompt_sets(tmp_path: Path) -> None:
         ("{trasce: {lazy_tol: 1e-3}}", "{esd: {x: 1}}", "settings for esd, which variant 'trasce' has not"),
         ("guard: trasce, variant: lazy", "guard: none", "two variants share|settings for trasce"),
         ("unsafe: 4", "unsave: 4", "unknown prompt 'unsave'; did you mean unsafe"),
-        ("unsafe: 4", "unsafe: 0", "must be at least 1"),
+        ("unsafe: 4", "unsafe: 0", r"prompts\.unsafe is 0; use 1 or more"),
         ("[weapons]", "[wepons]", "no concept and no YAML file"),
         ("seed: 1", "seed: 1\njudge: refrence", "unknown judge 'refrence'; did you mean reference"),
         (

@@ -46,7 +46,7 @@ def test_a_gate_tells_the_concept_from_an_anchor(gate, pipe):
 def test_a_closed_gate_draws_what_the_pipeline_draws(gate, pipe):
     options = {"negative_prompt": "blurry"}
     plain = [tiny.draw(pipe, ANCHOR), tiny.draw(pipe, ANCHOR, guidance_scale=1.0), tiny.draw(pipe, ANCHOR, **options)]
-    with TraSCE(KNIFE, gate=gate, gate_threshold=2.0).attach(pipe) as attachment:
+    with TraSCE(KNIFE, gate=gate, gate_threshold=1.0).attach(pipe) as attachment:
         assert same_bits(tiny.draw(pipe, ANCHOR), plain[0])
         assert same_bits(tiny.draw(pipe, ANCHOR, guidance_scale=1.0), plain[1])
         assert same_bits(tiny.draw(pipe, ANCHOR, **options), plain[2])
@@ -63,7 +63,7 @@ def test_a_closed_gate_costs_what_the_pipeline_costs(pipe):
 
 def test_the_noise_gate_looks_in_the_first_steps_only(pipe):
     rows = rows_of(pipe)
-    with TraSCE(KNIFE, gate="noise", gate_steps=2, gate_threshold=2.0).attach(pipe):
+    with TraSCE(KNIFE, gate="noise", gate_steps=2, gate_threshold=1.0).attach(pipe):
         tiny.draw(pipe, ANCHOR)
     assert rows == [5, 2, 5, 2, 2, 2]  # a look: the prompt, one target, three anchors
 

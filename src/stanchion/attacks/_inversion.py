@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import BudgetSpent, ConfigError
+from ..config import Natural, NotNegative, Positive, checked
+from ..errors import BudgetSpent
 from ..types import Prompt
 from ._pictures import picture_errors, wanted_pictures
 
@@ -21,6 +22,7 @@ Wanted = Literal["noise", "base"]
 Conditioned = Callable[[Tensor], dict[str, Tensor]]
 
 
+@checked
 @dataclass(frozen=True)
 class Fit:
     """How an inversion is fitted; shared by the attacks that do so.
@@ -34,22 +36,13 @@ class Fit:
         decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
-    updates: int = 400
-    batch: int = 8
-    lr: float = 0.02
-    weight_decay: float = 0.0
+    updates: Natural = 400
+    batch: Natural = 8
+    lr: Positive = 0.02
+    weight_decay: NotNegative = 0.0
     wanted: Wanted = "base"
-    pictures: int = 32
-    decoded: float = 0.1
-
-    def __post_init__(self) -> None:
-        if min(self.updates, self.batch, self.pictures) < 1 or self.lr <= 0 or self.weight_decay < 0:
-            raise ConfigError(
-                f"inversion: updates {self.updates}, batch {self.batch}, pictures {self.pictures}, lr {self.lr}, "
-                f"weight_decay {self.weight_decay}; use 1 or more, lr above 0 and no negative decay."
-            )
-        if self.wanted not in ("noise", "base"):
-            raise ConfigError(f"inversion: wanted is {self.wanted!r}; use 'noise' or 'base'.")
+    pictures: Natural = 32
+    decoded: NotNegative = 0.1
 
 
 def descend(

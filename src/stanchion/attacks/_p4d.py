@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ConfigError
+from ..config import Natural, NotNegative, Positive, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from ._pictures import picture_errors, wanted_pictures
 from ._tokens import framed, free_ids
@@ -20,6 +20,7 @@ from .base import PromptAttack
 TIMESTEPS = 1000  # of training
 
 
+@checked
 @dataclass(frozen=True)
 class P4DSettings:
     """Settings of ``P4DN`` and ``P4DK``.
@@ -32,19 +33,12 @@ class P4DSettings:
         decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
-    iterations: int = 240
-    every: int = 20
-    noises: int = 2
-    lr: float = 0.1
-    weight_decay: float = 0.1
-    decoded: float = 0.1
-
-    def __post_init__(self) -> None:
-        if min(self.iterations, self.every, self.noises) < 1 or self.lr <= 0 or self.weight_decay < 0:
-            raise ConfigError(
-                f"p4d: iterations {self.iterations}, every {self.every}, noises {self.noises}, lr {self.lr}, "
-                f"weight_decay {self.weight_decay}; use 1 or more, lr above 0 and no negative decay."
-            )
+    iterations: Natural = 240
+    every: Natural = 20
+    noises: Natural = 2
+    lr: Positive = 0.1
+    weight_decay: NotNegative = 0.1
+    decoded: NotNegative = 0.1
 
 
 class Layout(NamedTuple):

@@ -85,7 +85,7 @@ class Trial(NamedTuple):
                 if attempt.verdict.unsafe:
                     return attempt
                 best = best if open_ else attempt
-                open_ = open_ or (drawn.image is not None and attempt.verdict.unsafe is None)
+                open_ = open_ or ((drawn.image is not None or drawn.withheld) and attempt.verdict.unsafe is None)
         return best
 
     def _tried(self, asked: Mapping[int, tuple[Prompt, list[Adversarial]]]) -> dict[int, list[tuple[Drawn, Attempt]]]:

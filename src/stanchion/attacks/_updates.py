@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn, optim
 
+from ..config import Count, Filled, Natural, Positive, checked
 from ..errors import ConfigError
 
 Optimiser = Literal["sgd", "nesterov", "adam", "adamw", "adadelta", "rmsprop"]
@@ -25,6 +26,7 @@ MAKE: dict[str, Callable[..., optim.Optimizer]] = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Updates:
     """How an attacker trains.
@@ -39,16 +41,14 @@ class Updates:
     """
 
     optimiser: Optimiser = "adam"
-    lr: float = 1e-4
-    batch: int = 16
-    clip: float | None = None
-    stops: tuple[int, ...] = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500)
+    lr: Positive = 1e-4
+    batch: Natural = 16
+    clip: Positive | None = None
+    stops: Annotated[tuple[Count, ...], Filled()] = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500)
 
     def __post_init__(self) -> None:
-        if not self.stops or list(self.stops) != sorted(set(self.stops)) or self.stops[0] < 0:
-            raise ConfigError(f"stops must ascend from 0 or more, got {self.stops!r}.")
-        if self.batch < 1 or self.lr <= 0 or (self.clip is not None and self.clip <= 0):
-            raise ConfigError(f"batch, lr and clip must be above 0, got {self.batch}, {self.lr} and {self.clip}.")
+        if list(self.stops) != sorted(set(self.stops)):
+            raise ConfigError(f"stops must ascend, got {self.stops!r}.")
 
 
 def descend(parameters: Sequence[Tensor], loss: Loss, settings: Updates, generator: torch.Generator) -> Iterator[int]:

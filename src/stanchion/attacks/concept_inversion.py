@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..config import checked
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
 from ._inversion import Fit, descend, with_prefix
@@ -16,6 +17,7 @@ from ._tokens import free_ids, own_ids
 from .base import UniversalAttack
 
 
+@checked
 @dataclass(frozen=True)
 class ConceptInversionSettings(Fit):
     """Settings of ``ConceptInversion``: those of ``Fit``, and

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..config import Natural, NotNegative, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from ._pictures import picture_errors, wanted_pictures
 from ._tokens import framed, free_ids, own_ids, swap_gradient
@@ -18,6 +18,7 @@ from .base import PromptAttack
 TIMESTEPS = 1000  # of training
 
 
+@checked
 @dataclass(frozen=True)
 class CoordinateDescentSettings:
     """Settings of ``CoordinateDescent``; numbers are 1 or more.
@@ -31,17 +32,12 @@ class CoordinateDescentSettings:
         decoded: weight of the picture's error behind the decoder, where that is guarded, beside the noise's.
     """
 
-    length: int = 5
-    rounds: int = 6
-    bank: int = 4
-    top: int = 64
-    tried: int = 16
-    decoded: float = 0.1
-
-    def __post_init__(self) -> None:
-        for field in ("length", "rounds", "bank", "top", "tried"):
-            if (value := getattr(self, field)) < 1:
-                raise ConfigError(f"coordinate_descent: {field} is {value}; use 1 or more.")
+    length: Natural = 5
+    rounds: Natural = 6
+    bank: Natural = 4
+    top: Natural = 64
+    tried: Natural = 16
+    decoded: NotNegative = 0.1
 
 
 class CoordinateDescent(PromptAttack):

@@ -9,11 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..config import checked
 from ._denoising import encoded
 from ._updates import Updates, descend
 from .base import Material, WeightAttack
 
 
+@checked
 @dataclass(frozen=True)
 class DecoderFinetuning(Updates):
     """As ``Updates``.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
+from ..config import Filled, Natural, checked
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, LatentStart, Prompt
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class DiffusionCompletionSettings:
     """Settings of ``DiffusionCompletion``.
@@ -21,11 +23,7 @@ class DiffusionCompletionSettings:
         steps: how many of the schedule's steps the unguarded model takes, 1 or more; one picture for each.
     """
 
-    steps: tuple[int, ...] = (1, 2, 3, 5)
-
-    def __post_init__(self) -> None:
-        if not self.steps or min(self.steps) < 1:
-            raise ConfigError(f"diffusion_completion: steps are {self.steps!r}; give numbers from 1.")
+    steps: Annotated[tuple[Natural, ...], Filled()] = (1, 2, 3, 5)
 
 
 class DiffusionCompletion(PromptAttack):

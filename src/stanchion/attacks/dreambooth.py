@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from ..config import Filled, Natural, NotNegative, checked
 from ._denoising import Lesson
 from ._updates import Updates, descend
 from ._words import renamed
 from .base import Material, WeightAttack
 
 
+@checked
 @dataclass(frozen=True)
 class DreamBoothing(Updates):
     """As ``Updates``; a batch is so many pictures of the subject and so many of the class.
@@ -28,13 +30,13 @@ class DreamBoothing(Updates):
         steps, guidance_scale: how it draws them.
     """
 
-    phrase: str = "a z thing"
-    class_phrase: str = "a thing"
-    pictures: int = 8
-    class_pictures: int = 32
-    prior_weight: float = 1.0
-    steps: int = 20
-    guidance_scale: float = 4.0
+    phrase: Annotated[str, Filled()] = "a z thing"
+    class_phrase: Annotated[str, Filled()] = "a thing"
+    pictures: Natural = 8
+    class_pictures: Natural = 32
+    prior_weight: NotNegative = 1.0
+    steps: Natural = 20
+    guidance_scale: NotNegative = 4.0
 
 
 class DreamBooth(WeightAttack):

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..config import Count, checked
 from ._denoising import Lesson
 from ._lora import adapted
 from ._updates import Updates, descend
 from .base import Material, WeightAttack
 
 
+@checked
 @dataclass(frozen=True)
 class Finetuning(Updates):
     """As ``Updates``.
@@ -25,12 +26,7 @@ class Finetuning(Updates):
         rank: of the adapters on every to_q, to_k, to_v and to_out; 0 trains the whole denoiser.
     """
 
-    rank: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rank < 0:
-            raise ConfigError(f"rank must be 0 (the whole denoiser) or more, got {self.rank}.")
+    rank: Count = 0
 
 
 class Finetune(WeightAttack):

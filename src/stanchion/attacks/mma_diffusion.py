@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..config import Natural, checked
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
 from ._tokens import Filter, end_of, framed, own_ids, swap_gradient, swapped
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class MMADiffusionSettings:
     """Settings of ``MMADiffusion``; all are 1 or more.
@@ -29,16 +31,11 @@ class MMADiffusionSettings:
         restarts: searches for a prompt; one picture for each.
     """
 
-    length: int = 16
-    steps: int = 60
-    top: int = 64
-    candidates: int = 64
-    restarts: int = 3
-
-    def __post_init__(self) -> None:
-        for field in ("length", "steps", "top", "candidates", "restarts"):
-            if (value := getattr(self, field)) < 1:
-                raise ConfigError(f"mma_diffusion: {field} is {value}; use 1 or more.")
+    length: Natural = 16
+    steps: Natural = 60
+    top: Natural = 64
+    candidates: Natural = 64
+    restarts: Natural = 3
 
 
 class MMADiffusion(PromptAttack):

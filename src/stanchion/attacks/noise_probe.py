@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
-from ..errors import ConfigError
+from ..config import Filled, Positive, checked
 from ..types import Access, Adversarial, Budget, LatentStart, Prompt
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class NoiseProbeSettings:
     """Settings of ``NoiseProbe``; one picture for each eta with each scale.
@@ -22,12 +23,8 @@ class NoiseProbeSettings:
         scales: the fresh noise is multiplied by these. Above 0.
     """
 
-    etas: tuple[float, ...] = (1.0, 1.17, 1.34, 1.51, 1.68, 1.85)
-    scales: tuple[float, ...] = (1.0, 1.02, 1.03, 1.04)
-
-    def __post_init__(self) -> None:
-        if not self.etas or not self.scales or min(*self.etas, *self.scales) <= 0:
-            raise ConfigError(f"noise_probe: etas {self.etas!r}, scales {self.scales!r}; give some, all above 0.")
+    etas: Annotated[tuple[Positive, ...], Filled()] = (1.0, 1.17, 1.34, 1.51, 1.68, 1.85)
+    scales: Annotated[tuple[Positive, ...], Filled()] = (1.0, 1.02, 1.03, 1.04)
 
 
 class NoiseProbe(PromptAttack):

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from ..errors import ConfigError
+from ..config import Natural, checked
 from ..types import Prompt
 from ._p4d import P4D, Layout, P4DSettings
 from ._tokens import free_ids, own_ids
 
 
+@checked
 @dataclass(frozen=True)
 class P4DKSettings(P4DSettings):
     """Settings of ``P4DK``: those of ``P4DSettings``, and
@@ -21,12 +22,7 @@ class P4DKSettings(P4DSettings):
         gap: a free token stands before every so many of the prompt's, 1 or more.
     """
 
-    gap: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gap < 1:
-            raise ConfigError(f"p4d_k: gap is {self.gap}; use 1 or more.")
+    gap: Natural = 3
 
 
 class P4DK(P4D):

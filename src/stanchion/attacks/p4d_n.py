@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..errors import ConfigError
+from ..config import Natural, checked
 from ..types import Prompt
 from ._p4d import P4D, Layout, P4DSettings
 from ._tokens import free_ids
 
 
+@checked
 @dataclass(frozen=True)
 class P4DNSettings(P4DSettings):
     """Settings of ``P4DN``: those of ``P4DSettings``, and
@@ -21,12 +22,7 @@ class P4DNSettings(P4DSettings):
         length: free tokens, 1 or more.
     """
 
-    length: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 1:
-            raise ConfigError(f"p4d_n: length is {self.length}; use 1 or more.")
+    length: Natural = 16
 
 
 class P4DN(P4D):

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..errors import ConfigError
+from ..config import Natural, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class RandomPrefixSettings:
     """Settings of ``RandomPrefix``.
@@ -22,12 +23,8 @@ class RandomPrefixSettings:
         length: words of each, 1 or more; each is one token.
     """
 
-    tries: int = 40
-    length: int = 5
-
-    def __post_init__(self) -> None:
-        if min(self.tries, self.length) < 1:
-            raise ConfigError(f"random_prefix: tries is {self.tries}, length {self.length}; use 1 or more.")
+    tries: Natural = 40
+    length: Natural = 5
 
 
 class RandomPrefix(PromptAttack):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
 from ..concepts import Concept
+from ..config import Range, checked
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
 from .base import PromptAttack
 
+Several = Annotated[int, Range(2)]
 
+
+@checked
 @dataclass(frozen=True)
 class RepeatSettings:
     """Settings of ``Repeat``. One picture for each number; each is 2 or more.
@@ -25,12 +29,11 @@ class RepeatSettings:
         prompt: how often the prompt is said as it is.
     """
 
-    phrase: tuple[int, ...] = (2, 4, 8, 15, 100)
-    prompt: tuple[int, ...] = (2, 100)
+    phrase: tuple[Several, ...] = (2, 4, 8, 15, 100)
+    prompt: tuple[Several, ...] = (2, 100)
 
     def __post_init__(self) -> None:
-        counts = (*self.phrase, *self.prompt)
-        if not counts or min(counts) < 2:
+        if not (self.phrase or self.prompt):
             raise ConfigError(f"repeat: phrase is {self.phrase}, prompt {self.prompt}; say something twice or more.")
 
 

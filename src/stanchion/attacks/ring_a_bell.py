@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..config import Filled, Natural, Range, Real, Share, checked
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Budget, Prompt
 from ._concept_vector import concept_vector
@@ -16,6 +17,7 @@ from ._tokens import Filter, framed, free_ids
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class RingABellSettings:
     """Settings of ``RingABell``.
@@ -29,20 +31,16 @@ class RingABellSettings:
         filtered: whether to use no token that contains one of the concept's words.
     """
 
-    eta: float = 3.0
-    lengths: tuple[int, ...] = (8, 16)
-    population: int = 100
-    generations: int = 60
-    mutation: float = 0.25
+    eta: Real = 3.0
+    lengths: Annotated[tuple[Natural, ...], Filled()] = (8, 16)
+    population: Annotated[int, Range(4)] = 100
+    generations: Natural = 60
+    mutation: Share = 0.25
     filtered: bool = True
 
     def __post_init__(self) -> None:
-        if not self.lengths or min(self.lengths) < 1 or self.generations < 1:
-            raise ConfigError(f"ring_a_bell: lengths {self.lengths!r}, generations {self.generations}; use 1 or more.")
-        if self.population < 4 or self.population % 4:
+        if self.population % 4:
             raise ConfigError(f"ring_a_bell: population is {self.population}; use 4, 8, 12, …")
-        if not 0 <= self.mutation <= 1:
-            raise ConfigError(f"ring_a_bell: mutation is {self.mutation}; use a chance in [0, 1].")
 
 
 class RingABell(PromptAttack):

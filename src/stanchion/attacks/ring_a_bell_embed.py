@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
-from ..errors import ConfigError
+from ..config import Filled, Real, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from ._concept_vector import concept_vector
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class RingABellEmbedSettings:
     """Settings of ``RingABellEmbed``.
@@ -22,11 +23,7 @@ class RingABellEmbedSettings:
         etas: how much of the concept is added; one picture for each, in their order.
     """
 
-    etas: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
-
-    def __post_init__(self) -> None:
-        if not self.etas:
-            raise ConfigError("ring_a_bell_embed: no etas; give one or more.")
+    etas: Annotated[tuple[Real, ...], Filled()] = (0.5, 1.0, 2.0, 3.0)
 
 
 class RingABellEmbed(PromptAttack):

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..errors import ConfigError
+from ..config import Natural, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class SeedSearchSettings:
     """Settings of ``SeedSearch``.
@@ -21,11 +22,7 @@ class SeedSearchSettings:
         seeds: how many are tried, 1 or more.
     """
 
-    seeds: int = 40
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ConfigError(f"seed_search: seeds is {self.seeds}; try 1 or more.")
+    seeds: Natural = 40
 
 
 class SeedSearch(PromptAttack):

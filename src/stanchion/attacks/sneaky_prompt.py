@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
-from ..errors import ConfigError, PromptRefused
+from ..config import Natural, Positive, Range, checked
+from ..errors import PromptRefused
 from ..types import Access, Adversarial, Budget, Prompt
 from ._surrogate import surrogate
 from ._tokens import words_of
@@ -20,6 +21,7 @@ MOST_REPLACED = 0.3
 LONGEST_PIECE = 9  # letters
 
 
+@checked
 @dataclass(frozen=True)
 class SneakyPromptSettings:
     """Settings of ``SneakyPrompt``.
@@ -32,17 +34,11 @@ class SneakyPromptSettings:
         clip: the attacker's own image-text model, see ``_surrogate.py``.
     """
 
-    queries: int = 30
-    pieces: int = 1
-    enough: float = 0.5
-    lr: float = 0.1
+    queries: Natural = 30
+    pieces: Natural = 1
+    enough: Annotated[float, Range(-1, 1)] = 0.5
+    lr: Positive = 0.1
     clip: str = "reference"
-
-    def __post_init__(self) -> None:
-        if min(self.queries, self.pieces) < 1 or self.lr <= 0:
-            raise ConfigError(
-                f"sneaky_prompt: queries {self.queries}, pieces {self.pieces}, lr {self.lr}; use 1 or more, lr above 0."
-            )
 
 
 class SneakyPrompt(PromptAttack):

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..config import Natural, NotNegative, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from ._inversion import Fit, descend, with_prefix
 from .base import UniversalAttack
 
 
+@checked
 @dataclass(frozen=True)
 class SoftPromptSettings(Fit):
     """Settings of ``SoftPrompt``: those of ``Fit``, and
@@ -26,16 +27,8 @@ class SoftPromptSettings(Fit):
     """
 
     where: Literal["states", "prefix"] = "states"
-    length: int = 8
-    spread: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.where not in ("states", "prefix") or self.length < 1 or self.spread < 0:
-            raise ConfigError(
-                f"soft_prompt: where {self.where!r}, length {self.length}, spread {self.spread}; use 'states' or "
-                "'prefix', 1 or more, and 0 or more."
-            )
+    length: Natural = 8
+    spread: NotNegative = 0.1
 
 
 class SoftPrompt(UniversalAttack):

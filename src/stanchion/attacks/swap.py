@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
+from ..config import Filled, checked
 from .base import Material, WeightAttack
 
+Part = Literal["decoder", "down", "mid", "up", "cross_attention", "denoiser"]
 
+
+@checked
 @dataclass(frozen=True)
 class Swapping:
     """Which parts.
@@ -20,7 +24,7 @@ class Swapping:
             and "denoiser" as a whole.
     """
 
-    parts: tuple[Literal["decoder", "down", "mid", "up", "cross_attention", "denoiser"], ...] = ("decoder",)
+    parts: Annotated[tuple[Part, ...], Filled()] = ("decoder",)
 
 
 class Swap(WeightAttack):

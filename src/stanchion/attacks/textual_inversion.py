@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from ..config import Filled, Positive, checked
 from ._denoising import captioned_loss, encoded
 from ._updates import Updates, descend
 from ._words import renamed
 from .base import Material, WeightAttack
 
 
+@checked
 @dataclass(frozen=True)
 class Inversion(Updates):
     """As ``Updates``.
@@ -25,10 +27,10 @@ class Inversion(Updates):
         phrase: what stands in for the subject, with ``word`` in it.
     """
 
-    lr: float = 5e-3
-    word: str = "z"
-    start: str = "thing"
-    phrase: str = "a z"
+    lr: Positive = 5e-3
+    word: Annotated[str, Filled()] = "z"
+    start: Annotated[str, Filled()] = "thing"
+    phrase: Annotated[str, Filled()] = "a z"
 
 
 class TextualInversion(WeightAttack):

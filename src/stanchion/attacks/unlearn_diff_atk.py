@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..config import Natural, NotNegative, Positive, checked
 from ..types import Access, Adversarial, Budget, Prompt
 from ._tokens import framed, free_ids, own_ids, swap_gradient
 from .base import PromptAttack
 
 
+@checked
 @dataclass(frozen=True)
 class UnlearnDiffAtkSettings:
     """Settings of ``UnlearnDiffAtk``.
@@ -30,17 +31,13 @@ class UnlearnDiffAtkSettings:
             paper's loss knows no guarded decoder.
     """
 
-    length: int = 5
-    levels: int = 8
-    iterations: int = 8
-    lr: float = 0.1
-    weight_decay: float = 0.1
-    noises: int = 4
-    decoded: float = 0.1
-
-    def __post_init__(self) -> None:
-        if min(self.length, self.levels, self.iterations, self.noises) < 1:
-            raise ConfigError("unlearn_diff_atk: length, levels, iterations and noises are 1 or more.")
+    length: Natural = 5
+    levels: Natural = 8
+    iterations: Natural = 8
+    lr: Positive = 0.1
+    weight_decay: NotNegative = 0.1
+    noises: Natural = 4
+    decoded: NotNegative = 0.1
 
 
 class UnlearnDiffAtk(PromptAttack):

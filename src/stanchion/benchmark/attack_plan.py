@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from ..config import Count, Filled, Natural, checked
 from ..errors import ConfigError
 from ..names import check_name
 from ..types import Budget
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 DIRECT = "direct"
 
 
+@checked
 @dataclass(frozen=True)
 class AttackPlan:
     """One attack of a benchmark.
@@ -35,21 +37,19 @@ class AttackPlan:
 
     attack: str
     mode: Literal["adaptive", "static"]
-    prompts: dict[str, int]
+    prompts: Annotated[dict[str, Natural], Filled()]
     variant: str = "default"
     preset: str = "default"
     settings: dict[str, Any] = field(default_factory=dict)
     guards: tuple[str, ...] = ()
-    restarts: int = 1
-    learn_from: int = 0
+    restarts: Natural = 1
+    learn_from: Count = 0
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
         check_name("variant", self.variant)
         if self.attack == DIRECT:
             raise ConfigError("spec: the attack 'direct' is what every set under 'prompts' measures; leave it out.")
-        if self.restarts < 1 or self.learn_from < 0 or not self.prompts or min(self.prompts.values()) < 1:
-            raise ConfigError(f"spec: attack {self.title!r}: restarts and numbers of prompts must be at least 1.")
 
     @property
     def title(self) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os.path import isdir
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from .. import config, registry
 from ..concepts import load_concept
+from ..config import Filled, Natural, NotNegative, Seed, checked
 from ..errors import ConfigError
-from ..limits import check_seed
 from ..names import check_name
 from ..pipeline import floor
 from ..types import Prompt
@@ -57,6 +57,7 @@ class Cell:
         return f"{self.variant.title} · {self.concept} · {self.prompt_set}".replace("\n", " ")
 
 
+@checked
 @dataclass(frozen=True)
 class Spec:
     """A benchmark.
@@ -76,13 +77,13 @@ class Spec:
         batch: pictures made together.
     """
 
-    seed: int
-    concepts: tuple[str, ...]
+    seed: Seed
+    concepts: Annotated[tuple[str, ...], Filled()]
     variants: tuple[Variant, ...]
-    prompts: dict[str, int]
-    guidance_scale: float
-    steps: int = 20
-    batch: int = 8
+    prompts: Annotated[dict[str, Natural], Filled()]
+    guidance_scale: NotNegative
+    steps: Natural = 20
+    batch: Natural = 8
     model: str = "reference"
     judge: str = "reference"
     judge_settings: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +93,6 @@ class Spec:
     attacks: tuple[AttackPlan, ...] = ()
 
     def __post_init__(self) -> None:
-        check_seed(self.seed, "spec")
         if not self.variants or self.variants[0].guard != UNGUARDED:
             raise ConfigError(f"spec: the first variant must be 'guard: {UNGUARDED}'; guards are compared with it.")
         titles = [variant.title for variant in self.variants]
@@ -112,8 +112,6 @@ class Spec:
         self._check_attacks()
         if foreign := sorted(set(self.tables) - set(self.prompts)):
             raise ConfigError(f"spec: tables names {', '.join(foreign)}, of which prompts has no number.")
-        if self.batch < 1 or self.steps < 1 or any(n < 1 for n in self.prompts.values()):
-            raise ConfigError("spec: batch, steps and every number of prompts must be at least 1.")
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, the unguarded ones first: the others are compared with them."""

@@ -16,19 +16,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, Optimizer, RMSprop
 
+from ..config import Filled, Natural, NotNegative, Positive, checked
 from ..errors import ConfigError
 from .parallel import ALONE, Workers
 
 AttackLoss = Callable[[nn.Module, int, np.random.Generator], Tensor]  # the second argument is the batch size
 ProtectLoss = Callable[[nn.Module, np.random.Generator], Tensor]
 
+Optimiser = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adadelta"]
 OPTIMISERS: Mapping[str, Callable[..., Optimizer]] = {
     "sgd": SGD,
     "momentum": partial(SGD, momentum=0.9, dampening=0.9),  # v <- .9 v + .1 g, first v = g: the authors' form
@@ -57,6 +59,7 @@ class Attacker:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class Attackers:
     """Attackers to draw from: each property by lot from its own list.
@@ -64,11 +67,11 @@ class Attackers:
     ``between``: the learning rate is log-uniform between the least and the greatest of ``lrs``, ``steps`` uniform.
     """
 
-    optimisers: tuple[str, ...] = ("momentum", "adam")
-    lrs: tuple[float, ...] = (1e-4, 1e-3)
-    batches: tuple[int, ...] = (12,)
-    steps: tuple[int, ...] = (5,)
-    clips: tuple[float, ...] = (0.0,)
+    optimisers: Annotated[tuple[Optimiser, ...], Filled()] = ("momentum", "adam")
+    lrs: Annotated[tuple[Positive, ...], Filled()] = (1e-4, 1e-3)
+    batches: Annotated[tuple[Natural, ...], Filled()] = (12,)
+    steps: Annotated[tuple[Natural, ...], Filled()] = (5,)
+    clips: Annotated[tuple[NotNegative, ...], Filled()] = (0.0,)
     between: bool = False
 
     def draw(self, rng: np.random.Generator) -> Attacker:

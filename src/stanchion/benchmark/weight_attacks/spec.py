@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ... import config, registry
 from ...attacks.base import WeightAttack
 from ...concepts import Concept, load_concept
+from ...config import Count, Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError
 from ...guards.loading import load_guard
-from ...limits import check_seed
 from ...pipeline.release import check_merged
 from ..spec import UNGUARDED, is_saved
 
 DIRECT = "direct"
 
 
+@checked
 @dataclass(frozen=True)
 class Trial:
     """One attack on several models: a cell for each model, each combination of the sweep, and each seed.
@@ -38,26 +39,23 @@ class Trial:
         benign: pictures a point and seed, of harmless prompts.
     """
 
-    guards: tuple[str, ...]
+    guards: Annotated[tuple[str, ...], Filled()]
     attack: str
     settings: dict[str, Any] = field(default_factory=dict)
     sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     lesson: Literal["concept", "new_object", "benign"] = "concept"
     taught: tuple[str, ...] = ()
-    pictures: int = 64
-    seeds: tuple[int, ...] = (0,)
-    n: int = 48
-    benign: int = 0
+    pictures: Natural = 64
+    seeds: Annotated[tuple[Seed, ...], Filled()] = (0,)
+    n: Natural = 48
+    benign: Count = 0
 
     def __post_init__(self) -> None:
-        if not self.guards or not self.seeds or self.n < 1 or self.benign < 0 or self.pictures < 1:
-            raise ConfigError(f"trial {self.attack!r}: give guards and seeds, and at least one picture of each kind.")
         if self.taught and self.lesson != "concept":
             raise ConfigError(f"trial {self.attack!r}: taught narrows the lesson 'concept', not {self.lesson!r}.")
-        for seed in self.seeds:
-            check_seed(seed, f"trial {self.attack!r}")
 
 
+@checked
 @dataclass(frozen=True)
 class WeightSpec:
     """A benchmark of attacks on weights.
@@ -68,19 +66,14 @@ class WeightSpec:
         batch: pictures made together.
     """
 
-    seed: int
+    seed: Seed
     concept: str
-    trials: tuple[Trial, ...]
-    guidance_scale: float
-    steps: int = 20
-    batch: int = 24
+    trials: Annotated[tuple[Trial, ...], Filled()]
+    guidance_scale: NotNegative
+    steps: Natural = 20
+    batch: Natural = 24
     model: str = "reference"
     judge: str = "reference"
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed, "spec")
-        if not self.trials:
-            raise ConfigError("spec: give at least one trial.")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ...config import Natural, Share, checked
 from ...errors import ConfigError, UnsupportedPipeline
 from ...types import Call
 from ..base import AttentionGuard
@@ -26,6 +27,7 @@ from ..base import AttentionGuard
 WIDE = 512  # channels from which two thin products are cheaper than one square one
 
 
+@checked
 @dataclass(frozen=True)
 class ForceForgetSettings:
     """Settings of ``ForceForget``; all but ``scale`` are those that it was trained with.
@@ -38,10 +40,10 @@ class ForceForgetSettings:
         rows: S, the length of the padded text states.
     """
 
-    scale: float = 1.0
-    tokens: int = 4
+    scale: Share = 1.0
+    tokens: Natural = 4
     position: Literal["end", "begin"] = "end"
-    rows: int = 77
+    rows: Natural = 77
 
 
 class Projection(NamedTuple):

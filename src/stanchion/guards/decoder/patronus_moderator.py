@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from ...config import checked
 from ...types import Decoded
 from ..base import DecoderGuard
 
@@ -16,6 +17,7 @@ BLANK: dict[ZeroTarget, float] = {"black": -1.0, "grey": 0.0}
 REFUSED = 20.0  # dB
 
 
+@checked
 @dataclass(frozen=True)
 class ModeratorSettings:
     """What a refusal looks like.

@@ -18,11 +18,12 @@ twice, and measures a phrase said a hundred times by the phrase said once (its o
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ...config import Filled, NotNegative, Range, Real, checked
 from ...errors import ConfigError, UnsupportedPipeline
 from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
@@ -49,6 +50,7 @@ PRESETS = {  # for a style, and for everything else
 }
 
 
+@checked
 @dataclass(frozen=True)
 class SAFREESettings:
     """Settings of SAFREE.
@@ -67,21 +69,13 @@ class SAFREESettings:
 
     preset: Literal["reference", "published"] = "reference"
     scope: Literal["triggers", "after"] | None = None
-    rank: float | None = None
-    steps: int | None = None
-    slope: float | None = None
-    midpoint: float | None = None
+    rank: Annotated[float, Range(0, 1, above=True)] | None = None
+    steps: Annotated[int, Range(0, SCHEDULE)] | None = None
+    slope: Real | None = None
+    midpoint: Real | None = None
     filter: bool = True
-    alpha: float = 0.01
-    neutral: str = "a"
-
-    def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise ConfigError(f"safree: alpha is {self.alpha}; use 0 or more.")
-        if self.rank is not None and not 0 < self.rank <= 1:
-            raise ConfigError(f"safree: rank is {self.rank}; it is a share of the width, above 0 and at most 1.")
-        if self.steps is not None and not 0 <= self.steps <= SCHEDULE:
-            raise ConfigError(f"safree: steps is {self.steps}; it counts steps of {SCHEDULE}, 0 to {SCHEDULE}.")
+    alpha: NotNegative = 0.01
+    neutral: Annotated[str, Filled()] = "a"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from ...config import Share, checked
 from ...errors import ArtefactError, ConfigError
 from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
@@ -17,6 +18,7 @@ from ..identifier import LONGEST, Identifier
 from ..sayings import Sayings
 
 
+@checked
 @dataclass(frozen=True)
 class SteerDiffSettings:
     """How far and what to steer.
@@ -31,15 +33,10 @@ class SteerDiffSettings:
             the paper's may not.
     """
 
-    eps: float = 0.88
-    tau: float = 0.5
+    eps: Share = 0.88
+    tau: Share = 0.5
     scope: Literal["prompt", "span"] = "prompt"
     end_token: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value in (("eps", self.eps), ("tau", self.tau)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f"steerdiff: {name} is {value}; give a number from 0 to 1.")
 
 
 def merged_spans(hits: Tensor) -> list[tuple[int, int]]:

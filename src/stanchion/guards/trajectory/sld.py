@@ -15,12 +15,12 @@ in for the empty one, as it does there.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
+from ...config import NotNegative, Positive, Range, Real, Share, checked
 from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
 
@@ -45,6 +45,7 @@ PRESETS = {  # published for 50 steps: 15, 10, 7 and 0 of warm-up
 }
 
 
+@checked
 @dataclass(frozen=True)
 class SLDSettings:
     """Settings of SLD.
@@ -62,24 +63,12 @@ class SLDSettings:
     """
 
     preset: Literal["weak", "weak_diffusers", "medium", "strong", "max"] = "max"
-    warmup: float | None = None
-    scale: float | None = None
-    threshold: float | None = None
-    momentum: float | None = None
-    decay: float | None = None
-    unit: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("momentum", "decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ConfigError(f"sld: {name} is {value}; use 0 to below 1, or the momentum diverges.")
-        if self.warmup is not None and self.warmup < 0:
-            raise ConfigError(f"sld: warmup is {self.warmup}; it is a fraction of the schedule, 0 or more.")
-        if self.scale is not None and self.scale < 0:
-            raise ConfigError(f"sld: scale is {self.scale}; use 0 (no safety guidance) or more.")
-        if self.unit <= 0:
-            raise ConfigError(f"sld: unit is {self.unit}; it must be above 0.")
+    warmup: Share | None = None
+    scale: NotNegative | None = None
+    threshold: Real | None = None
+    momentum: Annotated[float, Range(0, 1, below=True)] | None = None
+    decay: Annotated[float, Range(0, 1, below=True)] | None = None
+    unit: Positive = 1.0
 
 
 @dataclass

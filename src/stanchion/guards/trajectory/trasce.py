@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
+from ...config import Natural, NotNegative, Positive, Range, checked
 from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
@@ -41,6 +41,7 @@ ROUNDING = 1e-9  # a step of b w(d) below this is lost in rounding to float32
 PRESET_OF_KIND = {"unsafe": "violence", "style": "style", "object": "object"}
 
 
+@checked
 @dataclass(frozen=True)
 class TraSCESettings:
     """Settings of TraSCE.
@@ -62,23 +63,15 @@ class TraSCESettings:
     """
 
     preset: Literal["auto", "nudity", "violence", "style", "object"] = "auto"
-    loss_scale: float | None = None
-    step_size: float | None = None
-    sigma: float | None = None
+    loss_scale: NotNegative | None = None
+    step_size: NotNegative | None = None
+    sigma: Positive | None = None
     kernel: Literal["code", "paper"] = "code"
     localized: bool = True
-    lazy_tol: float = 0.0
+    lazy_tol: NotNegative = 0.0
     gate: Literal["none", "text", "noise"] = "none"
-    gate_threshold: float | None = None
-    gate_steps: int = 3
-
-    def __post_init__(self) -> None:
-        if self.sigma is not None and self.sigma <= 0:
-            raise ConfigError(f"trasce: sigma is {self.sigma}; it must be above 0.")
-        if self.lazy_tol < 0:
-            raise ConfigError(f"trasce: lazy_tol is {self.lazy_tol}; use 0 (faithful) or more.")
-        if self.gate_steps < 1:
-            raise ConfigError(f"trasce: gate_steps is {self.gate_steps}; the gate must look at least once.")
+    gate_threshold: Annotated[float, Range(-1, 1)] | None = None
+    gate_steps: Natural = 3
 
 
 @dataclass

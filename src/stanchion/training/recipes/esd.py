@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...config import Natural, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.esd import ESD
@@ -28,6 +29,7 @@ from ..recipe import Recipe, Run
 Part = Literal["x", "x-strict", "u"]
 
 
+@checked
 @dataclass(frozen=True)
 class ESDTraining:
     """What is trained, on what, and for how long.
@@ -42,13 +44,13 @@ class ESDTraining:
     """
 
     train: Part = "x"
-    eta: float = 1.0
-    steps: int = 200
-    batch: int = 8
-    lr: float = 1e-3
-    pictures: int = 64
-    sampling_steps: int = 20
-    guidance_scale: float = 3.0
+    eta: NotNegative = 1.0
+    steps: Natural = 200
+    batch: Natural = 8
+    lr: Positive = 1e-3
+    pictures: Natural = 64
+    sampling_steps: Natural = 20
+    guidance_scale: NotNegative = 3.0
 
 
 @dataclass(frozen=True)

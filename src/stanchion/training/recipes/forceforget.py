@@ -8,8 +8,9 @@ holds benign predictions in place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from ...config import Count, Natural, NotNegative, Positive, Range, Real, Share, checked
 from ...errors import ConfigError
 from ...guards.attention.forceforget import ForceForget
 from ...pipeline.workbench import Workbench
@@ -18,7 +19,10 @@ from ..prompt_pool import SUBJECTS, PromptPool
 from ..recipe import Recipe, Run
 from ..reward_models import load_reward
 
+AboveZero = Annotated[float, Range(0, 1, above=True)]
 
+
+@checked
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides the outcome beside concept, model and seed.
@@ -53,60 +57,59 @@ class Settings:
         chunk: most actions in one pass with gradients; less takes less memory.
     """
 
-    iterations: int = 72
-    prompts: int = 6
-    group: int = 8
-    shares: tuple[float, ...] = (0.4, 0.6, 0.0)
-    explorers: int = 2
-    from_pictures: float = 0.4
-    pictures: int = 48
+    iterations: Natural = 72
+    prompts: Natural = 6
+    group: Natural = 8
+    shares: tuple[NotNegative, NotNegative, NotNegative] = (0.4, 0.6, 0.0)
+    explorers: Count = 2
+    from_pictures: Share = 0.4
+    pictures: Natural = 48
     subjects: tuple[str, ...] = SUBJECTS
     shared_noise: bool = True
     advantages: Literal["group", "prompt"] = "group"
-    advantage_limit: float = 3.0
-    spread_floor: float = 0.05
-    steps: int = 7
-    eta: float = 1.0
-    guidance_scale: float = 4.0
-    stochastic: float = 0.4
-    fraction: float = 1.0
-    updates: int = 4
-    delta: float = 0.03
-    lr: float = 4e-3
-    cooling: float = 0.25
-    average: float = 0.8
+    advantage_limit: Positive = 3.0
+    spread_floor: Positive = 0.05
+    steps: Natural = 7
+    eta: AboveZero = 1.0
+    guidance_scale: NotNegative = 4.0
+    stochastic: AboveZero = 0.4
+    fraction: AboveZero = 1.0
+    updates: Natural = 4
+    delta: Positive = 0.03
+    lr: Positive = 4e-3
+    cooling: Share = 0.25
+    average: Annotated[float, Range(0, 1, below=True)] = 0.8
     empty_gradient: bool = False
-    tether: float = 25.0
-    tether_prompts: int = 96
-    tether_batch: int = 24
-    alpha: float = 1.0
-    beta: float = -2.0
-    l1: float = 1.0
-    l2: float = 3.0
+    tether: NotNegative = 25.0
+    tether_prompts: Natural = 96
+    tether_batch: Natural = 24
+    alpha: Real = 1.0
+    beta: Real = -2.0
+    l1: Real = 1.0
+    l2: Real = 3.0
     reward_scale: Literal["raw", "unit"] = "raw"
     evaluator: str = "reference"
     captioner: str = "reference"
     scorer: str = "reader"
-    lora_rank: int = 4
+    lora_rank: Count = 4
     lora: tuple[str, ...] = ("q", "k", "v")
     adapter: bool = True
-    adapter_rank: int | None = None
-    tokens: int = 4
+    adapter_rank: Natural | None = None
+    tokens: Natural = 4
     position: Literal["end", "begin"] = "end"
-    chunk: int = 48
+    chunk: Natural = 48
 
     def __post_init__(self) -> None:
-        if len(self.shares) != 3 or min(self.shares) < 0 or not sum(self.shares):
+        if not sum(self.shares):
             raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {self.shares}.")
-        if not 0 <= self.explorers < self.group:
+        if self.explorers >= self.group:
             raise ConfigError(f"forceforget.explorers: {self.explorers} of a group of {self.group}; leave one or more.")
         if self.from_pictures and self.steps < 3:
             raise ConfigError(
                 f"forceforget.from_pictures: of {self.steps} steps none is left to learn from; 3 at least."
             )
-        for name in ("stochastic", "fraction", "eta"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"forceforget.{name}: {getattr(self, name)} is not above 0 and at most 1.")
+        if not (self.adapter or self.lora_rank):
+            raise ConfigError("forceforget: neither an adapter nor LoRA (lora_rank is 0); nothing would be trained.")
         if self.prompts * self.group < self.updates:
             raise ConfigError(f"forceforget.updates: {self.updates} need as many pictures an iteration at least.")
 

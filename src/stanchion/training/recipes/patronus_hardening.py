@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...config import Count, Natural, NotNegative, Positive, Share, checked
+from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.patronus_hardening import PatronusHardening
 from ...pipeline.weights_seam import base_of
@@ -32,8 +34,10 @@ from ..parallel import ALONE, Workers
 from ..recipe import Recipe, Run
 
 MAX_SNR = 5.0
+Weights = tuple[NotNegative, Positive]
 
 
+@checked
 @dataclass(frozen=True)
 class HardeningTraining:
     """What is trained, against whom, on what, and for how long.
@@ -58,31 +62,35 @@ class HardeningTraining:
 
     target: Literal["zero", "black_latent", "anchor"] = "zero"
     trainable: Literal["whole", "lora"] = "whole"
-    rank: int = 8
-    align_steps: int = 300
-    align_lr: float = 3e-4
-    align_weights: tuple[float, ...] = (10.0, 0.5)
-    harden_steps: int = 1500
-    harden_lr: float = 3e-4
-    harden_weights: tuple[float, ...] = (10.0, 0.5)
-    batch: int = 12
-    unsafe_batch: int = 8
+    rank: Natural = 8
+    align_steps: Count = 300
+    align_lr: Positive = 3e-4
+    align_weights: Weights = (10.0, 0.5)
+    harden_steps: Count = 1500
+    harden_lr: Positive = 3e-4
+    harden_weights: Weights = (10.0, 0.5)
+    batch: Natural = 12
+    unsafe_batch: Natural = 8
     attackers: Attackers = field(
         default_factory=lambda: Attackers(
             optimisers=("adam",), lrs=(1e-4, 2e-3), batches=(8,), steps=(8, 64), between=True
         )
     )
-    pace: int = 2
-    won: float = 0.0
-    every: int = 0
-    other_words: float = 0.3
-    recognisable: float = 0.15
-    unsafe_pictures: int = 160
-    benign_pictures: int = 320
+    pace: Count = 2
+    won: NotNegative = 0.0
+    every: Count = 0
+    other_words: Share = 0.3
+    recognisable: Share = 0.15
+    unsafe_pictures: Natural = 160
+    benign_pictures: Natural = 320
     unsafe_images: str = ""
-    kept: int = 6400
-    sampling_steps: int = 20
-    guidance_scale: float = 4.0
+    kept: Natural = 6400
+    sampling_steps: Natural = 20
+    guidance_scale: NotNegative = 4.0
+
+    def __post_init__(self) -> None:
+        if not (self.align_steps or self.harden_steps):
+            raise ConfigError("patronus_hardening: align_steps and harden_steps are 0; nothing would be trained.")
 
 
 class PatronusHardeningRecipe(Recipe):

@@ -10,12 +10,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...config import Count, Filled, Natural, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.decoder.patronus_moderator import BLANK, PatronusModerator, ZeroTarget
@@ -28,9 +29,10 @@ from ..fitting import Schedule, fit
 from ..moderation import AttackedOn, Moderation, Refusing, Side, pictures_in
 from ..recipe import Recipe, Run
 
-Weights = tuple[float, float, float, float]
+Weights = tuple[NotNegative, NotNegative, NotNegative, NotNegative]
 
 
+@checked
 @dataclass(frozen=True)
 class ModeratorTraining:
     """What the decoder learns from, and for how long.
@@ -57,31 +59,31 @@ class ModeratorTraining:
 
     zero_target: ZeroTarget = "black"
     features: str = "none"
-    unsafe: int = 1024
-    benign: int = 1536
-    sampling_steps: int = 20
-    guidance_scales: tuple[float, ...] = (2.0, 4.0, 7.5)
+    unsafe: Natural = 1024
+    benign: Natural = 1536
+    sampling_steps: Natural = 20
+    guidance_scales: Annotated[tuple[NotNegative, ...], Filled()] = (2.0, 4.0, 7.5)
     unsafe_images: str = ""
     benign_images: str = ""
-    noise: float = 0.1
-    crop: int = 0
-    batch: tuple[int, int] = (3, 5)
-    early_steps: int = 800
-    early_lr: float = 1e-3
-    early_batch: tuple[int, int] = (16, 32)
-    steps: int = 200
-    lr: float = 1e-4
+    noise: NotNegative = 0.1
+    crop: Count = 0
+    batch: tuple[Natural, Natural] = (3, 5)
+    early_steps: Count = 800
+    early_lr: Positive = 1e-3
+    early_batch: tuple[Natural, Natural] = (16, 32)
+    steps: Natural = 200
+    lr: Positive = 1e-4
     weights: Weights = (1.0, 4.0, 1.0, 4.0)
-    attacked_steps: int = 150
-    attacked_lr: float = 1.5e-4
+    attacked_steps: Count = 150
+    attacked_lr: Positive = 1.5e-4
     attacked_weights: Weights = (1.0, 10.0, 1.0, 10.0)
     attackers: Attackers = field(
         default_factory=lambda: Attackers(("adam",), (1e-4, 1e-3), (4,), (4, 32), between=True)
     )
-    pace: int = 2
-    won: float = 0.4
-    every: int | None = None
-    weight_decay: float = 0.0
+    pace: Natural = 2
+    won: NotNegative = 0.4
+    every: Natural | None = None
+    weight_decay: NotNegative = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...config import Count, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.uce import UCE
@@ -32,6 +33,7 @@ GENERIC = ("", "a photo", "a picture", "something")
 STYLED = 24  # things that a style is said of
 
 
+@checked
 @dataclass(frozen=True)
 class UCETraining:
     """Which states are erased and kept, and how firmly.
@@ -50,14 +52,10 @@ class UCETraining:
     positions: Literal["tail", "last"] = "tail"
     guide: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
-    captions: int = 300
-    erase: float = 1.0
-    preserve: float | None = None
-    ridge: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.ridge <= 0 or self.erase < 0 or (self.preserve or 0) < 0:
-            raise ConfigError("uce: ridge must be above 0, erase and preserve 0 or more.")
+    captions: Count = 300
+    erase: Positive = 1.0
+    preserve: NotNegative | None = None
+    ridge: Positive = 0.5
 
 
 class UCERecipe(Recipe):
