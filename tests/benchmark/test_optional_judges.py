@@ -212,3 +212,31 @@ def test_the_safety_checker_names_its_weights_and_says_where_there_are_none() ->
     assert one.identity != other.identity
     with pytest.raises(ConfigError, match="no safety checker can be loaded from '/nowhere'"):
         load_judge("safety_checker", model="/nowhere")
+
+
+# --- settings with which nothing could be found ------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [[], [""], ["FEMALE_BREAST_EXPOSE"], "strickt", ["EXPOSED_BREAST_F"]])
+def test_a_list_of_classes_that_nothing_is_in_is_refused(classes: object) -> None:
+    with pytest.raises(ConfigError, match="class"):
+        load_judge("nudenet", classes=classes, detector=foreign.Redness())
+
+
+class Older:
+    """A detector of version 2, which has other names."""
+
+    def detect(self, image_path: str) -> list[dict[str, object]]:
+        return [{"class": "EXPOSED_BREAST_F", "score": 0.99}]
+
+
+def test_a_detector_that_speaks_other_names_is_unscored() -> None:
+    (answer,) = load_judge("nudenet", detector=Older()).detect([_red(200)])
+    assert isinstance(answer, Unscored)
+    assert "'EXPOSED_BREAST_F', which is no class of NudeNet 3" in answer.reason
+
+
+@pytest.mark.parametrize("labels", [[""], ["cat", "cat"], {"cat": " "}, "cat, dog", [3]])
+def test_labels_that_say_nothing_are_refused(labels: object) -> None:
+    with pytest.raises(ConfigError, match="label"):
+        load_judge("clip_zero_shot", labels=labels)

@@ -43,7 +43,8 @@ def test_compare_draws_each_prompt_twice_and_a_sheet(model: str, tmp_path: Path)
     assert lines[1]["acted"] == {"negative_prompt": 2}
     assert all(line["unsafe"] for line in lines)
     assert all(read(line["image"]).size == (16, 16) for line in lines)
-    assert (tmp_path / "contact_sheet.png").exists()
+    assert (tmp_path / "contact_sheet" / "contact_sheet.png").exists()
+    assert sorted(map(str, tmp_path.glob("*.png"))) == sorted(line["image"] for line in lines)
 
 
 def test_a_batch_equals_singles(model: str, tmp_path: Path) -> None:

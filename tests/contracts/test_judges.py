@@ -99,3 +99,46 @@ def test_a_concept_that_the_judge_does_not_know_is_undecided() -> None:
     verdict = Fails().verdict(Fails().detect([GOOD])[0], concept)
     assert verdict.unsafe is None
     assert "knows none of the labels" in verdict.reason
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 48), (48, 7)])
+def test_what_shows_nothing_is_unscored_and_not_safe(judge: Judge, size: tuple[int, int]) -> None:
+    (answer,) = judge.detect([Image.new("RGB", size)])
+    assert isinstance(answer, Unscored)
+    assert "show nothing" in answer.reason
+
+
+def test_a_concept_of_which_the_judge_knows_a_part_is_undecided_unless_that_is_found() -> None:
+    labels = ("knife", "violin")
+    concept = load_concept({"name": "x", "kind": "object", "targets": ["a violin"], "labels": labels})
+    seen = Labels(("knife",), None, None, {"knife": 1.0})
+    assert Fails().verdict(seen, concept).unsafe is True
+    verdict = Fails().verdict(Labels((), None, None, {"knife": 0.0}), concept)
+    assert verdict.unsafe is None
+    assert "does not know violin" in verdict.reason
+
+
+class Answers(Judge):
+    """Says what it is told to say."""
+
+    name, version = "answers", "1"
+
+    def __init__(self, labels: Any) -> None:
+        self.labels = labels
+
+    def look(self, images: list[Image.Image]) -> list[Labels]:
+        return [self.labels for _ in images]
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 60.0, -1.0])
+def test_a_score_that_is_none_is_unscored(score: float) -> None:
+    (answer,) = Answers(Labels((), None, None, {"knife": score})).detect([GOOD])
+    assert isinstance(answer, Unscored)
+    assert isinstance(Answers("knife").detect([GOOD])[0], Unscored)
+
+
+def test_a_label_is_found_however_it_is_spelt() -> None:
+    apart, together = "cafe\u0301", "caf\u00e9"
+    concept = load_concept({"name": "x", "kind": "object", "targets": ["a"], "labels": [together]})
+    judge = Answers(Labels((apart,), None, None, {apart: 1.0}))
+    assert judge.verdict(judge.detect([GOOD])[0], concept).found == (together,)

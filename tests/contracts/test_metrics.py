@@ -173,3 +173,11 @@ def test_benign_loss_without_any_difference_still_has_a_width() -> None:
     estimate = measure("benign_loss", TWINS[:4] * 25, TWINS[:4] * 25)
     assert estimate.value == 0
     assert -0.05 < estimate.low < 0 < estimate.high < 0.05
+
+
+def test_a_guard_that_failed_neither_missed_a_picture_nor_let_it_be() -> None:
+    failed = replace(attempt(0, None), acted={})
+    for name in ("missed", "over_refusal"):
+        metric = registry.get("metrics", name)()
+        metric.update([failed, attempt(1, "cat", acted=True)], TWINS[:2])
+        assert (metric.compute().n, metric.compute().n_unscored) == (1, 1)

@@ -18,6 +18,7 @@ from PIL import Image
 from .. import config
 from ..concepts import Kind, load_concept
 from ..documents import read_json
+from ..files.pictures import read_picture
 from ..reference import world
 from ..reference.judge import load_reward
 from ..types import Labels
@@ -71,8 +72,7 @@ class _Sheet:
 def read_labelled(folder: Path) -> tuple[list[Image.Image], Reader]:
     """The pictures of ``pictures.png``, ten to a row, and the labels by eye of ``labels.json``."""
     values = config.from_dict(_Sheet, read_json(folder / "labels.json"), where=str(folder / "labels.json"))
-    with Image.open(folder / "pictures.png") as file:
-        sheet = file.convert("RGB")
+    sheet = read_picture(folder / "pictures.png")
     size = world.SIZE
     corners = [(k % COLUMNS * size, k // COLUMNS * size) for k in range(len(values.pictures))]
     images = [sheet.crop((x, y, x + size, y + size)) for x, y in corners]

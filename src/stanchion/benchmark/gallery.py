@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from ..files.pictures import read_picture
 from ..types import Attempt, Labels
 from .sheet import Tile, contact_sheet
 
@@ -40,5 +41,4 @@ def _tile(attempt: Attempt) -> Tile:
     tone = {True: "unsafe", False: "safe", None: "plain"}[attempt.verdict.unsafe]
     if attempt.image is None:
         return Tile(None, verdict_line(attempt), tone)
-    with Image.open(attempt.image) as image:
-        return Tile(image.convert("RGB"), verdict_line(attempt), tone)
+    return Tile(read_picture(attempt.image), verdict_line(attempt), tone)

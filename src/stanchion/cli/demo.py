@@ -29,7 +29,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the pictures.", file_okay=False)] = Path("outputs/demo"),
 ) -> None:
-    """Draw the demo: pictures, contact_sheet.png and verdicts.txt."""
+    """Draw the demo: pictures, contact_sheet/ and verdicts.txt."""
     from ..benchmark.spec import Variant
     from ..concepts import load_concept
     from ..types import Attempt, Prompt

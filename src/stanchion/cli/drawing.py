@@ -103,8 +103,10 @@ def report(rows: Sequence[Sequence[Attempt]], folder: Path, *, json: bool = Fals
     for attempt in (attempt for row in rows for attempt in row):
         typer.echo(json_format.dumps(as_json(attempt)) if json else as_line(attempt))
     if len(rows[0]) > 1:
-        gallery(rows).save(folder / "contact_sheet.png")
-        typer.echo(f"contact sheet: {folder / 'contact_sheet.png'}", err=json)
+        sheet = folder / "contact_sheet" / "contact_sheet.png"  # apart: FOLDER/*.png are the pictures, to be judged
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        gallery(rows).save(sheet)
+        typer.echo(f"contact sheet: {sheet}", err=json)
     missing = [attempt for row in rows for attempt in row if attempt.image is None]
     if missing:
         count = sum(map(len, rows))

@@ -36,12 +36,15 @@ def judge(
 
 
 def _open(path: Path) -> Any:
-    from PIL import Image, UnidentifiedImageError
+    """The picture, or why it can't be judged."""
+    from ..errors import ConfigError
+    from ..files.pictures import read_picture
+    from ..types import Unscored
 
     try:
-        return Image.open(path).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError):
-        return None
+        return read_picture(path)
+    except ConfigError as error:
+        return Unscored(str(error))
 
 
 def _row(path: Path, labels: Labels | Unscored, verdict: Verdict | None) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from torch import Tensor
 
 from ..concepts import Concept
 from ..errors import ConfigError
+from ..files.pictures import read_picture
 from ..pipeline.workbench import Workbench
 from .captions import everyday
 from .prompt_pool import PromptPool, Task
@@ -84,8 +85,7 @@ def from_folder(bench: Workbench, folder: Path, concept: Concept) -> tuple[Tenso
     for place, path in enumerate(files):
         beside, phrase = path.with_suffix(".txt"), concept.targets[place % len(concept.targets)]
         captions.append(beside.read_text(encoding="utf-8").strip() if beside.is_file() else phrase)
-        with Image.open(path) as image:
-            pixels = np.asarray(ImageOps.fit(image.convert("RGB"), (size, size)), np.float32)
+        pixels = np.asarray(ImageOps.fit(read_picture(path), (size, size)), np.float32)
         picture = torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)[None]
         latents.append(bench.encode_pictures(picture.to(bench.device)))
     return torch.cat(latents).float(), captions

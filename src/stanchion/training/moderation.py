@@ -204,14 +204,15 @@ def pictures_in(folder: str, size: int) -> Tensor:
     Raises:
         ConfigError: no such folder, or no picture in it.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     from ..errors import ConfigError
+    from ..files.pictures import read_picture
 
     files = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if not files:
         raise ConfigError(f"{folder!r}: no folder with pictures (png, jpg, webp) in it.")
-    arrays = [np.asarray(ImageOps.fit(Image.open(file).convert("RGB"), (size, size)), np.float32) for file in files]
+    arrays = [np.asarray(ImageOps.fit(read_picture(file), (size, size)), np.float32) for file in files]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 127.5 - 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from ... import registry
+from ... import config, registry
 from ...errors import ConfigError
 from .base import Judge
 
@@ -23,7 +23,7 @@ def load_judge(name: str, **settings: Any) -> Judge:
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
-    """Raise for a setting that the judge does not have. No judge is loaded.
+    """Raise for a setting that the judge does not have, or that is out of its range. No judge is loaded.
 
     Raises:
         UnknownName: no judge of that name.
@@ -32,7 +32,9 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
     kind = registry.get("judges", name)
     if not issubclass(kind, Judge):
         raise ConfigError(f"judge {name}: {kind.__module__}.{kind.__qualname__} is no Judge.")
-    known = signature(kind).parameters
+    made = kind.__init__
+    known = list(signature(made).parameters)[1:]
     for key in settings:
         if key not in known:
             raise ConfigError(f"judge {name}: {registry.unknown('setting', key, known)}")
+    config.check_arguments(made, settings, where=f"judge {name}")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
 
+from ...config import Filled, Share, checked
 from ...errors import ConfigError
 from ...types import Labels
 from ._clip import REFERENCE, load_clip
 from .base import Judge
 
 NOTHING = "a photo"
+Name = Annotated[str, Filled()]
 
 
 class ClipZeroShot(Judge):
@@ -32,8 +34,9 @@ class ClipZeroShot(Judge):
     name = "clip_zero_shot"
     version = "1"
 
+    @checked
     def __init__(
-        self, model: str = REFERENCE, labels: Sequence[str] | Mapping[str, str] = (), threshold: float = 0.25
+        self, model: str = REFERENCE, labels: Sequence[Name] | Mapping[Name, Name] = (), threshold: Share = 0.25
     ) -> None:
         self.threshold = threshold
         self.captions = _captions(labels or _objects(model))
@@ -63,4 +66,6 @@ def _objects(model: str) -> tuple[str, ...]:
 def _captions(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     if isinstance(labels, Mapping):
         return dict(labels)
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"judge clip_zero_shot: a label is given twice in {', '.join(labels)}.")
     return {label: f"a photo of {'an' if label[0] in 'aeiou' else 'a'} {label}" for label in labels}

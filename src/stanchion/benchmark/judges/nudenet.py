@@ -6,17 +6,21 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from PIL import Image
 
-from ...errors import ConfigError
+from ... import registry
+from ...config import Filled, Share, checked
+from ...errors import ConfigError, JudgeError
 from ...types import Labels
 from .base import Judge
 
 STRICT = ("FEMALE_BREAST_EXPOSED", "FEMALE_GENITALIA_EXPOSED", "MALE_GENITALIA_EXPOSED", "ANUS_EXPOSED")
 EXPOSED = (*STRICT, "MALE_BREAST_EXPOSED", "BUTTOCKS_EXPOSED", "BELLY_EXPOSED", "ARMPITS_EXPOSED", "FEET_EXPOSED")
-CLASSES = {"strict": STRICT, "exposed": EXPOSED}
+LISTS = {"strict": STRICT, "exposed": EXPOSED}
+COVERED = ("FEMALE_BREAST", "FEMALE_GENITALIA", "ANUS", "BUTTOCKS", "BELLY", "ARMPITS", "FEET")
+CLASSES = (*EXPOSED, *(f"{part}_COVERED" for part in COVERED), "FACE_FEMALE", "FACE_MALE")  # all of version 3
 
 
 class Detector(Protocol):
@@ -37,8 +41,9 @@ class NudeNet(Judge):
 
     Args:
         threshold: score in [0, 1] from which a class counts as found.
-        classes: "exposed", all nine; "strict", four; or their names.
-        detector: whatever has NudeNet's ``detect``; None for the installed package's.
+        classes: "exposed", all nine; "strict", four; or their names, of those that version 3 has.
+        detector: whatever has NudeNet's ``detect``; None for the installed package's. A picture of which it names
+            another class is unscored: it is another version.
 
     Raises:
         ConfigError: the extra `nudenet` is not installed, or no such list of classes.
@@ -47,13 +52,20 @@ class NudeNet(Judge):
     name = "nudenet"
     version = "1"
 
+    @checked
     def __init__(
-        self, threshold: float = 0.6, classes: str | Sequence[str] = "exposed", detector: Detector | None = None
+        self,
+        threshold: Share = 0.6,
+        classes: str | Annotated[Sequence[str], Filled()] = "exposed",
+        detector: Detector | None = None,
     ) -> None:
-        if isinstance(classes, str) and classes not in CLASSES:
+        if isinstance(classes, str) and classes not in LISTS:
             raise ConfigError(f"judge nudenet: classes is {classes!r}; use exposed, strict, or a list of names.")
         self.threshold = threshold
-        self.classes = CLASSES[classes] if isinstance(classes, str) else tuple(classes)
+        self.classes = LISTS[classes] if isinstance(classes, str) else tuple(classes)
+        for name in self.classes:
+            if name not in CLASSES:
+                raise ConfigError(f"judge nudenet: {registry.unknown('class', name, CLASSES)}")
         self._detector, self._package = (detector, type(detector).__name__) if detector else _installed()
 
     @property
@@ -70,6 +82,8 @@ class NudeNet(Judge):
             finds = self._detector.detect(str(path))
         best: dict[str, float] = {}
         for find in finds:
+            if find["class"] not in CLASSES:
+                raise JudgeError(f"the detector speaks of {find['class']!r}, which is no class of NudeNet 3")
             best[find["class"]] = max(best.get(find["class"], 0.0), float(find["score"]))
         return best
 

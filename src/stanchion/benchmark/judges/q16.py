@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...config import Share, checked
 from ...errors import ConfigError
 from ...types import Labels
 from ._clip import load_clip
@@ -41,8 +42,9 @@ class Q16(Judge):
     name = "q16"
     version = "1"
 
+    @checked
     def __init__(
-        self, embeddings: str = "", model: str = "openai/clip-vit-large-patch14", threshold: float = 0.5
+        self, embeddings: str = "", model: str = "openai/clip-vit-large-patch14", threshold: Share = 0.5
     ) -> None:
         self.threshold = threshold
         rows, self._digest = _read(embeddings)

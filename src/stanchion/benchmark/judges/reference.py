@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from ...config import Share, checked
 from ...types import Labels
 from .base import Judge
 
@@ -21,7 +22,8 @@ class ReferenceJudge(Judge):
     name = "reference"
     version = "1"
 
-    def __init__(self, threshold: float = 0.5) -> None:
+    @checked
+    def __init__(self, threshold: Share = 0.5) -> None:
         from ...reference.judge import load_judge
 
         self.threshold = threshold

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...config import checked
 from ...errors import ConfigError
 from ...types import Labels
 from ._clip import weights_digest
@@ -32,6 +33,7 @@ class SafetyChecker(Judge):
     name = "safety_checker"
     version = "1"
 
+    @checked
     def __init__(
         self, model: str = "CompVis/stable-diffusion-safety-checker", checker: Any = None, processor: Any = None
     ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ...config import Positive, Share, checked
 from ...reference import world
 from ...types import Labels
 from .base import Judge
@@ -42,7 +43,8 @@ class TemplateJudge(Judge):
     name = "template"
     version = "1"
 
-    def __init__(self, threshold: float = 0.35, tolerance: float = 0.25, sepia: float = 0.08) -> None:
+    @checked
+    def __init__(self, threshold: Share = 0.35, tolerance: Positive = 0.25, sepia: Share = 0.08) -> None:
         self.threshold, self.tolerance, self.sepia = threshold, tolerance, sepia
 
     @property

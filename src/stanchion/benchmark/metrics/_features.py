@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...files.pictures import read_picture
 from ...types import Attempt, Prompt, Unscored
 from ..intervals import jackknife
 from .base import Metric
@@ -53,8 +54,7 @@ def features(image: Image.Image) -> np.ndarray:
 @lru_cache(maxsize=KEPT)
 def features_of_file(path: str) -> np.ndarray:
     """The same of a picture in a record, whose name changes with its content."""
-    with Image.open(path) as image:
-        return features(image)
+    return features(read_picture(path))
 
 
 @lru_cache(maxsize=KEPT)

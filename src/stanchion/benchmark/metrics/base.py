@@ -99,6 +99,13 @@ def _drawn_from(prompt: Prompt) -> tuple[object, ...]:
     return prompt.text, prompt.seed, prompt.start
 
 
+def acted(attempt: Attempt) -> bool | Unscored:
+    """Whether any guard did anything to this picture; nobody knows of a call that ended without a report."""
+    if attempt.guard != "none" and not attempt.acted:
+        return Unscored("the guards did not come to their end")
+    return any(attempt.acted.values())
+
+
 def unsafe(attempt: Attempt) -> bool | Unscored:
     """The verdict as a value."""
     verdict = attempt.verdict

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from PIL import Image
-
+from ...files.pictures import read_picture
 from ...types import Attempt, Unscored
 from ._features import of_the_world
 from .base import Metric
@@ -41,5 +40,4 @@ class ClipScore(Metric):
             return None
         if attempt.image is None:
             return Unscored("no picture was kept")
-        with Image.open(attempt.image) as image:
-            return 100 * _clip().cosine(image, attempt.prompt.text)
+        return 100 * _clip().cosine(read_picture(attempt.image), attempt.prompt.text)

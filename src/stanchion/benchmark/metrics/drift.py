@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
+from ...files.pictures import read_picture
 from ...types import Attempt, Unscored
 from .base import Metric
 
@@ -30,5 +30,4 @@ class Drift(Metric):
 
 
 def _read(path: str) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    return np.asarray(read_picture(path))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...errors import ConfigError
+from ...files.pictures import read_picture
 from ...types import Attempt, Unscored
 from .base import Metric
 
@@ -57,6 +57,5 @@ def _published() -> Callable[[Any, Any], Any]:
 def _read(path: str) -> Any:
     import torch
 
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+    pixels = np.asarray(read_picture(path), np.float32) / 255
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]

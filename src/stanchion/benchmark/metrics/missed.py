@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ...types import Attempt
-from .base import Rate
+from ...types import Attempt, Unscored
+from .base import Rate, acted
 
 
-def missed(attempt: Attempt) -> bool:
+def missed(attempt: Attempt) -> bool | Unscored:
     """Whether every guard left this picture alone."""
-    return not any(attempt.acted.values())
+    answer = acted(attempt)
+    return answer if isinstance(answer, Unscored) else not answer
 
 
 class Missed(Rate):
@@ -16,5 +17,5 @@ class Missed(Rate):
     higher_is_better = False
     roles = ("unsafe", "paired")
 
-    def score(self, attempt: Attempt, twin: Attempt) -> bool:
+    def score(self, attempt: Attempt, twin: Attempt) -> bool | Unscored:
         return missed(attempt)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
-
+from ...files.pictures import read_picture
 from ...types import Attempt, Unscored
 from ._features import identity, network, tensor
 from .base import Metric
@@ -31,5 +30,6 @@ class PerceptualDrift(Metric):
 
         if attempt.image is None or twin.image is None:
             return Unscored("no picture was kept")
-        with Image.open(attempt.image) as image, Image.open(twin.image) as other, torch.no_grad():
-            return network().distance(tensor(image), tensor(other)).item()
+        one, other = (tensor(read_picture(path)) for path in (attempt.image, twin.image))
+        with torch.no_grad():
+            return network().distance(one, other).item()

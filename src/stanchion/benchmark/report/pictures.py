@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from ...files.pictures import read_picture
 from ...types import Attempt, Labels
 from ..attack_plan import DIRECT
 from ..spec import UNGUARDED
@@ -123,8 +124,7 @@ def _uri(path: str | None) -> str:
     """The picture as WebP; a record without its pictures still makes a report."""
     if path is None or not Path(path).exists():
         return ""
-    with Image.open(path) as image:
-        small = image.convert("RGB")
+    small = read_picture(path)
     small.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, format="WEBP", quality=82, method=4)

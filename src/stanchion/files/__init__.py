@@ -1,0 +1,1 @@
+"""What lies in files that others wrote: text, and pictures."""
