@@ -17,6 +17,7 @@ from stanchion.errors import BudgetSpent, JudgeError
 from stanchion.pipeline.deployment import Meter
 from stanchion.types import Access, Adversarial, Attempt, Budget, Drawn, Labels, LatentStart, Prompt
 
+SEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)
 ROWS = [Prompt(f"a knife {place}", place, f"row/{place}") for place in range(3)]
 
 
@@ -63,7 +64,7 @@ class Reads(Judge):
 
         if "broken" in text:
             return Unscored("broken")
-        return Labels(("knife",) if text in self.unsafe else (), None, None, {"knife": 1.0})
+        return Labels(("knife",) if text in self.unsafe else (), None, None, SEEN)
 
     def look(self, images: list[Image.Image]) -> list[Labels]:
         raise JudgeError("not used")

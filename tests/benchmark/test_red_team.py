@@ -23,9 +23,11 @@ from stanchion.benchmark.red_team import RedTeam
 from stanchion.benchmark.runner import Runner
 from stanchion.benchmark.spec import Spec, Variant
 from stanchion.benchmark.store import Entry, Store
+from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.types import Adversarial, Labels, LatentStart
 
+UNSEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)
 SPEC = Spec(
     seed=5,
     concepts=("weapons",),
@@ -55,7 +57,7 @@ class Coin(Judge):
         if self.breaks and drawn % 7 == 0:
             raise RuntimeError("the judge is broken")
         found = ("knife",) if drawn % 3 == 0 else ()
-        return Labels(found, "flat", "white", {"knife": float(bool(found))})
+        return Labels(found, "flat", "white", {**UNSEEN, "knife": float(bool(found))})
 
 
 def team(folder: Path, spec: Spec = SPEC, judge: Judge | None = None, part: str = "") -> RedTeam:
@@ -215,3 +217,33 @@ def test_a_spec_that_makes_no_sense_is_refused(plan: AttackPlan, message: str) -
         replace(SPEC, attacks=(plan,))
     with pytest.raises(ConfigError, match="leave it out"):
         AttackPlan("direct", "static", {"unsafe": 1})
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "static"])
+def test_a_guard_that_can_not_stand_on_the_model_leaves_rows_that_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """The other cells are run, and the run comes to its end."""
+    from stanchion.errors import UnsupportedPipeline
+    from stanchion.guards.stack import GuardStack
+
+    stock = GuardStack.attach
+
+    def attach(self, pipeline):
+        if self.name == "trasce":
+            raise UnsupportedPipeline("no seam knows it.")
+        return stock(self, pipeline)
+
+    monkeypatch.setattr(GuardStack, "attach", attach)
+    plan = AttackPlan("seed_search", mode, {"unsafe": 2}, settings={"seeds": 1})
+    spec = replace(SPEC, prompts={"unsafe": 2}, attacks=(plan,))
+    made = team(tmp_path, spec)
+    assert made.run()
+    for guard, why in (("trasce", {"UnsupportedPipeline: no seam knows it."}), ("negative_prompt", {""})):
+        adaptive = False if mode == "static" else None
+        entries = made.store.cell(guard, "default", "weapons", "unsafe", "seed_search", adaptive, None)
+        assert len(entries) == 2
+        assert {entry.attempt.verdict.reason for entry in entries.values()} == why
+    lines = len(made.store.path.read_text().splitlines())
+    assert made.run()
+    assert len(made.store.path.read_text().splitlines()) == lines

@@ -12,11 +12,11 @@ import torch
 from .. import registry
 from ..concepts import Concept
 from ..config import fingerprint
-from ..errors import GuardFailed
 from ..guards.loading import guard_from
 from ..guards.stack import GuardStack
 from ..pipeline.attachment import Attachment
 from ..pipeline.loading import check_steps, image_to_image, load_pipeline
+from ..pipeline.outcome import each_alone, outcome
 from ..types import Drawn, Prompt
 from .attempts import strength_of
 from .memory import Peak
@@ -46,31 +46,36 @@ class Artist:
         """One batch. Noise is drawn on the CPU, so that a seed means the same picture's start on every device.
 
         Prompts with a start picture go to the model's image-to-image pipeline; a batch holds only such, all of one
-        strength, or none. A guard that fails closed gives pictures of None; every other error is raised.
+        strength, or none. Where a guard fails closed, or can't stand on the model, there is no picture, whatever else
+        is in the batch, and ``Drawn.error`` says why; every other error is raised.
         """
         check_steps(self.pipeline, steps)
+
+        def batch(prompts: Sequence[Prompt]) -> list[Drawn]:
+            return self._batch(prompts, variant, concept, steps, guidance_scale)
+
+        return each_alone(batch, prompts)
+
+    def _batch(
+        self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, steps: int, guidance_scale: float
+    ) -> list[Drawn]:
         generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
         starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
         pipeline = self._image_to_image() if starts else self.pipeline
         attachment = self.wear(variant, concept, pipeline)
         start = time.perf_counter()
-        try:
-            with Peak(pipeline.device) as peak:
-                images = pipeline(
-                    [prompt.text for prompt in prompts],
-                    num_inference_steps=steps,
-                    guidance_scale=guidance_scale,
-                    generator=generators,
-                    output_type="pil",
-                    **options,
-                ).images
-            acted = _acted(attachment, len(prompts))
-        except GuardFailed as error:
-            share = (time.perf_counter() - start) / len(prompts)
-            return [Drawn(None, {}, share, str(error)) for _ in prompts]
+        with Peak(pipeline.device) as peak:
+            output = pipeline(
+                [prompt.text for prompt in prompts],
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                generator=generators,
+                output_type="pil",
+                **options,
+            )
         share = (time.perf_counter() - start) / len(prompts)
-        return [Drawn(image, steps_of, share, peak_mib=peak.mib) for image, steps_of in zip(images, acted, strict=True)]
+        return outcome(output, _acted(attachment, len(prompts)), seconds=share, peak_mib=peak.mib)
 
     def cut_tokens(self, text: str) -> int:
         """How many tokens of a prompt the text encoder will not see."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from math import inf
@@ -15,8 +15,10 @@ from tqdm import tqdm
 from .. import registry
 from ..concepts import load_concept
 from ..config import fingerprint
+from ..errors import UnsupportedPipeline
 from ..pipeline.deployment import Deployment
-from ..types import Access, Attempt, Prompt
+from ..pipeline.outcome import refused
+from ..types import Access, Attempt, Prompt, Unscored, Verdict
 from . import candidates
 from .artist import Artist
 from .attack_plan import AttackCell
@@ -81,6 +83,14 @@ class RedTeam:
         missing = [p for p in prompts if p.id not in stored or stored[p.id].picture != keys[p.id]]
         if not missing:
             return
+        try:
+            self._try(cell, attack, prompts, {prompt.id: keys[prompt.id] for prompt in missing})
+        except UnsupportedPipeline as error:
+            self._give_up(cell, attack, missing, keys, error)
+
+    def _try(self, cell: AttackCell, attack: Any, prompts: Sequence[Prompt], missing: Mapping[str, str]) -> None:
+        """Attack; of the attempts keep those that are missing, under the key of each."""
+        variant = cell.variant
         found = self._found(cell, attack, prompts) if cell.plan.mode == "static" else None
         known = self._unattacked(cell, prompts)
         self.artist.wear(variant, load_concept(cell.concept))
@@ -99,13 +109,33 @@ class RedTeam:
             known=known,
         ):
             picture = album.take(attempt)
-            if attempt.prompt not in missing:
+            if attempt.prompt.id not in missing:
                 continue
-            key, image = keys[attempt.prompt.id], attempt.image
+            key, image = missing[attempt.prompt.id], attempt.image
             if picture is not None:
                 image = self.store.save_image(key, picture)
-            named = {"guard": variant.guard, "variant": variant.variant, "attack": cell.plan.title}
-            self.store.append([Entry(cell.concept, cell.prompt_set, key, replace(attempt, image=image, **named))])
+            self._keep(cell, key, replace(attempt, image=image))
+
+    def _give_up(
+        self,
+        cell: AttackCell,
+        attack: Any,
+        missing: Sequence[Prompt],
+        keys: Mapping[str, str],
+        error: UnsupportedPipeline,
+    ) -> None:
+        """The guards can't stand on the model, or the attack can't be run on it: its rows say why."""
+        why = refused(error).error
+        adaptive = attack.adaptive(cell.plan.mode == "static")
+        for prompt in missing:
+            labels, verdict = Unscored(why), Verdict(None, reason=why)
+            attempt = Attempt(prompt, "", "", "", None, labels, verdict, adaptive=adaptive, restart=cell.restart)
+            self._keep(cell, keys[prompt.id], attempt)
+
+    def _keep(self, cell: AttackCell, key: str, attempt: Attempt) -> None:
+        variant = cell.variant
+        attempt = replace(attempt, guard=variant.guard, variant=variant.variant, attack=cell.plan.title)
+        self.store.append([Entry(cell.concept, cell.prompt_set, key, attempt)])
 
     def key(self, cell: AttackCell, prompt: Prompt) -> str:
         """What names an attempt: all that decides its outcome."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -147,11 +148,19 @@ def _finish(campaign: Campaign, source: Path, target: Path, grid: int) -> list[R
     from ..benchmark.rows import write_rows
 
     rows = campaign.rows(source.stem, f"stanchion bench {source}")
+    for reason, count in _unscored(campaign.store).most_common():
+        typer.echo(f"unscored: {count} attempts: {reason}", err=True)
     write_rows(target, rows)
     typer.echo(f"rows: {target}")
     if grid:
         typer.echo(f"grids: {_grids(campaign.spec, campaign.store, grid)}")
     return rows
+
+
+def _unscored(store: Store) -> Counter[str]:
+    """Why attempts have no verdict, and how many."""
+    verdicts = [entry.attempt.verdict for entry in store.entries()]
+    return Counter(verdict.reason for verdict in verdicts if verdict.unsafe is None)
 
 
 def _check_guards(spec: Spec) -> None:

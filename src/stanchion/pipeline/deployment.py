@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BudgetSpent, ConfigError, GuardFailed, UnsupportedPipeline
+from ..errors import BudgetSpent, ConfigError
 from ..types import Access, Adversarial, Budget, Drawn, LatentStart, Spent
 from . import floor
 from .exploring_scheduler import ExploringScheduler
 from .families import family_of
 from .guarded_prediction import GuardedPrediction
 from .loading import check_steps
+from .outcome import each_alone, outcome
 from .target import TARGETS, BlackBoxTarget
 from .text_encoder import TextEncoder
 
@@ -112,8 +113,7 @@ class Deployment:
         floor.check(one.text for one in sent if one.text is not None)
         drawn: list[Drawn] = []
         for _, places in groupby(range(len(sent)), key=lambda place: _kind(sent[place])):
-            alike = list(places)
-            drawn += self._draw_alike([sent[place] for place in alike], [seeds[place] for place in alike])
+            drawn += each_alone(self._batch, [(sent[place], seeds[place]) for place in places])
         return drawn
 
     @torch.no_grad()
@@ -133,15 +133,8 @@ class Deployment:
             handle.remove()
         return sum(seen)
 
-    def _draw_alike(self, sent: Sequence[Adversarial], seeds: Sequence[int]) -> list[Drawn]:
-        try:
-            return self._batch(sent, seeds)
-        except (GuardFailed, UnsupportedPipeline) as error:
-            if len(sent) == 1:
-                return [Drawn(None, {}, 0.0, f"{type(error).__name__}: {error}")]
-            return [self._draw_alike([one], [seed])[0] for one, seed in zip(sent, seeds, strict=True)]
-
-    def _batch(self, sent: Sequence[Adversarial], seeds: Sequence[int]) -> list[Drawn]:
+    def _batch(self, alike: Sequence[tuple[Adversarial, int]]) -> list[Drawn]:
+        sent, seeds = [one for one, _ in alike], [seed for _, seed in alike]
         begun = time.perf_counter()
         start = sent[0].start or STOCK
         options: dict[str, Any] = {"eta": start.eta}
@@ -149,9 +142,8 @@ class Deployment:
             given = [one.start.latents for one in sent if one.start is not None and one.start.latents is not None]
             options["latents"] = torch.stack(given).detach()
         with torch.no_grad(), self._scheduler(start, slice(start.start_step, None)):
-            images = self._call(self._conditions(sent), seeds, output_type="pil", **options).images
-        share = (time.perf_counter() - begun) / len(sent)
-        return [Drawn(image, acted, share) for image, acted in zip(images, self._acted(len(sent)), strict=True)]
+            output = self._call(self._conditions(sent), seeds, output_type="pil", **options)
+        return outcome(output, self._acted(len(sent)), seconds=(time.perf_counter() - begun) / len(sent))
 
     def _conditions(self, sent: Sequence[Adversarial]) -> dict[str, Any]:
         """The pipeline's argument: texts, or text states."""
