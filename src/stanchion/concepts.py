@@ -10,6 +10,7 @@ from typing import Any, Literal
 from . import config
 from .documents import read_yaml
 from .errors import ConfigError, UnknownName
+from .files.text import composed
 from .names import check_name
 
 Kind = Literal["unsafe", "style", "object"]
@@ -43,8 +44,11 @@ class Concept:
 
     def __post_init__(self) -> None:
         self._check_name()
+        object.__setattr__(self, "name", composed(self.name))
+        object.__setattr__(self, "text", composed(config.convert(str, self.text, f"{self.name}.text")))
         for key in LISTS:  # a text would be taken for a list of letters
-            object.__setattr__(self, key, config.convert(tuple[str, ...], getattr(self, key), f"{self.name}.{key}"))
+            phrases = config.convert(tuple[str, ...], getattr(self, key), f"{self.name}.{key}")
+            object.__setattr__(self, key, tuple(map(composed, phrases)))
         if self.kind not in KINDS:
             raise ConfigError(f"concept {self.name!r}: kind is {self.kind!r}; use one of {', '.join(KINDS)}.")
         if not self.targets or not all(phrase.strip() for phrase in self.targets):

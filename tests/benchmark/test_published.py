@@ -274,3 +274,94 @@ def test_a_published_set_runs_with_its_own_seeds_and_guidance_and_names_its_tabl
     assert (unsafe.n, unsafe.settings["skipped"]) == (2, 1)
     assert unsafe.settings["table"]["sha256"] == hashlib.sha256((tmp_path / "rows.csv").read_bytes()).hexdigest()
     assert not [row for row in rows if row.prompt_set == "benign" and "table" in row.settings]
+
+
+# --- what a file may hold that nobody expects --------------------------------------------------------
+
+
+def test_a_tab_separated_file_knows_no_quotation_marks(tmp_path: Path) -> None:
+    """As PartiPrompts is published: marks within, at the beginning, at the end, alone; a note with marks."""
+    texts = ['a wall with "Hello" on it', '"Hello" on a wall', 'a wall with "Hello"', '"a single one', "a cat"]
+    lines = "\n".join(f'{text}\tArts\tBasic\tLongest: "of all"' for text in texts)
+    (tmp_path / "a.tsv").write_text(f"Prompt\tCategory\tChallenge\tNote\n{lines}\n")
+    rows = registry.get("prompts", "parti_prompts")(Selection(str(tmp_path / "a.tsv"))).rows(WEAPONS, 99, 0)
+    assert {row.text for row in rows} == set(texts)
+
+
+@pytest.mark.parametrize("cell", ["", "  ", "\t"])
+def test_an_empty_prompt_is_never_drawn(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "a.csv").write_text(f"case_number,prompt,evaluation_seed\n4,a knife,1\n7,{cell},2\n")
+    selection = Selection(str(tmp_path / "a.csv"))
+    with pytest.raises(ConfigError, match=r"row 7 has no prompt; leave such rows out, where: \{prompt: 'not '\}"):
+        registry.get("prompts", "i2p")(selection).rows(WEAPONS, 9, 0)
+    kept = registry.get("prompts", "i2p")(Selection(selection.file, where={"prompt": "not "})).rows(WEAPONS, 9, 0)
+    assert [row.text for row in kept] == ["a knife"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "prompt,evaluation_seed,evaluation_guidance",
+        "Prompt,Evaluation_Seed,Evaluation_Guidance",
+        " prompt , evaluation seed , EVALUATION-GUIDANCE ",
+        "PROMPT,sd seed,SD_Guidance Scale",
+        "\ufeffSensitive Prompt,Seed,Guidance",
+    ],
+)
+def test_a_header_is_known_however_it_is_spelt(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\na knife,77,9.5\n", encoding="utf-8")
+    (row,) = registry.get("prompts", "i2p")(Selection(str(tmp_path / "a.csv"))).rows(WEAPONS, 9, 0)
+    assert (row.text, row.seed, row.guidance_scale) == ("a knife", 77, 9.5)
+
+
+@pytest.mark.parametrize("column", ["random_seed", "seeds", "eval_guidance", "guidances"])
+def test_a_seed_under_a_name_that_nobody_knows_is_no_default(tmp_path: Path, column: str) -> None:
+    (tmp_path / "a.csv").write_text(f"prompt,{column}\na knife,7\n")
+    with pytest.raises(ConfigError, match=f"column '{column}' looks like a"):
+        registry.get("prompts", "i2p")(Selection(str(tmp_path / "a.csv")))
+
+
+@pytest.mark.parametrize("seed", ["3.5", "-1", str(2**64), "²", "1e400"])
+def test_a_seed_that_is_none_is_refused(tmp_path: Path, seed: str) -> None:
+    (tmp_path / "a.csv").write_text(f"prompt,seed\na knife,{seed}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is no"):
+        registry.get("prompts", "i2p")(Selection(str(tmp_path / "a.csv"))).rows(WEAPONS, 9, 0)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,Seed,seed\na knife,1,2\n")
+    with pytest.raises(ConfigError, match="two columns have one name"):
+        read_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("want", "kept"),
+    [
+        ("not Vital", {"Not Vital"}),  # somebody is called so
+        ("Not Vital", {"Not Vital"}),
+        ("= not vital", {"Not Vital"}),
+        ("not = not vital", {"Ren\u00e9", "> 5"}),
+        ("not not vital", {"Ren\u00e9", "> 5"}),
+        ("> 5", {"> 5"}),
+        ("Rene\u0301", {"Ren\u00e9"}),
+        ("not REN\u00c9", {"Not Vital", "> 5"}),
+    ],
+)
+def test_a_name_is_a_name_before_it_is_a_condition(tmp_path: Path, want: str, kept: set[str]) -> None:
+    artists = ["Not Vital", "Ren\u00e9", "Rene\u0301", "> 5"]
+    text = "".join(f"in the style of {artist},{artist}\n" for artist in artists)
+    (tmp_path / "a.csv").write_text(f"prompt,artist\n{text}", encoding="utf-8")
+    prompt_set = registry.get("prompts", "artists")(Selection(str(tmp_path / "a.csv"), where={"artist": want}))
+    assert {row.style for row in prompt_set.rows(WEAPONS, 9, 0)} == kept
+
+
+def test_a_condition_that_means_two_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,artist\na,Vital\nb,not Vital\n")
+    with pytest.raises(ConfigError, match="write '= not Vital' or 'not = Vital'"):
+        registry.get("prompts", "artists")(Selection(str(tmp_path / "a.csv"), where={"artist": "not Vital"}))
+
+
+def test_a_list_in_a_cell_is_a_list_with_commas(hub) -> None:
+    hub([{"prompt": "a knife", "categories": ["violence", "hate"]}])
+    (row,) = registry.get("prompts", "i2p")(Selection(where={"Categories": "hate"})).rows(WEAPONS, 9, seed=0)
+    assert row.text == "a knife"

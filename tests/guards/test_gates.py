@@ -71,7 +71,7 @@ def test_the_noise_gate_looks_in_the_first_steps_only(pipe):
 @every_gate
 def test_an_open_gate_changes_nothing_of_the_method(gate, pipe):
     pictures = []
-    for settings in ({}, {"gate": gate, "gate_threshold": -2.0}):
+    for settings in ({}, {"gate": gate, "gate_threshold": -1.0}):
         with TraSCE(KNIFE, **settings).attach(pipe):
             pictures.append(tiny.draw(pipe, [CONCEPT, ANCHOR]))
     assert same_bits(*pictures)

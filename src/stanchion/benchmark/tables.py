@@ -1,6 +1,7 @@
 """Tables of prompts that others published: read from a file that the user has, or from the Hub.
 
-Everything is text until it is asked for as a number: one row of I2P reads "Null", which is no missing value.
+Everything is text until it is asked for as a number: one row of I2P reads "Null", which is no missing value. Columns
+are known by their names without case, blanks and underscores: ``Evaluation Seed`` is ``evaluation_seed``.
 """
 
 from __future__ import annotations
@@ -9,18 +10,26 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..config import Real, checked
 from ..errors import ConfigError
+from ..files.text import folded, lines
 
 Line = Mapping[str, str]
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DIALECTS: dict[str, dict[str, Any]] = {
+    ".csv": {"delimiter": ",", "strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},  # a quotation mark is part of the text, as in PartiPrompts
+}
+Test = Callable[[str], bool]
 
 
+@checked
 @dataclass(frozen=True)
 class Selection:
     """Which rows of a published table are wanted.
@@ -30,13 +39,13 @@ class Selection:
         sha256: of the table, 64 hex digits; checked where given.
         entry: the list that is wanted of a JSON file that holds several.
         where: by column, what its value must be: the value itself, or one of a list with commas; "not …", "> 50"
-            and "< 50" as one reads them.
+            and "< 50" as one reads them. "= …" is always the value itself: where somebody is called "not x".
     """
 
     file: str = ""
     sha256: str = ""
     entry: str = ""
-    where: dict[str, str | float] = field(default_factory=dict)
+    where: dict[str, str | Real] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,33 @@ class Table:
         Raises:
             ConfigError: no such column, or no such row.
         """
-        if unknown := sorted(set(where) - set(self.columns)):
+        if unknown := sorted(name for name in where if column_key(name) not in self.columns):
             raise ConfigError(f"{self.name} has no column {', '.join(unknown)}; it has {', '.join(self.columns)}.")
-        found = [row for row in self.rows if all(_fits(row.get(name, ""), str(want)) for name, want in where.items())]
+        tests = {column_key(name): self._test(column_key(name), str(want)) for name, want in where.items()}
+        found = [row for row in self.rows if all(test(row.get(name, "")) for name, test in tests.items())]
         if not found:
             raise ConfigError(f"{self.name}: none of {len(self.rows)} rows has {dict(where)}.")
         return found
+
+    def _test(self, column: str, want: str) -> Test:
+        """A condition as a test of values: first of all what some row has, word for word; else what it says.
+
+        Raises:
+            ConfigError: it is both, and there are rows for either.
+        """
+        if want.startswith("="):
+            return _is(want[1:])
+        values = [row.get(column, "") for row in self.rows]
+        named = any(map(_is(want), values))
+        if not want.startswith("not "):
+            return _is(want) if named else _compared(want)
+        other = want.removeprefix("not ").strip()
+        if named and any(map(_is(other), values)):
+            raise ConfigError(
+                f"{self.name}: {column} has the values {want!r} and {other!r}; write '= {want}' or 'not = {other}'."
+            )
+        fits = self._test(column, other)
+        return _is(want) if named else lambda value: not fits(value)
 
 
 def read_table(path: str | Path, entry: str = "") -> Table:
@@ -123,17 +153,17 @@ def _parsed(name: str, digest: str, raw: bytes, entry: str) -> Table:
 
 
 def _rows(suffix: str, text: str, entry: str) -> Any:
-    if suffix in DELIMITERS:
-        return csv.DictReader(io.StringIO(text, newline=""), delimiter=DELIMITERS[suffix], strict=True)
+    if suffix in DIALECTS:
+        return csv.DictReader(io.StringIO(text, newline=""), **DIALECTS[suffix])
     if suffix == ".json":
         values = json.loads(text)
         if isinstance(values, dict) and entry not in values:
             raise ValueError(f"it has no list {entry!r}, but {', '.join(values)}")
         return values[entry] if isinstance(values, dict) else values
     if suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in lines(text) if line.strip()]
     if suffix == ".txt":
-        return [{"prompt": line.strip()} for line in text.splitlines() if line.strip()]
+        return [{"prompt": line.strip()} for line in lines(text) if line.strip()]
     raise ValueError(f"known are .csv, .tsv, .json, .jsonl and .txt, not {suffix!r}")
 
 
@@ -141,17 +171,41 @@ def _line(row: Any) -> Line:
     """A row with every value as text."""
     if None in row:
         raise ValueError(f"a row has more values than there are columns: {row[None]}")
-    return {str(column): "" if value is None else str(value) for column, value in row.items()}
+    columns = [column_key(str(column)) for column in row]
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"two columns have one name: {', '.join(map(str, row))}")
+    return dict(zip(columns, map(_text, row.values()), strict=True))
 
 
-def _fits(value: str, want: str) -> bool:
-    if want.startswith("not "):
-        return not _fits(value, want.removeprefix("not "))
-    number = _number(value)
-    if want[:1] in "<>" and (bound := _number(want[1:])) is not None:
-        return number is not None and (number > bound if want[0] == ">" else number < bound)
-    texts = {value.strip().casefold(), *(part.strip().casefold() for part in value.split(","))}
-    return want.strip().casefold() in texts or (number is not None and number == _number(want))
+def column_key(name: str) -> str:
+    """What spellings of a column have in common."""
+    return "_".join(re.split(r"[\s_-]+", folded(name)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return "" if value is None else str(value)
+
+
+def _compared(want: str) -> Test:
+    """More or less than a number, where that is what it says."""
+    bound = _number(want[1:])
+    if want[:1] not in ("<", ">") or bound is None:
+        return _is(want)
+    sign = 1 if want[0] == ">" else -1
+    return lambda value: (number := _number(value)) is not None and sign * number > sign * bound
+
+
+def _is(want: str) -> Test:
+    """The value itself, or one of a list with commas; numbers by what they count."""
+    name, number = folded(want), _number(want)
+
+    def test(value: str) -> bool:
+        texts = {folded(value), *filter(None, map(folded, value.split(",")))}
+        return name in texts or (number is not None and number == _number(value))
+
+    return test
 
 
 def _number(text: str) -> float | None:

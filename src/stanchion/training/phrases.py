@@ -12,6 +12,7 @@ import numpy as np
 
 from ..concepts import Concept
 from ..errors import ConfigError
+from ..files.text import lines
 from .captions import described, holds, surrounded, thing
 
 ARTICLES = ("a", "an", "the")
@@ -87,11 +88,11 @@ def _paired(concept: Concept, lines: Sequence[Sequence[str]]) -> list[Pair]:
 
 def _lines(file: str) -> list[list[str]]:
     try:
-        rows = list(csv.reader(Path(file).read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(csv.reader(lines(Path(file).read_text(encoding="utf-8-sig")), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"phrases: {file!r} can't be read: {error}.") from None
-    lines = [[cell.strip() for cell in row if cell.strip()] for row in rows]
-    return [line for line in lines if line]
+    filled = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    return [line for line in filled if line]
 
 
 def _noun(phrase: str) -> str:

@@ -7,6 +7,7 @@ and guidance scale. Widths, heights and samplers that some files name are not ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -14,13 +15,14 @@ import numpy as np
 
 from ...concepts import Concept
 from ...errors import ConfigError
+from ...files.text import composed
 from ...types import Prompt
 from ..tables import Line, Selection, Table, hub_table, read_table
 from .base import PromptSet
 
 SEED = ("evaluation_seed", "sd_seed", "seed")
 GUIDANCE = ("evaluation_guidance", "sd_guidance_scale", "guidance")
-TEXT = ("prompt", "adv_prompt", "sensitive prompt", "Prompt", "text")
+TEXT = ("prompt", "adv_prompt", "sensitive_prompt", "text")
 ROW = ("case_number", "case_num", "coco_id", "image")
 GUIDANCE_RANGE = (1.0, 20.0)  # I2P goes up to 255, where a picture is noise
 ORDER = 0  # seed of the order of rows, the same in every benchmark
@@ -41,7 +43,8 @@ class PublishedPrompts(PromptSet):
         selection: the file, and which of its rows.
 
     Raises:
-        ConfigError: no file where there is no dataset on the Hub, or one that can't be read.
+        ConfigError: no file where there is no dataset on the Hub, one that can't be read, or one whose seeds or
+            guidance scales stand in a column of a name that nobody knows.
     """
 
     published = True
@@ -57,6 +60,8 @@ class PublishedPrompts(PromptSet):
         self.selection = selection or Selection()
         self.table = self._read()
         self._text = self._column(self.text)
+        for names, what in ((SEED, "seed"), (GUIDANCE, "guidance")):
+            self._known(names, what)
         self._lines = self.table.select(self.selection.where)
         own = [_first(line, ROW) for line in self._lines]
         unique = "" not in own and len(set(own)) == len(own)
@@ -74,15 +79,33 @@ class PublishedPrompts(PromptSet):
 
     def _prompt(self, concept: Concept, place: int, seed: int) -> Prompt:
         line = self._lines[place]
-        own, scale = _number(line, SEED), _number(line, GUIDANCE)
+        own, scale = _seed(line), _number(line, GUIDANCE)
         return Prompt(
-            text=line.get(self._text, ""),
-            seed=seed if own is None else int(own),
+            text=self._said(line, place),
+            seed=seed if own is None else own,
             id=f"{concept.name}/{self.name}/{self._ids[place]}",
-            objects=tuple(filter(None, [_first(line, self.objects)])),
-            style=_first(line, self.style) or None,
+            objects=tuple(filter(None, [composed(_first(line, self.objects))])),
+            style=composed(_first(line, self.style)) or None,
             guidance_scale=None if scale is None else float(np.clip(scale, *GUIDANCE_RANGE)),
         )
+
+    def _said(self, line: Line, place: int) -> str:
+        """The prompt as it was published. The empty one would be drawn too, and measure nothing."""
+        if (text := line.get(self._text, "")).strip():
+            return text
+        raise ConfigError(
+            f"{self.table.name}: row {self._ids[place]} has no {self._text}; leave such rows out, "
+            f"where: {{{self._text}: 'not '}}."
+        )
+
+    def _known(self, names: Sequence[str], what: str) -> None:
+        columns = self.table.columns
+        near = [column for column in columns if what in column.split("_") or column == f"{what}s"]
+        if near and not set(names) & set(columns):
+            raise ConfigError(
+                f"{self.table.name}: column {near[0]!r} looks like a {what}, but only {', '.join(names)} are read; "
+                "rename it."
+            )
 
     def _read(self) -> Table:
         chosen = self.selection
@@ -112,18 +135,25 @@ def _first(line: Line, names: Sequence[str]) -> str:
     return next((line[name] for name in names if line.get(name)), "")
 
 
+def _seed(line: Line) -> int | None:
+    number = _number(line, SEED)
+    if number is not None and not (number == int(number) and 0 <= number < 2**63):
+        raise ConfigError(f"{number!r} is no seed (one of the columns {', '.join(SEED)}); use 0, 1, … below 2⁶³.")
+    return None if number is None else int(number)
+
+
 def _number(line: Line, names: Sequence[str]) -> float | None:
     """The first value that is there; None where there is none. Whole numbers stay whole: seeds can be long.
 
     Raises:
         ConfigError: it is no number, or not finite.
     """
-    text = _first(line, names)
-    if not text or text.isdigit():
-        return int(text) if text else None
-    try:
+    text = _first(line, names).strip()
+    if not text:
+        return None
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
         if isfinite(number := float(text)):
             return number
-    except ValueError:
-        pass
     raise ConfigError(f"{text!r} is no number (one of the columns {', '.join(names)}).")

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ...config import Count, Natural, Positive, checked
 from ...errors import ConfigError
+from ...files.text import lines
 from ...guards.base import Guard
 from ...guards.identifier import LONGEST, Identifier
 from ...guards.text.steerdiff import SteerDiff
@@ -27,6 +29,7 @@ from ..spoken import Spoken, aligned_rows
 from ..token_windows import Windows, labelled
 
 
+@checked
 @dataclass(frozen=True)
 class SteerDiffTraining:
     """What the identifier and the map are fitted to.
@@ -45,15 +48,15 @@ class SteerDiffTraining:
 
     phrases: str = ""
     captions: str = ""
-    safe: int = 2000
-    context: int = 800
-    cap: int = 6
+    safe: Natural = 2000
+    context: Count = 800
+    cap: Count = 6
     map: Literal["ridge", "gradient"] = "ridge"
-    ridge: float = 1e-4
-    map_epochs: int = 1500
-    lr: float = 1e-3
-    epochs: int = 8
-    batch: int = 128
+    ridge: Positive = 1e-4
+    map_epochs: Natural = 1500
+    lr: Positive = 1e-3
+    epochs: Natural = 8
+    batch: Natural = 128
 
 
 class SteerDiffRecipe(Recipe):
@@ -154,9 +157,9 @@ def _precision_and_recall(identifier: Identifier, windows: Windows, chosen: Tens
 
 def _lines(file: str) -> list[str]:
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        found = lines(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"captions: {file!r} can't be read: {error}.") from None
-    if not (captions := [line.strip() for line in lines if line.strip()]):
+    if not (captions := [line.strip() for line in found if line.strip()]):
         raise ConfigError(f"captions: {file!r} holds none; give a file with a caption on each line.")
     return captions
