@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ...config import NotNegative, Positive, Range, Real, Share, checked
+from ...config import NotNegative, Positive, Range, Real, checked
 from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
 
@@ -53,7 +53,7 @@ class SLDSettings:
     Attributes:
         preset: published values of the five constants; "weak" has the paper's scale, "weak_diffusers" that of the
             pipeline in diffusers.
-        warmup: delta as a fraction of the schedule, 0 to 1; None takes the preset's, like the four that follow.
+        warmup: delta as a fraction of the schedule, 0 or more; None takes the preset's, like the four that follow.
         scale: s_S, in 1 / noise, 0 or more.
         threshold: lambda, in units of noise.
         momentum: s_m, 0 to below 1.
@@ -63,7 +63,7 @@ class SLDSettings:
     """
 
     preset: Literal["weak", "weak_diffusers", "medium", "strong", "max"] = "max"
-    warmup: Share | None = None
+    warmup: NotNegative | None = None
     scale: NotNegative | None = None
     threshold: Real | None = None
     momentum: Annotated[float, Range(0, 1, below=True)] | None = None
