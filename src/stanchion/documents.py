@@ -22,7 +22,7 @@ from .errors import ConfigError
 LARGEST = 64 * 2**20  # bytes
 LARGEST_YAML = 2**20  # bytes: PyYAML takes ten seconds for as many
 DEPTH = 64
-VALUES = 1_000_000  # aliases counted as often as they are used
+VALUES = 1_000_000  # of YAML, aliases counted as often as they are used
 
 Kind = type[ConfigError]
 
@@ -94,7 +94,7 @@ def parse_yaml(text: str, where: str, error: Kind = ConfigError) -> Any:
         raise error(f"{where}: {len(text)} characters are too many for YAML; give {LARGEST_YAML} at most.")
     try:
         values = yaml.load(text, Loader=_PlainLoader)
-        _check_plain(values)
+        _check_plain(values, VALUES)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as problem:
         raise error(f"{where} is not valid YAML: {' '.join(str(problem).split())}.") from problem
     return values
@@ -164,15 +164,15 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _check_plain(values: Any) -> None:
-    """Raise ValueError for what no document may hold."""
+def _check_plain(values: Any, most: float = math.inf) -> None:
+    """Raise ValueError for what no document may hold, or for more than ``most`` values."""
     seen = count(1)
 
     def check(value: Any, depth: int) -> None:
         if depth > DEPTH:
             raise ValueError(f"it is nested more than {DEPTH} deep")
-        if next(seen) > VALUES:
-            raise ValueError(f"it holds more than {VALUES} values")
+        if next(seen) > most:
+            raise ValueError(f"it holds more than {most} values")
         if isinstance(value, str):
             _check_text(value)
         elif isinstance(value, float) and not math.isfinite(value):

@@ -126,6 +126,9 @@ def test_a_selection_that_makes_no_sense_says_so(name: str, selection: dict[str,
         ("a.xlsx", "prompt\na cat\n", "not '.xlsx'"),
         ("a.json", "{", "can't be read as a table"),
         ("a.json", "[1, 2]", "can't be read as a table"),
+        ("a.json", '[{"prompt": "a cat", "prompt": "a dog"}]', "key 'prompt' is given twice"),
+        ("a.jsonl", '{"prompt": "a cat"}\n{"prompt": NaN}\n', r"a\.jsonl, line 2: .*no finite number"),
+        ("a.jsonl", '{"prompt": "a cat"}\n"a dog"\n', "can't be read as a table"),
     ],
 )
 def test_a_file_that_is_no_table_says_so(tmp_path: Path, file: str, text: str, message: str) -> None:

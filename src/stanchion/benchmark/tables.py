@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Real, checked
+from ..documents import decode, parse_json, parse_json_lines
 from ..errors import ConfigError
 from ..files.text import folded, lines
 
@@ -115,8 +116,8 @@ def read_table(path: str | Path, entry: str = "") -> Table:
     path = Path(path)
     try:
         raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"can't read {str(path)!r}: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # a name that holds a null byte is a ValueError
+        raise ConfigError(f"can't read {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from error
     return _parsed(str(path), hashlib.sha256(raw).hexdigest(), raw, entry)
 
 
@@ -144,7 +145,7 @@ def hub_table(repository: str, split: str) -> Table:
 @cache  # by content: a benchmark asks for the same prompts in every cell
 def _parsed(name: str, digest: str, raw: bytes, entry: str) -> Table:
     try:
-        rows = tuple(_line(row) for row in _rows(Path(name).suffix.lower(), raw.decode("utf-8-sig"), entry))
+        rows = tuple(_line(row) for row in _rows(name, raw, entry))
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ConfigError(f"{name}: can't be read as a table of prompts ({error}).") from error
     if not rows:
@@ -152,16 +153,18 @@ def _parsed(name: str, digest: str, raw: bytes, entry: str) -> Table:
     return Table(name, digest, rows)
 
 
-def _rows(suffix: str, text: str, entry: str) -> Any:
+def _rows(name: str, raw: bytes, entry: str) -> Any:
+    suffix = Path(name).suffix.lower()
+    if suffix == ".jsonl":
+        return [line for _, line in parse_json_lines(raw, name)]
+    text = decode(raw, name)
     if suffix in DIALECTS:
         return csv.DictReader(io.StringIO(text, newline=""), **DIALECTS[suffix])
     if suffix == ".json":
-        values = json.loads(text)
+        values = parse_json(text, name)
         if isinstance(values, dict) and entry not in values:
             raise ValueError(f"it has no list {entry!r}, but {', '.join(values)}")
         return values[entry] if isinstance(values, dict) else values
-    if suffix == ".jsonl":
-        return [json.loads(line) for line in lines(text) if line.strip()]
     if suffix == ".txt":
         return [{"prompt": line.strip()} for line in lines(text) if line.strip()]
     raise ValueError(f"known are .csv, .tsv, .json, .jsonl and .txt, not {suffix!r}")
