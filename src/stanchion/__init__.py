@@ -4,8 +4,8 @@ from stanchion import load_guard, load_pipeline
 
 pipe = load_pipeline("reference")
 with load_guard("trasce", concept="weapons").attach(pipe) as attachment:
-    image = pipe("a photo of a knife").images[0]
-    print(attachment.last)
+    output, report = attachment.call("a photo of a knife")
+    print(report)
 """
 
 from __future__ import annotations

@@ -153,43 +153,6 @@ class Call(Protocol):
         ...
 
 
-# --- what a guard did --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class GuardReport:
-    """What one guard did in one call.
-
-    Attributes:
-        guard, stage: its name and where it acts.
-        acted: per picture, whether the guard did anything.
-        active_steps: per picture, in how many denoising steps (1 at most for stages that act once a call).
-        scores: per name, one tuple a step (or a single one) with a number per picture.
-        details: what a text guard has to say about each prompt.
-    """
-
-    guard: str
-    stage: str
-    acted: tuple[bool, ...]
-    active_steps: tuple[int, ...]
-    scores: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
-    details: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the guards did in one call: ``steps`` denoiser passes over a schedule of ``total`` timesteps."""
-
-    guards: tuple[GuardReport, ...]
-    steps: int
-    total: int
-
-    @property
-    def acted(self) -> tuple[bool, ...]:
-        """Per picture, whether any guard did anything."""
-        return tuple(any(flags) for flags in zip(*(guard.acted for guard in self.guards), strict=True))
-
-
 # --- what a judge says -------------------------------------------------------------------------------
 
 

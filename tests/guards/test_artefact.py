@@ -17,8 +17,8 @@ from stanchion.guards.artefact import CONFIG, TENSORS
 from stanchion.guards.loading import SHIPPED
 from stanchion.guards.text.steerdiff import SteerDiff
 from stanchion.guards.weights.uce import UCE
+from stanchion.pipeline.base_weights import base_of
 from stanchion.pipeline.release import release
-from stanchion.pipeline.weights_seam import base_of
 from stanchion.tensors import load_checkpoint, sha256_of
 from stanchion.training.feature_networks import vgg19
 

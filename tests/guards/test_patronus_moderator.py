@@ -9,6 +9,7 @@ import tiny
 from closeness import near, same_bits
 from small_guards import Zero
 from stanchion import ArtefactError, ConfigError, GuardBypassed, GuardStack
+from stanchion.guards.decoder import patronus_moderator
 from stanchion.guards.decoder.patronus_moderator import psnr_to_blank
 
 NAME = "patronus_moderator"
@@ -90,3 +91,38 @@ def test_it_stands_beside_guards_of_the_denoiser(pipe):
         assert [report.stage for report in attachment.last.guards] == ["weights", "decoder"]
     with pytest.raises(ConfigError, match="both replace"):
         GuardStack(tiny.guard(NAME), Zero(pipe, "vae.decoder.conv_out.bias")).attach(pipe)
+
+
+def _tiled(pipe):
+    """Tiles of half the picture's size, of pictures that fit into one whole."""
+    pipe.vae.enable_tiling()
+    pipe.vae.tile_sample_min_size, pipe.vae.tile_latent_min_size = tiny.SIZE // 2, tiny.SIZE // 4
+
+
+def test_a_refused_tile_is_a_refused_picture(pipe, monkeypatch):
+    """Whatever is drawn in tiles is refused in tiles, and the picture as a whole is far from blank."""
+    _tiled(pipe)
+    guard = tiny.guard(NAME)
+    with guard.attach(pipe) as attachment:
+        monkeypatch.setattr(patronus_moderator, "REFUSED", 200.0)  # nothing is as near as that
+        plain = tiny.draw(pipe, PROMPTS)
+        ((first, second),) = attachment.last.guards[0].scores["psnr_to_blank"]
+        whole = psnr_to_blank(plain * 2 - 1, guard.settings.zero_target)
+        assert first > whole[0] and second > whole[1] and attachment.last.acted == (False, False)
+        monkeypatch.setattr(patronus_moderator, "REFUSED", (first + second) / 2)
+        pictures = tiny.draw(pipe, PROMPTS)
+        acted = attachment.last.acted
+    assert acted == (first > second, second > first)
+    for picture, before, refused in zip(pictures, plain, acted, strict=True):
+        assert len(picture.unique()) == 1 if refused else same_bits(picture, before)
+
+
+def test_tiles_of_sliced_pictures_are_counted_for_their_own(pipe):
+    _tiled(pipe)
+    with tiny.guard(NAME).attach(pipe) as attachment:
+        tiny.draw(pipe, PROMPTS)
+        together = attachment.last.guards[0].scores["psnr_to_blank"]
+        pipe.vae.enable_slicing()
+        tiny.draw(pipe, PROMPTS)
+        alone = attachment.last.guards[0].scores["psnr_to_blank"]
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone))

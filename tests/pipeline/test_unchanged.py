@@ -147,7 +147,7 @@ class Trained(Half):
 
     def __init__(self, pipe):
         super().__init__()
-        from stanchion.pipeline.weights_seam import base_of
+        from stanchion.pipeline.base_weights import base_of
 
         self.base = {"unet": base_of(dict(pipe.unet.named_parameters()))}
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import diffusers
 import pytest
 import torch
+from peft import LoraConfig
 
 import tiny
 from closeness import near, same_bits
-from small_guards import Zero
+from small_guards import Mute, Zero
 from stanchion import ArtefactError, ConfigError, GuardBypassed, GuardStack
+from stanchion.pipeline import replaced, weights_seam
+from stanchion.pipeline.base_weights import base_of
+from stanchion.pipeline.release import merge
 
 KEY, OTHER, DECODER = "unet.conv_in.weight", "unet.conv_in.bias", "vae.decoder.conv_out.bias"
 
@@ -70,3 +75,135 @@ def test_a_cast_pipeline_is_still_guarded(pipe):
     with Zero(pipe, KEY).attach(pipe):
         pipe.to(torch.float16)
         assert tiny.draw(pipe, output_type="latent").dtype is torch.float16
+
+
+# --- all or nothing, and exactly ---------------------------------------------------------------------
+
+
+def _state(pipe):
+    return {key: value.clone() for key, value in pipe.unet.state_dict().items()}
+
+
+def _same(pipe, state):
+    return all(same_bits(value, state[key]) for key, value in pipe.unet.state_dict().items())
+
+
+def test_attaching_that_raises_half_way_leaves_nothing(pipe, monkeypatch):
+    before, put = _state(pipe), replaced.replace
+    calls = []
+
+    def second_fails(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise MemoryError("on purpose")
+        put(*args)
+
+    monkeypatch.setattr(weights_seam, "replace", second_fails)
+    with pytest.raises(MemoryError):
+        Zero(pipe, KEY, OTHER).attach(pipe)
+    assert _same(pipe, before) and not hasattr(type(pipe), "_stanchion")
+    monkeypatch.undo()
+    with Zero(pipe, KEY, OTHER).attach(pipe):
+        assert not pipe.unet.conv_in.weight.any()
+    assert _same(pipe, before)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e6])
+def test_what_is_not_finite_in_the_pipelines_type_is_refused(value):
+    pipe = tiny.pipeline(dtype=torch.float16)
+    guard = Zero(pipe, KEY)
+    guard.tensors[KEY] = torch.full(pipe.unet.conv_in.weight.shape, value)
+    before = _state(pipe)
+    with pytest.raises(ArtefactError, match="NaN or infinity"):
+        guard.attach(pipe)
+    assert _same(pipe, before)
+
+
+def test_a_fused_adapter_is_taken_out_before_the_weights_are(pipe):
+    before = _state(pipe)
+    attachment = Zero(pipe, KEY).attach(pipe)
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["conv_in"], init_lora_weights=False))
+    pipe.fuse_lora(components=["unet"])
+    with pytest.raises(GuardBypassed, match="unfuse_lora"):
+        attachment.detach()
+    assert attachment.attached
+    pipe.unfuse_lora(components=["unet"])
+    attachment.detach()
+    attachment.detach()
+    pipe.unet.delete_adapters("default")
+    assert same_bits(pipe.unet.conv_in.base_layer.weight, before["conv_in.weight"])
+
+
+def test_a_sibling_takes_the_same_weights_and_the_last_gives_them_back(pipe):
+    before, guard = _state(pipe), Zero(pipe, KEY)
+    first = guard.attach(pipe)
+    sibling = diffusers.StableDiffusionPipeline.from_pipe(pipe, torch_dtype=pipe.dtype)
+    sibling.set_progress_bar_config(disable=True)
+    with pytest.raises(GuardBypassed):
+        tiny.draw(sibling)
+    second = guard.attach(sibling)
+    _, report = second.call("a cat", num_inference_steps=2)
+    assert report.acted == (True,)
+    first.detach()
+    assert not pipe.unet.conv_in.weight.any()
+    tiny.draw(sibling)
+    second.detach()
+    assert _same(pipe, before)
+
+
+def test_a_sibling_takes_a_guard_that_was_trained_on_the_weights_before(pipe):
+    base = {"unet": base_of(dict(pipe.unet.named_parameters()))}
+    with Zero(pipe, KEY).attach(pipe):
+        sibling = diffusers.StableDiffusionPipeline.from_pipe(pipe, torch_dtype=pipe.dtype)
+        guard = Mute()
+        guard.base = base
+        guard.attach(sibling).detach()
+
+
+def test_a_sibling_does_not_take_other_weights(pipe):
+    other = Zero(pipe, KEY)
+    other.tensors[KEY] = torch.ones_like(other.tensors[KEY])
+    with Zero(pipe, KEY).attach(pipe):
+        sibling = diffusers.StableDiffusionPipeline.from_pipe(pipe, torch_dtype=pipe.dtype)
+        with pytest.raises(ConfigError, match="by other weights"):
+            other.attach(sibling)
+        assert not pipe.unet.conv_in.weight.any()
+
+
+def _written(parameter, way):
+    if way == "in place":
+        with torch.no_grad():
+            parameter.add_(1.0)
+    else:
+        parameter.data[0, 0, 0, 0] = 1.0
+
+
+@pytest.mark.parametrize("way", ["in place", "through .data"])
+def test_weights_written_at_any_time_are_noticed(way, pipe):
+    def put_and_take(pipeline, index, timestep, values):
+        parameter = pipeline.unet.conv_in.weight
+        if index == 1:
+            _written(parameter, way)
+        if index == 2:
+            parameter.data.zero_()
+        return {}
+
+    with Zero(pipe, KEY).attach(pipe) as attachment:
+        with pytest.raises(GuardBypassed, match="changed"):
+            tiny.draw(pipe, callback_on_step_end=put_and_take)
+        pipe.unet.conv_in.weight.data.zero_()
+        tiny.draw(pipe)
+        _written(pipe.unet.conv_in.weight, way)
+        with pytest.raises(GuardBypassed, match="changed"):
+            attachment.assert_active()
+        with pytest.raises(GuardBypassed, match="changed"):
+            tiny.draw(pipe)
+
+
+def test_a_merged_guard_stays_and_shares_nothing(pipe):
+    guard = Zero(pipe, KEY)
+    with guard.attach(pipe), pytest.raises(ConfigError, match="detach"):
+        merge(pipe, [guard])
+    assert pipe.unet.conv_in.weight.any()
+    merge(pipe, [guard])
+    assert not pipe.unet.conv_in.weight.any()

@@ -16,7 +16,7 @@ from ..guards.loading import guard_from
 from ..guards.stack import GuardStack
 from ..pipeline.attachment import Attachment
 from ..pipeline.loading import check_steps, image_to_image, load_pipeline
-from ..pipeline.outcome import each_alone, outcome
+from ..pipeline.outcome import acted_by, called, each_alone, outcome
 from ..types import Drawn, Prompt
 from .attempts import strength_of
 from .memory import Peak
@@ -63,11 +63,12 @@ class Artist:
         starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
         pipeline = self._image_to_image() if starts else self.pipeline
-        attachment = self.wear(variant, concept, pipeline)
+        self.wear(variant, concept, pipeline)
         start = time.perf_counter()
         with Peak(pipeline.device) as peak:
-            output = pipeline(
-                [prompt.text for prompt in prompts],
+            output, report = called(
+                pipeline,
+                prompt=[prompt.text for prompt in prompts],
                 num_inference_steps=steps,
                 guidance_scale=guidance_scale,
                 generator=generators,
@@ -75,7 +76,7 @@ class Artist:
                 **options,
             )
         share = (time.perf_counter() - start) / len(prompts)
-        return outcome(output, _acted(attachment, len(prompts)), seconds=share, peak_mib=peak.mib)
+        return outcome(output, acted_by(report, len(prompts)), seconds=share, peak_mib=peak.mib)
 
     def cut_tokens(self, text: str) -> int:
         """How many tokens of a prompt the text encoder will not see."""
@@ -132,14 +133,6 @@ def guards_of(variant: Variant, concept: Concept) -> GuardStack:
         guard_from(name, concept if name in known else None, variant.settings.get(name, {})) for name in variant.names
     ]
     return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
-
-
-def _acted(attachment: Any, count: int) -> list[dict[str, int]]:
-    """For each picture and guard, in how many steps the guard did something."""
-    if attachment is None:
-        return [{} for _ in range(count)]
-    reports = attachment.last.guards
-    return [{report.guard: report.active_steps[place] for report in reports} for place in range(count)]
 
 
 def _identity(pipeline: Any) -> str:

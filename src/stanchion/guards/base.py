@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,8 +14,9 @@ from .. import config
 from ..concepts import Concept, load_concept
 from ..errors import ArtefactError, ConfigError
 from ..pipeline.attachment import Attachment
+from ..pipeline.base_weights import weights_hash
+from ..pipeline.decode_seam import Decode
 from ..pipeline.stages import Stage
-from ..pipeline.weights_seam import weights_hash
 from ..types import Call, Decoded, Guided, PromptEmbeds, Steered, Step
 from .artefact import read_artefact, tensors_of, write_artefact
 
@@ -116,6 +117,12 @@ class Guard(ABC):
                     f"{wanted.get(name, 'none')} is wanted; train it again."
                 )
 
+    def __repr__(self) -> str:
+        given = config.to_dict(self.settings)
+        usual = config.to_dict(self.Settings())
+        changed = (f", {name}={value!r}" for name, value in given.items() if value != usual[name])
+        return f"{type(self).__name__}({self.concept.name!r}{''.join(changed)})"
+
     def begin(self, call: Call) -> Any:
         """The state of one call; passed to every other method during it."""
         return None
@@ -205,11 +212,11 @@ class DecoderGuard(Guard):
     stage = Stage.DECODER
 
     @abstractmethod
-    def decode(self, latents: Tensor, decode: Callable[[Tensor], Tensor], state: Any) -> Decoded:
+    def decode(self, latents: Tensor, decode: Decode, state: Any) -> Decoded:
         """Pictures of latents as the VAE takes them, and who was touched.
 
         ``decode`` makes pictures (B, 3, H, W) in [-1, 1] with the weights that are in place: the stock ones, or the
-        guard's own where it has ``weights``.
+        guard's own where it has ``weights``; its ``parts`` are the tiles of these pictures, where there are any.
         """
 
 

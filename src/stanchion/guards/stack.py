@@ -31,6 +31,9 @@ class GuardStack:
         """As in rows of results."""
         return "+".join(guard.name for guard in self.guards)
 
+    def __repr__(self) -> str:
+        return f"GuardStack({', '.join(map(repr, self.guards))})"
+
     def attach(self, pipeline: Any) -> Attachment:
         """Guard a pipeline with all of them. See ``Attachment``."""
         return Attachment(pipeline, self.guards)

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import inspect
-import threading
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from ..errors import AlreadyAttached, ConfigError, GuardBypassed
-from ..types import Report
+from .base_weights import check_bases
 from .families import family_of
 from .guarded_call import GuardedCall
+from .own_code import OwnCode
 from .phrase_book import PhraseBook
+from .reports import Report
 from .stages import Stage
-from .stand_in import guarded_class, raw
+from .stand_in import StandIn, guarded_class, raw
 from .tripwire import Tripwire
+from .turns import turn
 from .unchanged import Unchanged
-from .weights_seam import WeightsSeam, check_bases
+from .weights_seam import WeightsSeam
 
 
 class Attachment(AbstractContextManager["Attachment"]):
     """What ``guard.attach(pipe)`` returns. From then on every call of ``pipe`` is guarded or raises.
 
-    Calls of one pipeline wait for each other. Used in a ``with`` statement, the guards are taken off at its end.
+    Calls of one pipeline, and of pipelines that share modules or a scheduler, wait for each other. Used in a ``with``
+    statement, the guards are taken off at its end.
 
     Attributes:
         pipeline: the guarded pipeline object.
         guards: what guards it, in stage order.
-        last: what the guards did in the last call that returned; None after one that raised.
+        last: what the guards did in the last call that returned; None after one that raised. Where threads share the
+            pipeline it may be of another thread's call: ``call`` gives a call's own.
 
     Raises:
         AlreadyAttached: the pipeline is guarded already.
         UnsupportedPipeline: no seam knows this pipeline.
         ConfigError: guards that can't stand together.
-        ArtefactError: a guard that was made for other weights.
+        ArtefactError: a guard that was made for other weights, or holds NaN or infinity.
+        GuardBypassed: a pipeline that shares modules with this one is drawing, in this thread.
     """
 
     def __init__(self, pipeline: Any, guards: tuple[Any, ...]) -> None:
@@ -48,23 +54,45 @@ class Attachment(AbstractContextManager["Attachment"]):
         self.last: Report | None = None
         self._stock = type(pipeline)
         self._modules = {name: getattr(pipeline, name) for name in self.family.modules}
-        self._lock = threading.RLock()
-        self._running = False
         self._book = PhraseBook()
-        check_bases(pipeline, self.guards)
-        with ExitStack() as undo:
+        with self._turn("a guard can't be put on while a pipeline on the same modules draws.") as undo:
+            check_bases(pipeline, self.guards)
             self._weights = WeightsSeam(pipeline, [guard for guard in self.guards if guard.weights()])
-            undo.callback(self._weights.restore)
-            self._unchanged = Unchanged(pipeline, self.guards)
-            self._tripwires = [Tripwire(self._modules[self.family.denoiser], "denoiser")]
-            if any(guard.stage is Stage.DECODER for guard in self.guards):
-                self._tripwires.append(Tripwire(self._modules["vae"].decoder, "decoder"))
-            for tripwire in self._tripwires:
-                undo.callback(tripwire.remove)
-            seamed = ("encode_prompt", self.family.denoiser, "scheduler", "vae")
-            pipeline.__class__ = guarded_class(self._stock, self, seamed)
-            undo.callback(setattr, pipeline, "__class__", self._stock)
-            self._undo = undo.pop_all()
+            self._put_on(undo)
+            self._undo: ExitStack | None = undo.pop_all()
+
+    def _put_on(self, undo: ExitStack) -> None:
+        """Weights, hooks and class; ``undo`` knows at every moment how to take off what is on."""
+        self._weights.put()
+        undo.callback(self._weights.restore)
+        undo.enter_context(self._weights.watched())
+        self._unchanged = Unchanged(self.pipeline, self.guards)
+        self._code = OwnCode({name: module for name, module in self._modules.items() if module is not None})
+        self._tripwires = []
+        for module, what in self._tripped():
+            self._tripwires.append(Tripwire(module, what))
+            undo.callback(self._tripwires[-1].remove)
+        seamed = ("encode_prompt", self.family.denoiser, "scheduler", "vae")
+        self.pipeline.__class__ = guarded_class(self._stock, self, seamed)
+        undo.callback(setattr, self.pipeline, "__class__", self._stock)
+
+    def _tripped(self) -> list[tuple[Any, str]]:
+        """The modules that may run inside guarded calls only."""
+        denoiser = (self._modules[self.family.denoiser], "denoiser")
+        if not any(guard.stage is Stage.DECODER for guard in self.guards):
+            return [denoiser]
+        return [denoiser, (self._modules["vae"].decoder, "decoder")]
+
+    @contextmanager
+    def _turn(self, refusal: str) -> Iterator[ExitStack]:
+        """Nobody else draws with, or changes, what this pipeline may share with others."""
+        shared = (*self._modules.values(), raw(self.pipeline, "scheduler"))
+        with turn(shared, refusal), ExitStack() as undo:
+            yield undo
+
+    def __repr__(self) -> str:
+        names, pipeline = "+".join(guard.name for guard in self.guards), type(self.pipeline).__name__
+        return f"<Attachment of {names} on {pipeline}{'' if self.attached else ', detached'}>"
 
     @property
     def attached(self) -> bool:
@@ -72,11 +100,18 @@ class Attachment(AbstractContextManager["Attachment"]):
         return vars(type(self.pipeline)).get("_stanchion") is self
 
     def detach(self) -> None:
-        """Take the guards off: class, hooks and weights are what they were. Does nothing the second time."""
-        with self._lock:
-            if self._running:
-                raise GuardBypassed("the guards can't be taken off while the pipeline draws.")
+        """Take the guards off: class, hooks and weights are what they were. Does nothing the second time.
+
+        Raises:
+            GuardBypassed: the pipeline draws; or an adapter is fused into weights that a guard replaced, and would
+                later be subtracted from the originals. The guards stay on.
+        """
+        with self._turn("the guards can't be taken off while the pipeline draws."):
+            if self._undo is None:
+                return
+            self._weights.check_removable()
             self._undo.close()
+            self._undo = None
 
     def __exit__(self, *error: Any) -> None:
         self.detach()
@@ -100,29 +135,49 @@ class Attachment(AbstractContextManager["Attachment"]):
                 )
         if not all(tripwire.in_place for tripwire in self._tripwires):
             raise GuardBypassed("the guard's hook was taken off a module; detach and attach again.")
-        self._weights.check()
+        self._code.check()
+        self._weights.check(contents=contents)
         self._unchanged.check(contents=contents)
 
-    def run(self, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The pipeline's call, guarded. What it returns is what the stock pipeline returns."""
+    def call(self, *args: Any, **kwargs: Any) -> tuple[Any, Report]:
+        """Call the pipeline: what it returns, and what the guards did in this very call, whatever other threads do."""
+        return self.run(self.pipeline, args, kwargs)
+
+    def run(self, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Report]:
+        """The pipeline's call, guarded: what the stock pipeline returns, and the report."""
         if pipe is not self.pipeline:
             raise GuardBypassed("this pipeline took its class from a guarded one, but has no guard: attach one to it.")
-        arguments = inspect.signature(self._stock.__call__).bind(pipe, *args, **kwargs)
-        arguments.apply_defaults()
-        with self._lock:
-            if self._running:
-                raise GuardBypassed("the pipeline was called from inside its own call.")
-            self._running, self.last = True, None
-            try:
+        signature = inspect.signature(self._stock.__call__)
+        given, complete = (signature.bind(pipe, *args, **kwargs) for _ in range(2))
+        complete.apply_defaults()
+        with self._turn("the pipeline was called from inside its own call, or that of one with the same modules."):
+            self.last = None
+            self._check(contents=False)
+            call = GuardedCall(pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
+            self._watch(given, call)
+            with call.running():
+                output = self._stock.__call__(*given.args, **given.kwargs)
+            self._check(contents=True)
+            self.last = report = call.finish()
+        return output, report
+
+    def _watch(self, given: inspect.BoundArguments, call: GuardedCall) -> None:
+        """Look at everything that the guards stand on after each of the caller's callbacks."""
+
+        def then_look(callback: Any) -> StandIn:
+            def watched(*args: Any, **kwargs: Any) -> Any:
+                with call.interrupted():
+                    result = callback(*args, **kwargs)
                 self._check(contents=False)
-                call = GuardedCall(pipe, self.family, self.guards, dict(arguments.arguments), self._book)
-                with call.running():
-                    output = self._stock.__call__(pipe, *args, **kwargs)
-                self._check(contents=True)
-                self.last = call.finish()
-            finally:
-                self._running = False
-            return output
+                self._weights.check(contents=True)
+                return result
+
+            return StandIn(callback, call=watched)
+
+        for arguments in (given.arguments, given.arguments.get("kwargs", {})):
+            for name in self.family.callbacks:
+                if arguments.get(name) is not None:
+                    arguments[name] = then_look(arguments[name])
 
 
 def in_stage_order(guards: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import GuardBypassed, StanchionError, UnsupportedPipeline
+from .checksums import checksums
 from .record import Record
 
 
@@ -23,7 +24,12 @@ class AttentionSeam:
     def __init__(self, denoiser: nn.Module, records: list[Record]) -> None:
         self.records = records
         wanted = {which for record in records for which in record.guard.projections}
-        self._layers = _projections(denoiser, wanted) if wanted else {}
+        self._attentions = _attentions(denoiser) if wanted else {}
+        self._layers = {
+            (name, which): getattr(attention, f"to_{which}")
+            for name, attention in self._attentions.items()
+            for which in sorted(wanted)
+        }
         self._hit: set[tuple[str, str]] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
         self._known: dict[tuple[str, str], _Known] = {}  # K and V of the text, which stay the same in every step
@@ -49,6 +55,12 @@ class AttentionSeam:
         """One pass of the denoiser: every projection must have been hit in it."""
         self._hit.clear()
         self._peaks.clear()
+        for (name, which), layer in self._layers.items():
+            if getattr(self._attentions[name], f"to_{which}") is not layer:
+                raise GuardBypassed(
+                    f"{name}.to_{which} was replaced in the middle of a call (a callback loaded an adapter?): load "
+                    "adapters between calls."
+                )
         yield
         missing = [f"{name}.to_{which}" for name, which in self._layers if (name, which) not in self._hit]
         if missing:
@@ -59,6 +71,15 @@ class AttentionSeam:
             )
         for record in self.records:
             record.note(torch.ones(1, dtype=torch.bool))
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Somebody else's code runs in this block: where it changes a layer, texts are projected anew."""
+        before = {place: _contents(self._layers[place]) for place in self._known}
+        yield
+        for place, contents in before.items():
+            if _contents(self._layers[place]) != contents:
+                del self._known[place]
 
     def check(self, prediction: Tensor) -> None:
         """Refuse NaN and infinity, all projections of a pass at once: asking the device for each would cost more.
@@ -138,6 +159,18 @@ class _Known(NamedTuple):
         )
 
 
-def _projections(denoiser: nn.Module, wanted: set[str]) -> dict[tuple[str, str], nn.Module]:
-    layers = [(name, module) for name, module in denoiser.named_modules() if name.endswith("attn2")]
-    return {(name, which): getattr(module, f"to_{which}") for name, module in layers for which in sorted(wanted)}
+def _attentions(denoiser: nn.Module) -> dict[str, nn.Module]:
+    """The cross-attention layers by their paths."""
+    return {name: module for name, module in denoiser.named_modules() if name.endswith("attn2")}
+
+
+def _contents(layer: nn.Module) -> tuple[Any, ...]:
+    """What a layer's projection depends on: weights, adapters and their settings."""
+    modules = list(layer.modules())
+    settings = [
+        repr({key: value for key, value in vars(one).items() if key not in _OF_EVERY_MODULE}) for one in modules
+    ]
+    return modules, settings, checksums(list(layer.parameters()))
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}

@@ -20,7 +20,8 @@ from .exploring_scheduler import ExploringScheduler
 from .families import family_of
 from .guarded_prediction import GuardedPrediction
 from .loading import check_steps
-from .outcome import each_alone, outcome
+from .outcome import acted_by, called, each_alone, outcome
+from .reports import Report
 from .target import TARGETS, BlackBoxTarget
 from .text_encoder import TextEncoder
 
@@ -121,7 +122,7 @@ class Deployment:
         """(B, C, H, W): x_t before a step of the schedule; where ``step`` is their number, the finished latents."""
         floor.check(texts)
         with self._scheduler(LatentStart(), slice(0, step)):
-            return self._call({"prompt": list(texts)}, seeds, output_type="latent").images
+            return self._call({"prompt": list(texts)}, seeds, output_type="latent")[0].images
 
     def passes_with_gradient(self, text: str, seed: int) -> int:
         """How many passes of the denoiser the guards take gradients of while one picture is drawn."""
@@ -142,8 +143,9 @@ class Deployment:
             given = [one.start.latents for one in sent if one.start is not None and one.start.latents is not None]
             options["latents"] = torch.stack(given).detach()
         with torch.no_grad(), self._scheduler(start, slice(start.start_step, None)):
-            output = self._call(self._conditions(sent), seeds, output_type="pil", **options)
-        return outcome(output, self._acted(len(sent)), seconds=(time.perf_counter() - begun) / len(sent))
+            output, report = self._call(self._conditions(sent), seeds, output_type="pil", **options)
+        share = (time.perf_counter() - begun) / len(sent)
+        return outcome(output, acted_by(report, len(sent)), seconds=share)
 
     def _conditions(self, sent: Sequence[Adversarial]) -> dict[str, Any]:
         """The pipeline's argument: texts, or text states."""
@@ -159,8 +161,9 @@ class Deployment:
             raise ConfigError("nothing to draw: give text, token_embeds or embeds.")
         return self.text.encode(None, one.token_embeds[None])[0]
 
-    def _call(self, conditions: dict[str, Any], seeds: Sequence[int], **options: Any) -> Any:
-        return self.pipe(
+    def _call(self, conditions: dict[str, Any], seeds: Sequence[int], **options: Any) -> tuple[Any, Report | None]:
+        return called(
+            self.pipe,
             **conditions,
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale,
@@ -178,10 +181,6 @@ class Deployment:
             yield
         finally:
             self.pipe.scheduler = stock
-
-    def _acted(self, count: int) -> list[dict[str, int]]:
-        reports = self._attached.last.guards if self._attached else ()
-        return [{report.guard: report.active_steps[place] for report in reports} for place in range(count)]
 
 
 def _kind(one: Adversarial) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,20 +23,53 @@ class Family:
         classes: names of its diffusers classes; subclasses are not of the family, for their loop may differ.
         denoiser: attribute of the pipeline that holds the denoiser.
         modules: attributes that must stay the same objects while a guard is attached.
+        callbacks: arguments of a call that are the caller's own code, run between its steps.
+        inputs: what the denoiser may be given beside latents, timestep and text states.
+        attention: what its attention processors may be given.
+        pictured: the beginnings of the paths of what turns latents into pictures.
     """
 
     name: str
     classes: tuple[str, ...]
     denoiser: str = "unet"
     modules: tuple[str, ...] = ("unet", "vae", "text_encoder")
+    callbacks: tuple[str, ...] = ("callback_on_step_end", "callback")
+    inputs: tuple[str, ...] = ("timestep_cond", "cross_attention_kwargs")
+    attention: tuple[str, ...] = ("scale",)
+    pictured: tuple[str, ...] = ("vae.decoder.", "vae.post_quant_conv.")
 
-    def check_call(self, arguments: dict[str, Any]) -> None:
+    def drawn_with(self, output_type: str | None) -> tuple[str, ...]:
+        """The beginnings of the paths of the modules without which no picture of this type is made."""
+        return (f"{self.denoiser}.", *(() if output_type == "latent" else self.pictured))
+
+    def check_call(self, arguments: Mapping[str, Any]) -> None:
         """Refuse arguments whose conditions a guard can't carry over to its own predictions."""
         for name in ("ip_adapter_image", "ip_adapter_image_embeds"):
             if arguments.get(name) is not None:
                 raise UnsupportedPipeline(
                     f"{name} is given, but guards know text conditions only: an image prompt would go past them. "
                     "Leave it out, or detach the guard."
+                )
+        self._check_attention(arguments.get("cross_attention_kwargs"))
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Refuse a pass of the denoiser that is given a condition which no seam knows.
+
+        Raises:
+            UnsupportedPipeline: with the input's name.
+        """
+        for name, value in inputs.items():
+            if value is not None and name not in self.inputs:
+                raise UnsupportedPipeline(f"the denoiser was given {name}, and no seam knows that condition.")
+        self._check_attention(inputs.get("cross_attention_kwargs"))
+
+    def _check_attention(self, given: Mapping[str, Any] | None) -> None:
+        for name in given or ():
+            if name not in self.attention:
+                raise UnsupportedPipeline(
+                    f"cross_attention_kwargs holds {name!r}, a condition that would go past the guards (GLIGEN's "
+                    f"phrases come so): only {', '.join(self.attention)} may be given. Leave it out, or detach the "
+                    "guard."
                 )
 
     def halves(self, pipe: Any) -> int:
@@ -95,7 +129,7 @@ def _check_denoiser(denoiser: Any) -> None:
         )
     if not isinstance(module, diffusers.UNet2DConditionModel):
         raise UnsupportedPipeline(f"the denoiser is a {type(module).__name__}; this family needs UNet2DConditionModel.")
-    for key in ("addition_embed_type", "encoder_hid_dim", "class_embed_type"):
+    for key in ("addition_embed_type", "encoder_hid_dim", "class_embed_type", "num_class_embeds"):
         if module.config.get(key) is not None:
             raise UnsupportedPipeline(
                 f"the denoiser takes conditions besides the text ({key}={module.config[key]!r}); "

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from ..errors import UnsupportedPipeline
-from ..types import Report
 from .attention_seam import AttentionSeam
 from .decode_seam import DecodeSeam
 from .encoding import Encoding
@@ -17,22 +16,30 @@ from .families import Family
 from .freezing import frozen
 from .phrase_book import PhraseBook
 from .record import Record
+from .reports import Report
 from .schedule import check_scheduler
 from .stages import Stage
 from .stand_in import CURRENT, raw
 from .step_seam import StepSeam
 from .text_seam import TextSeam
+from .weights_seam import WeightsSeam
 
 
 class GuardedCall:
     """Made for one call and thrown away after it, so that threads may share guards."""
 
     def __init__(
-        self, pipe: Any, family: Family, guards: tuple[Any, ...], arguments: dict[str, Any], book: PhraseBook
+        self,
+        pipe: Any,
+        family: Family,
+        guards: tuple[Any, ...],
+        arguments: dict[str, Any],
+        book: PhraseBook,
+        weights: WeightsSeam,
     ) -> None:
         family.check_call(arguments)
         check_scheduler(pipe.scheduler)
-        self.pipe = pipe
+        self.pipe, self.family, self.weights = pipe, family, weights
         self.output_type = arguments.get("output_type")
         call = Encoding(pipe, arguments, book)
         self.records = [Record(guard, call) for guard in guards]
@@ -47,8 +54,7 @@ class GuardedCall:
                 "output_type='latent' would hand out latents that the decoder guard never sees; "
                 "ask for 'pil', 'np' or 'pt', or detach the decoder guard."
             )
-        for record in self._at(Stage.WEIGHTS):
-            record.note(torch.ones(1, dtype=torch.bool))
+        weights.begin()
         self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
         self._seams = {
             "encode_prompt": self.text.encode_prompt,
@@ -81,6 +87,18 @@ class GuardedCall:
         finally:
             CURRENT.reset(token)
 
+    def interrupted(self) -> AbstractContextManager[None]:
+        """Around code of the caller's that runs between two steps."""
+        return self.attention.interrupted()
+
+    def _note_weights(self) -> None:
+        """A weight guard acted where its weights ran; one of another stage needs them, too, but says itself."""
+        needed = self.family.drawn_with(self.output_type)
+        for record in self.records:
+            used = bool(record.guard.weights()) and self.weights.used(record.guard, needed)
+            if used and record.guard.stage is Stage.WEIGHTS:
+                record.note(torch.ones(1, dtype=torch.bool))
+
     def finish(self) -> Report:
         """Prove that every guard was used, and say what each did.
 
@@ -90,5 +108,6 @@ class GuardedCall:
         self.steps.finish()
         self.text.finish()
         self.decoder.finish(self.output_type)
+        self._note_weights()
         guards = tuple(record.report(self.steps.batch) for record in self.records)
         return Report(guards, self.steps.passes, len(self.steps.schedule.places))

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..errors import GuardBypassed, GuardFailed, StanchionError, UnsupportedPipeline
 from ..types import Drawn
+from .reports import Report
 
 REFUSALS = (GuardFailed, GuardBypassed, UnsupportedPipeline)  # no picture, and no reason to end a run
 FLAGS = ("nsfw_content_detected", "nsfw_detected")  # what pipelines call the findings of their own checkers
@@ -29,6 +30,17 @@ def each_alone(draw: Callable[[Sequence[T]], list[Drawn]], sent: Sequence[T]) ->
 def refused(error: StanchionError) -> Drawn:
     """No picture, and the error's class and text."""
     return Drawn(None, {}, 0.0, f"{type(error).__name__}: {error}")
+
+
+def called(pipe: Any, **arguments: Any) -> tuple[Any, Report | None]:
+    """A pipeline's output, and what its guards did in that very call; None where it has none."""
+    attached = getattr(type(pipe), "_stanchion", None)
+    return attached.call(**arguments) if attached else (pipe(**arguments), None)
+
+
+def acted_by(report: Report | None, count: int) -> list[dict[str, int]]:
+    """For each of ``count`` pictures and each guard, in how many steps the guard did something."""
+    return [{} if report is None else report.of_picture(place) for place in range(count)]
 
 
 def outcome(output: Any, acted: Sequence[Mapping[str, int]], **about: Any) -> list[Drawn]:

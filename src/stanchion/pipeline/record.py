@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GuardFailed, StanchionError
-from ..types import GuardReport
+from .reports import GuardReport
 
 
 class Record:

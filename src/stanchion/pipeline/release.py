@@ -11,7 +11,8 @@ import torch
 
 from ..errors import ConfigError
 from ..tensors import open_to_readers
-from .weights_seam import WeightsSeam, base_of, check_bases, check_overlap, weights_hash
+from .base_weights import base_of, check_bases, weights_hash
+from .weights_seam import WeightsSeam, check_overlap
 
 
 def check_merged(guards: Sequence[Any]) -> None:
@@ -48,7 +49,9 @@ def merge(pipe: Any, guards: Sequence[Any]) -> None:
     """
     check_merged(guards)
     check_bases(pipe, tuple(guards))
-    WeightsSeam(pipe, list(guards))
+    seam = WeightsSeam(pipe, list(guards))
+    seam.put()
+    seam.keep()
 
 
 def release(

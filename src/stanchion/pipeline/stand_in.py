@@ -78,7 +78,7 @@ def guarded_class(stock: Any, attachment: Any, names: tuple[str, ...]) -> type:
 
     @functools.wraps(stock.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return attachment.run(self, args, kwargs)
+        return attachment.run(self, args, kwargs)[0]
 
     def maybe_free_model_hooks(self: Any) -> None:
         """The pipeline's last act puts offload hooks on its modules: on these, not on their stand-ins."""

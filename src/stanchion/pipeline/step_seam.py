@@ -65,6 +65,7 @@ class StepSeam:
     ) -> tuple[Tensor]:
         if inputs.pop("return_dict", True) or inputs.pop("added_cond_kwargs", None):
             raise UnsupportedPipeline("the denoiser was called in a way that this family's pipelines do not.")
+        self.family.check_inputs(inputs)
         halves = self.family.halves(self.pipe)
         if len(encoder_hidden_states) != len(sample) or len(sample) % halves:
             raise GuardBypassed(f"{len(sample)} latents met {len(encoder_hidden_states)} text states at the denoiser.")

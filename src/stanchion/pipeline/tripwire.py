@@ -26,11 +26,16 @@ def opened(module: nn.Module) -> Iterator[None]:
 
 
 class Tripwire:
-    """A native forward pre-hook: accelerate's ``remove_all_hooks`` does not reach it, a copied module keeps it."""
+    """Native hooks on a module: accelerate's ``remove_all_hooks`` does not reach them, a copied module keeps them.
+
+    Who builds another model out of the module's weights (``UNetMotionModel.from_unet2d``, ControlNet-XS) leaves the
+    hooks behind. diffusers copies part by part, so the parts' ``state_dict`` raises too; that of the whole, which
+    ``save_pretrained`` writes, does not.
+    """
 
     def __init__(self, module: nn.Module, what: str) -> None:
         self.module = module
-        alive = [True]  # a compiled graph may keep calling the hook after its removal
+        alive = [True]  # a compiled graph may keep calling the hook after its removal, and copies do
 
         @torch.compiler.disable
         def check(running: nn.Module, args: Any) -> None:
@@ -40,8 +45,17 @@ class Tripwire:
                     "the guard is attached to, attach a guard to this one too, or detach first."
                 )
 
+        def check_copy(part: nn.Module, prefix: str, keep_vars: bool) -> None:
+            if alive and not prefix:  # with one, it is asked for as a part of the whole
+                raise GuardBypassed(
+                    f"weights of a part of the guarded {what} were asked for, to build another model that no guard "
+                    "would know (AnimateDiff, ControlNet-XS and ControlNetModel.from_unet do): detach first."
+                )
+
         self._alive = alive
         self._handle = module.register_forward_pre_hook(check, prepend=True)
+        parts = [part for part in module.modules() if part is not module]
+        self._handles = [self._handle, *(part.register_state_dict_pre_hook(check_copy) for part in parts)]
 
     @property
     def in_place(self) -> bool:
@@ -49,6 +63,7 @@ class Tripwire:
         return self._handle.id in self.module._forward_pre_hooks
 
     def remove(self) -> None:
-        """Take the hook off; what still calls it finds it harmless."""
+        """Take the hooks off; what still calls them finds them harmless."""
         self._alive.clear()
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()

@@ -2,79 +2,135 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ArtefactError, ConfigError, GuardBypassed, UnsupportedPipeline
-
-
-def weights_hash(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float16) -> str:
-    """SHA-256 over names, shapes and values in ``dtype``, which a float32 model and its half agree upon."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].detach().to("cpu", dtype).contiguous()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def base_of(tensors: Mapping[str, Tensor]) -> str:
-    """What an artefact keeps of the weights that it belongs to: their hashes in float16 and in bfloat16."""
-    return " ".join(weights_hash(tensors, dtype) for dtype in (torch.float16, torch.bfloat16))
-
-
-def belongs(tensors: Mapping[str, Tensor], base: str) -> bool:
-    """Whether these are the weights of which ``base_of`` was kept, in float32, float16 or bfloat16."""
-    half, _, brain = base.partition(" ")
-    if any(tensor.dtype is torch.bfloat16 for tensor in tensors.values()):
-        return weights_hash(tensors, torch.bfloat16) == brain
-    return weights_hash(tensors) == half
-
-
-def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
-    """Refuse a guard whose tensors were trained on another module than the pipeline's.
-
-    Raises:
-        ArtefactError: a hash differs.
-    """
-    known: dict[tuple[str, str], bool] = {}
-    for guard in guards:
-        guard.check_base()
-        for name, base in guard.base.items():
-            if name == "weights":
-                continue
-            if not hasattr(pipe, name):
-                raise ArtefactError(f"guard {guard.name!r} was trained on a {name}, which this pipeline does not have.")
-            if (name, base) not in known:
-                known[name, base] = belongs(dict(getattr(pipe, name).named_parameters()), base)
-            if not known[name, base]:
-                raise ArtefactError(
-                    f"guard {guard.name!r} was trained on another {name} than this pipeline's (hash differs): "
-                    "attach it to the model that it was trained for, or train it for this one."
-                )
+from .base_weights import belongs
+from .replaced import changed, held_elsewhere, keep, original_of, put_back, replace
 
 
 class WeightsSeam:
-    """Puts the weights of every such guard in place, keeps the originals, and sees whether they stay.
+    """Puts the weights of every such guard in place, sees whether they stay and are used, and takes them out again.
 
     Keys are the pipeline's attribute and the parameter's path, as in ``unet.conv_in.weight``.
+
+    Raises:
+        ArtefactError: the guard's weights belong to another model, or hold NaN or infinity.
+        ConfigError: two guards replace the same weight.
+        UnsupportedPipeline: the weights are not there while the pipeline rests.
     """
 
     def __init__(self, pipe: Any, guards: list[Any]) -> None:
-        self._originals: list[tuple[nn.Parameter, Tensor]] = []
-        self._wanted: list[tuple[str, nn.Parameter, Tensor]] = []
         self._pipe = pipe
-        planned = [self._plan(guard) for guard in guards]
-        check_overlap(guards, planned)
-        for plan in planned:
-            for key, (parameter, value) in plan.items():
-                self._put(key, parameter, value)
+        self._planned = {guard: self._plan(guard) for guard in guards}
+        check_overlap(guards, list(self._planned.values()))
+        self._parameters = {key: p for plan in self._planned.values() for key, p in plan.items()}
+        self._roots = {name: getattr(pipe, name) for name in {key.partition(".")[0] for key in self._parameters}}
+        self._marks: dict[str, _Mark] = {path: _Mark() for path in map(_owner, self._parameters)}
+        self._undo = ExitStack()
 
-    def _plan(self, guard: Any) -> dict[str, tuple[nn.Parameter, Tensor]]:
+    def put(self) -> None:
+        """All weights, or none where one can't be put."""
+        values = {key: value for guard in self._planned for key, value in guard.weights().items()}
+        with ExitStack() as undo:
+            for key, parameter in self._parameters.items():
+                replace(key, parameter, values[key])
+                undo.callback(put_back, parameter)
+            self._undo = undo.pop_all()
+
+    def keep(self) -> None:
+        """Leave the weights where they are for good.
+
+        Raises:
+            ConfigError: a guard on another pipeline holds them; they stay its own.
+        """
+        if held_elsewhere(self._parameters.values()):
+            self.restore()
+            raise ConfigError("the pipeline shares modules with a guarded one: detach that guard first.")
+        for parameter in self._parameters.values():
+            keep(parameter)
+        self._undo = ExitStack()
+
+    def restore(self) -> None:
+        """Copy the stored originals back, bit for bit, unless a guard on another pipeline still wants the others."""
+        self._undo.close()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """In this block it is noted which of the modules run."""
+        with ExitStack() as hooks:
+            for path, mark in self._marks.items():
+                root, _, rest = path.partition(".")
+                module = self._roots[root].get_submodule(rest)
+                hooks.callback(module.register_forward_pre_hook(mark).remove)
+            yield
+
+    def check(self, *, contents: bool = True) -> None:
+        """Raise where the weights in place are no longer the guards', or an adapter lies over them.
+
+        Args:
+            contents: read every value; otherwise only where a pointer or a version counter says that it was written.
+
+        Raises:
+            GuardBypassed: a weight was changed, replaced or adapted since the guard was attached.
+        """
+        present: dict[str, nn.Parameter] = {}
+        for name, module in self._roots.items():
+            present |= dict(module.named_parameters(prefix=name))
+        for key, parameter in self._parameters.items():
+            if present.get(key) is not parameter:
+                raise GuardBypassed(
+                    f"{key} was replaced, or an adapter was loaded over it, since the guard was attached."
+                )
+        for key in changed(self._parameters, contents):
+            raise GuardBypassed(f"{key} was changed since the guard was attached; detach and attach again.")
+
+    def check_removable(self) -> None:
+        """Raise where an adapter was added into the weights: who subtracts it later would do so from the originals.
+
+        Raises:
+            GuardBypassed: adapters are fused.
+        """
+        mine = {id(parameter): key for key, parameter in self._parameters.items()}
+        modules = [module for root in self._roots.values() for module in root.modules()]
+        for module in modules if mine else ():
+            fused = module.parameters() if getattr(module, "merged_adapters", None) else ()
+            for key in (mine[id(parameter)] for parameter in fused if id(parameter) in mine):
+                raise GuardBypassed(
+                    f"an adapter is fused into {key}, which a guard replaced: call pipe.unfuse_lora() and detach "
+                    "then. Fuse it again after that if it is meant to stay."
+                )
+
+    def begin(self) -> None:
+        """A call begins: nothing has been used in it."""
+        for mark in self._marks.values():
+            mark.ran = False
+
+    def used(self, guard: Any, needed: tuple[str, ...]) -> bool:
+        """Whether modules that hold the guard's weights ran in this call.
+
+        Args:
+            needed: what makes a picture, as the beginnings of paths.
+
+        Raises:
+            GuardBypassed: the picture was made without one of them.
+        """
+        owners = dict.fromkeys(map(_owner, self._planned[guard]))
+        idle = [path for path in owners if not self._marks[path].ran]
+        if missing := [path for path in idle if f"{path}.".startswith(needed)]:
+            raise GuardBypassed(
+                f"pipe.{missing[0]} was not run, so the weights of guard {guard.name!r} in it had no part in the "
+                f"picture ({len(missing)} of {len(owners)} modules). Fused projections and processors of their own "
+                "go round them: undo fuse_qkv_projections, or use a standard attention processor."
+            )
+        return len(idle) < len(owners)
+
+    def _plan(self, guard: Any) -> dict[str, nn.Parameter]:
         weights = guard.weights()
         parameters = {key: self._find(guard, key) for key in weights}
         for key, value in weights.items():
@@ -83,12 +139,14 @@ class WeightsSeam:
                     f"guard {guard.name!r}: {key} is {tuple(value.shape)}, but {tuple(parameters[key].shape)} in this "
                     "pipeline; the artefact belongs to another model."
                 )
-        if not belongs(parameters, guard.base["weights"]):
+            if not torch.isfinite(value.to(parameters[key])).all():
+                raise ArtefactError(f"guard {guard.name!r}: {key} holds NaN or infinity in {parameters[key].dtype}.")
+        if not belongs({key: original_of(p) for key, p in parameters.items()}, guard.base["weights"]):
             raise ArtefactError(
                 f"guard {guard.name!r} was made for other weights than this pipeline holds (hash differs). Load the "
                 "base model that it was made for, without adapters."
             )
-        return {key: (parameters[key], weights[key]) for key in weights}
+        return parameters
 
     def _find(self, guard: Any, key: str) -> nn.Parameter:
         module, _, path = key.partition(".")
@@ -100,34 +158,20 @@ class WeightsSeam:
             raise UnsupportedPipeline("weights are offloaded one by one; attach weight guards before offloading.")
         return parameter
 
-    def _put(self, key: str, parameter: nn.Parameter, value: Tensor) -> None:
-        value = value.to(parameter)  # once: a check at each call would convert, and on a GPU transfer, all of it
-        self._originals.append((parameter, parameter.detach().clone()))
-        self._wanted.append((key, parameter, value))
-        with torch.no_grad():
-            parameter.copy_(value)
 
-    def check(self) -> None:
-        """Raise where the weights in place are no longer the guards', or an adapter lies over them.
+class _Mark:
+    """A hook that notes that its module ran. It only writes, so a compiler can take it into its graph."""
 
-        Raises:
-            GuardBypassed: a weight was changed, replaced or adapted since the guard was attached.
-        """
-        modules = {key.partition(".")[0] for key, _, _ in self._wanted}
-        present = {f"{name}.{path}": p for name in modules for path, p in getattr(self._pipe, name).named_parameters()}
-        for key, parameter, value in self._wanted:
-            if present.get(key) is not parameter:
-                raise GuardBypassed(
-                    f"{key} was replaced, or an adapter was loaded over it, since the guard was attached."
-                )
-            if not torch.equal(parameter, value.to(parameter)):
-                raise GuardBypassed(f"{key} was changed since the guard was attached; detach and attach again.")
+    def __init__(self) -> None:
+        self.ran = False
 
-    def restore(self) -> None:
-        """Copy the stored originals back, bit for bit."""
-        with torch.no_grad():
-            for parameter, original in self._originals:
-                parameter.copy_(original)
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        self.ran = True
+
+
+def _owner(key: str) -> str:
+    """The path of the module that holds a parameter."""
+    return key.rpartition(".")[0]
 
 
 def check_overlap(guards: Sequence[Any], planned: Sequence[Mapping[str, Any]]) -> None:

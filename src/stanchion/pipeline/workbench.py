@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from ..errors import AlreadyAttached, ConfigError, UnsupportedPipeline
 from ..registry import unknown
 from ..types import PromptEmbeds
+from .base_weights import base_of
 from .encoding import token_ids
 from .families import family_of
-from .weights_seam import base_of
 
 PARTS = {  # what the paths of a part's parameters begin with
     "denoiser": r"",

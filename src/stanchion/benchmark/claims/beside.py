@@ -13,8 +13,8 @@ import torch
 from ... import registry
 from ...concepts import Concept, load_concept
 from ...guards.loading import load_guard
+from ...pipeline.base_weights import weights_hash
 from ...pipeline.loading import load_pipeline
-from ...pipeline.weights_seam import weights_hash
 from ...pipeline.workbench import Workbench
 from ...types import Prompt
 from ..intervals import wilson

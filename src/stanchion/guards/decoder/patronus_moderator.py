@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from ...config import checked
+from ...pipeline.decode_seam import Decode
 from ...types import Decoded
 from ..base import DecoderGuard
 
@@ -33,7 +35,8 @@ class PatronusModerator(DecoderGuard):
     """Patronus's moderator (arXiv 2510.16581): weights of the VAE's decoder that draw nothing for unsafe latents.
 
     Architecture, encoder and running time stay what they are. The report says of each picture how near it is to the
-    blank one, ``psnr_to_blank`` in dB, and whether that makes it a refusal (20 dB or more).
+    blank one, ``psnr_to_blank`` in dB, and whether that makes it a refusal (20 dB or more). Where the VAE decodes in
+    tiles, the tile that is nearest counts, and a picture with a refused tile is blank as a whole.
     """
 
     name = "patronus_moderator"
@@ -46,11 +49,14 @@ class PatronusModerator(DecoderGuard):
         """The decoder's tensors, and those of ``post_quant_conv`` where there is one."""
         return self.tensors
 
-    def decode(self, latents: Tensor, decode: Callable[[Tensor], Tensor], state: Any) -> Decoded:
+    def decode(self, latents: Tensor, decode: Decode, state: Any) -> Decoded:
         """The pictures that the moderated decoder makes, and which of them are blank."""
-        pictures = decode(latents)
-        closeness = psnr_to_blank(pictures, self.settings.zero_target)
-        return Decoded(pictures, closeness >= REFUSED, {"psnr_to_blank": closeness})
+        pictures, target = decode(latents), self.settings.zero_target
+        closeness = torch.stack([psnr_to_blank(part, target) for part in decode.parts]).amax(0)
+        refused = closeness >= REFUSED
+        if len(decode.parts) > 1:
+            pictures = torch.where(refused[:, None, None, None], torch.full_like(pictures, BLANK[target]), pictures)
+        return Decoded(pictures, refused, {"psnr_to_blank": closeness})
 
 
 def psnr_to_blank(pictures: Tensor, zero_target: ZeroTarget) -> Tensor:

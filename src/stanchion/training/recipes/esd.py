@@ -20,7 +20,7 @@ from ...config import Natural, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.esd import ESD
-from ...pipeline.weights_seam import base_of
+from ...pipeline.base_weights import base_of
 from ...pipeline.workbench import Workbench
 from ..contexts import contexts_of, in_contexts
 from ..fitting import Schedule, fit

@@ -24,7 +24,7 @@ from ...config import Count, Natural, NotNegative, Positive, Share, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.patronus_hardening import PatronusHardening
-from ...pipeline.weights_seam import base_of
+from ...pipeline.base_weights import base_of
 from ...pipeline.workbench import Workbench
 from ..attack_simulation import Attackers, PersistentAttack
 from ..fitting import Schedule, fit

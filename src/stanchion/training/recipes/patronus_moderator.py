@@ -20,7 +20,7 @@ from ...config import Count, Filled, Natural, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.decoder.patronus_moderator import BLANK, PatronusModerator, ZeroTarget
-from ...pipeline.weights_seam import base_of
+from ...pipeline.base_weights import base_of
 from ...pipeline.workbench import Workbench
 from ..attack_simulation import Attackers, PersistentAttack
 from ..feature_networks import load_feature_network

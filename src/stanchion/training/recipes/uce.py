@@ -21,7 +21,7 @@ from ...config import Count, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.uce import UCE
-from ...pipeline.weights_seam import base_of
+from ...pipeline.base_weights import base_of
 from ...pipeline.workbench import Workbench
 from ...types import PromptEmbeds
 from ..captions import everyday, thing
