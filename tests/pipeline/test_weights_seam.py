@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import accelerate
 import diffusers
 import pytest
 import torch
@@ -10,7 +11,7 @@ from peft import LoraConfig
 import tiny
 from closeness import near, same_bits
 from small_guards import Mute, Zero
-from stanchion import ArtefactError, ConfigError, GuardBypassed, GuardStack
+from stanchion import ArtefactError, ConfigError, GuardBypassed, GuardFailed, GuardStack
 from stanchion.pipeline import replaced, weights_seam
 from stanchion.pipeline.base_weights import base_of
 from stanchion.pipeline.release import merge
@@ -114,7 +115,7 @@ def test_what_is_not_finite_in_the_pipelines_type_is_refused(value):
     guard = Zero(pipe, KEY)
     guard.tensors[KEY] = torch.full(pipe.unet.conv_in.weight.shape, value)
     before = _state(pipe)
-    with pytest.raises(ArtefactError, match="NaN or infinity"):
+    with pytest.raises(ArtefactError, match=r"NaN or infinity|no finite number"):
         guard.attach(pipe)
     assert _same(pipe, before)
 
@@ -207,3 +208,39 @@ def test_a_merged_guard_stays_and_shares_nothing(pipe):
     assert pipe.unet.conv_in.weight.any()
     merge(pipe, [guard])
     assert not pipe.unet.conv_in.weight.any()
+
+
+def test_what_the_weights_make_must_be_finite():
+    """The weights themselves are, and their products are not."""
+    pipe = tiny.pipeline(dtype=torch.float16)
+    guard = Zero(pipe, KEY)
+    guard.tensors[KEY] = torch.full(pipe.unet.conv_in.weight.shape, 6e4)
+    with guard.attach(pipe), pytest.raises(GuardFailed, match="'zero': what is decoded holds NaN or infinity"):
+        tiny.draw(pipe)
+
+
+def test_a_tensor_that_is_not_finite_is_refused_whatever_the_guard(pipe):
+    guard = tiny.guard("steerdiff")
+    name = next(name for name in guard.tensors if "map" not in name)
+    guard.tensors[name] = guard.tensors[name].clone().fill_(float("inf"))
+    with pytest.raises(ArtefactError, match="no finite number"):
+        guard.attach(pipe)
+
+
+def test_weights_that_are_elsewhere_come_back_first(pipe):
+    before = _state(pipe)
+    attachment = Zero(pipe, KEY).attach(pipe)
+    accelerate.cpu_offload(pipe.unet, "cpu", offload_buffers=True)
+    with pytest.raises(GuardBypassed, match="remove_all_hooks"):
+        attachment.detach()
+    pipe.remove_all_hooks()
+    accelerate.hooks.remove_hook_from_module(pipe.unet, recurse=True)
+    attachment.detach()
+    assert _same(pipe, before)
+
+
+def test_what_has_taken_a_weights_place_gets_the_original_too(pipe):
+    before = _state(pipe)
+    with Zero(pipe, KEY).attach(pipe):
+        pipe.unet.load_state_dict({key: value.clone() for key, value in pipe.unet.state_dict().items()}, assign=True)
+    assert _same(pipe, before)

@@ -97,11 +97,19 @@ class Guard(ABC):
         Raises:
             ArtefactError: they hold NaN, infinity or whole numbers, or nothing but zeros.
         """
+        self.check_finite()
+        if self.tensors and not any(value.any() for value in self.tensors.values()):
+            raise ArtefactError(f"guard {self.name!r}: all its tensors are zero; train it again.")
+
+    def check_finite(self) -> None:
+        """Whether its tensors hold numbers that can be reckoned with; asked again when it is attached.
+
+        Raises:
+            ArtefactError: they hold NaN, infinity or whole numbers.
+        """
         for name, value in self.tensors.items():
             if not (value.is_floating_point() and value.isfinite().all()):
                 raise ArtefactError(f"guard {self.name!r}: {name} ({value.dtype}) holds what is no finite number.")
-        if self.tensors and not any(value.any() for value in self.tensors.values()):
-            raise ArtefactError(f"guard {self.name!r}: all its tensors are zero; train it again.")
 
     def check_shapes(self, wanted: Mapping[str, tuple[int, ...]]) -> None:
         """Whether its tensors are these, and no others.

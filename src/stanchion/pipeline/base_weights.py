@@ -40,11 +40,12 @@ def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
     """Refuse a guard whose tensors were trained on another module than the pipeline's.
 
     Raises:
-        ArtefactError: a hash differs.
+        ArtefactError: a hash differs; or the tensors hold NaN or infinity.
     """
     known: dict[tuple[str, str], bool] = {}
     for guard in guards:
         guard.check_base()
+        guard.check_finite()
         for name, base in guard.base.items():
             if name == "weights":
                 continue

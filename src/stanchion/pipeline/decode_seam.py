@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -27,23 +28,30 @@ class Decode(Protocol):
 
 
 class DecodeSeam:
-    """A stand-in for the VAE during one call: its ``decode`` goes through every decoder guard."""
+    """A stand-in for the VAE during one call: its ``decode`` goes through every decoder guard.
 
-    def __init__(self, records: list[Record]) -> None:
-        self.records = records
+    Where ``weights`` were replaced nothing else looks at what they made, so here it must be finite.
+    """
+
+    def __init__(self, records: list[Record], weights: Sequence[Record] = ()) -> None:
+        self.records, self.weights = records, weights
         self.passes = 0
 
     def vae(self, original: Any) -> Any:
         """Stands where the pipeline reads its VAE."""
-        if not self.records:
+        if not self.records and not self.weights:
             return original
 
         @functools.wraps(original.decode)
         def decode(z: Tensor, return_dict: bool = True, **kwargs: Any) -> Any:
+            for record in self.weights:
+                record.check("what is decoded", z, z.shape)
             guarded: _Stock | _Guarded = _Stock(original, kwargs)
             for record in self.records:
                 guarded = _Guarded(guarded, record)
             image = guarded(z)
+            for record in self.weights:
+                record.check("the picture", image, image.shape)
             self.passes += 1
             return DecoderOutput(sample=image) if return_dict else (image,)
 

@@ -48,7 +48,7 @@ class GuardedCall:
         self.text = TextSeam(pipe, self._at(Stage.TEXT))
         trajectory = self._at(Stage.TRAJECTORY)
         self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
-        self.decoder = DecodeSeam(self._at(Stage.DECODER))
+        self.decoder = DecodeSeam(self._at(Stage.DECODER), self._at(Stage.WEIGHTS))
         if self.decoder.records and self.output_type == "latent":
             raise UnsupportedPipeline(
                 "output_type='latent' would hand out latents that the decoder guard never sees; "

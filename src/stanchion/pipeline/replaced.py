@@ -60,8 +60,9 @@ def replace(key: str, parameter: nn.Parameter, wanted: Tensor) -> None:
     """
     one = _REPLACED.get(parameter)
     if one is None:
-        one = _REPLACED[parameter] = Replaced(parameter, wanted)
+        one = Replaced(parameter, wanted)
         one.put(parameter)
+        _REPLACED[parameter] = one
     elif not torch.equal(one.wanted.to(parameter), wanted.to(parameter)):
         raise ConfigError(
             f"{key} is replaced by a guard on another pipeline that shares the module, by other weights: attach the "
@@ -70,12 +71,14 @@ def replace(key: str, parameter: nn.Parameter, wanted: Tensor) -> None:
     one.holders += 1
 
 
-def put_back(parameter: nn.Parameter) -> None:
-    """Let go of a parameter; the last who does puts the original back."""
+def put_back(parameter: nn.Parameter, now: nn.Parameter | None = None) -> None:
+    """Let go of a parameter; the last who does puts the original back, also into ``now``, which stands there."""
     one = _REPLACED[parameter]
     one.holders -= 1
     if not one.holders:
         one.put_back(parameter)
+        if now is not None and now is not parameter:
+            one.put_back(now)
         del _REPLACED[parameter]
 
 

@@ -32,7 +32,6 @@ class WeightsSeam:
         self._parameters = {key: p for plan in self._planned.values() for key, p in plan.items()}
         self._roots = {name: getattr(pipe, name) for name in {key.partition(".")[0] for key in self._parameters}}
         self._marks: dict[str, _Mark] = {path: _Mark() for path in map(_owner, self._parameters)}
-        self._undo = ExitStack()
 
     def put(self) -> None:
         """All weights, or none where one can't be put."""
@@ -41,7 +40,7 @@ class WeightsSeam:
             for key, parameter in self._parameters.items():
                 replace(key, parameter, values[key])
                 undo.callback(put_back, parameter)
-            self._undo = undo.pop_all()
+            undo.pop_all()
 
     def keep(self) -> None:
         """Leave the weights where they are for good.
@@ -54,11 +53,12 @@ class WeightsSeam:
             raise ConfigError("the pipeline shares modules with a guarded one: detach that guard first.")
         for parameter in self._parameters.values():
             keep(parameter)
-        self._undo = ExitStack()
 
     def restore(self) -> None:
         """Copy the stored originals back, bit for bit, unless a guard on another pipeline still wants the others."""
-        self._undo.close()
+        present = self._present()
+        for key, parameter in self._parameters.items():
+            put_back(parameter, present.get(key))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -79,9 +79,7 @@ class WeightsSeam:
         Raises:
             GuardBypassed: a weight was changed, replaced or adapted since the guard was attached.
         """
-        present: dict[str, nn.Parameter] = {}
-        for name, module in self._roots.items():
-            present |= dict(module.named_parameters(prefix=name))
+        present = self._present()
         for key, parameter in self._parameters.items():
             if present.get(key) is not parameter:
                 raise GuardBypassed(
@@ -91,11 +89,17 @@ class WeightsSeam:
             raise GuardBypassed(f"{key} was changed since the guard was attached; detach and attach again.")
 
     def check_removable(self) -> None:
-        """Raise where an adapter was added into the weights: who subtracts it later would do so from the originals.
+        """Raise where the originals can't be put back so that they stay.
 
         Raises:
-            GuardBypassed: adapters are fused.
+            GuardBypassed: an adapter is fused, which would later be subtracted from the originals; or the weights are
+                elsewhere, from where they would come back.
         """
+        present = self._present()
+        if away := [key for key in self._parameters if key in present and present[key].is_meta]:
+            raise GuardBypassed(
+                f"{away[0]} is offloaded weight by weight: call pipe.remove_all_hooks() and detach, then offload again."
+            )
         mine = {id(parameter): key for key, parameter in self._parameters.items()}
         modules = [module for root in self._roots.values() for module in root.modules()]
         for module in modules if mine else ():
@@ -105,6 +109,11 @@ class WeightsSeam:
                     f"an adapter is fused into {key}, which a guard replaced: call pipe.unfuse_lora() and detach "
                     "then. Fuse it again after that if it is meant to stay."
                 )
+
+    def _present(self) -> dict[str, nn.Parameter]:
+        """What stands in the pipeline's modules now, by path."""
+        roots = self._roots.items()
+        return {key: p for name, module in roots for key, p in module.named_parameters(prefix=name)}
 
     def begin(self) -> None:
         """A call begins: nothing has been used in it."""
