@@ -9,6 +9,7 @@ import torch
 
 import tiny
 from small_guards import Half, Identity
+from stanchion.attacks import _checks
 from stanchion.attacks._checks import Finding, check_guards
 from stanchion.pipeline.deployment import Deployment
 from stanchion.types import Condition, Prompt
@@ -57,6 +58,12 @@ class Optimises(Identity):
             latents = step.latents.detach().requires_grad_(True)
             step.predict(latents, Condition(step.prompt.embeds.detach()))[0].sum().backward()
         return super().on_step(step, state)
+
+
+@pytest.fixture(autouse=True)
+def few_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two noise levels instead of five: each is one more prediction of every look."""
+    monkeypatch.setattr(_checks, "LEVELS", (300, 700))
 
 
 def findings(guard: Any, pipe: Any, steps: int = 1) -> dict[str, Finding]:
