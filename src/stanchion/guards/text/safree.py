@@ -1,7 +1,8 @@
 """SAFREE (arXiv 2410.12761): words that carry the concept are projected out of it, in the first steps.
 
-Phrases and prompts are compared by their pooled states, those at the end-of-text token. With C the phrases' span and
-I the span of the prompt's leave-one-out states m_j (token j, wherever the prompt has it, replaced by a neutral one):
+Phrases and prompts are compared by their pooled states, those at the end-of-text token. With C the phrases' span, I the
+span of the prompt's leave-one-out states (token j replaced by a neutral one), and m_j the state where token j is
+replaced wherever the prompt has it:
 
     d_j  = |(1 - P_C) m_j|                              far from the concept without token j: token j brought it
     token j is a trigger where d_j >= (1 + alpha) times the mean of the other tokens' d's
@@ -11,8 +12,9 @@ I the span of the prompt's leave-one-out states m_j (token j, wherever the promp
     n    = round(T_up sigmoid(2 k (10 beta - m)))       steps 0 to n read e', the others e
 
 The reference preset replaces every state after the first trigger too: it has read the trigger. That is not the paper's.
-Nor is what becomes of repetition: the paper leaves out one place of many, so that no m_j lacks a word that is said
-twice, and measures a phrase said a hundred times by the phrase said once (its own pooled state joins C here).
+Nor is what becomes of repetition. The paper leaves out one place of many, and no m_j lacks a word that is said twice.
+And a prompt that says nothing but a phrase of the concept, twice or more, has nothing to keep: e' is the empty prompt
+there, and beta 1.
 """
 
 from __future__ import annotations
@@ -80,12 +82,13 @@ class SAFREESettings:
 
 @dataclass(frozen=True)
 class State:
-    """One call: the call itself, P_C (D, D), the neutral token's id, and how the concept can be said."""
+    """One call: itself, P_C (D, D), the neutral token's id, how the concept can be said, the empty prompt (L, D)."""
 
     call: Call
     concept: Tensor
     neutral: Tensor
     sayings: Sayings
+    empty: Tensor
 
 
 class SAFREE(TextGuard):
@@ -122,7 +125,8 @@ class SAFREE(TextGuard):
         assert phrases.content is not None
         pooled = at_end(phrases.embeds, phrases.content)
         rank = max(1, round(self.chosen.rank * pooled.shape[1]))
-        return State(call, projector(pooled, rank), ids, Sayings.of(call, self.concept))
+        empty = call.encode([""]).embeds[0].float()
+        return State(call, projector(pooled, rank), ids, Sayings.of(call, self.concept), empty)
 
     def steer(self, embeds: PromptEmbeds, state: State) -> Steered:
         """Replace trigger tokens of the prompt; the unconditional half of guidance stays what it is.
@@ -163,26 +167,24 @@ class SAFREE(TextGuard):
         places = content.nonzero().flatten()
         if len(places) == 0:
             return states, content, states.new_zeros(())
-        equal = same_token(ids[places], state.neutral)
-        left_out = ids.repeat(len(places), 1)
-        left_out[:, places] = torch.where(equal, state.neutral, left_out[:, places])
-        pooled = at_end(state.call.read_ids(left_out), content[None])
-        concept = self._concept(states, content, state)
+        if state.sayings.repeated(states[None]).any():
+            return state.empty, content, states.new_ones(())
+        equal, alone = same_token(ids[places], state.neutral)
+        pooled = self._without(alone, ids, content, state)
+        wordless = pooled if torch.equal(equal, alone) else self._without(equal, ids, content, state)
         triggers = torch.zeros_like(content)
-        triggers[places] = trigger_tokens(pooled, equal, concept, self.settings.alpha)
-        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(concept)).to(states) - concept)
+        triggers[places] = trigger_tokens(wordless, equal, state.concept, self.settings.alpha)
+        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(state.concept)).to(states) - state.concept)
         seen = slice(0, int(places[-1]) + 2)
         beta = 1 - torch.cosine_similarity(filtered[seen], states[seen], dim=1).mean()
         rows = triggers if self.chosen.scope == "triggers" else triggers.cumsum(0) > 0
         return torch.where(rows[:, None], filtered, states), triggers, beta
 
-    def _concept(self, states: Tensor, content: Tensor, state: State) -> Tensor:
-        """P_C (D, D) for one prompt: one that only repeats a phrase is the concept, as it is said there."""
-        if not state.sayings.repeated(states[None]).any():
-            return state.concept
-        pooled = at_end(states[None], content[None])
-        rows = torch.cat([state.concept, pooled / pooled.norm()])
-        return projector(rows, len(rows))
+    def _without(self, out: Tensor, ids: Tensor, content: Tensor, state: State) -> Tensor:
+        """(n, D) pooled states of a prompt's (L,) ids, each with those of its own tokens replaced that (n, n) says."""
+        left_out = ids.repeat(len(out), 1)
+        left_out[:, content] = torch.where(out, state.neutral, left_out[:, content])
+        return at_end(state.call.read_ids(left_out), content[None])
 
     def _until(self, beta: float) -> float:
         """The fraction of the schedule up to which e' is read: between steps n and n + 1 of 50."""
@@ -206,10 +208,13 @@ def projector(rows: Tensor, rank: int, rcond: float = 1e-4) -> Tensor:
     return kept.T @ kept
 
 
-def same_token(own: Tensor, neutral: Tensor) -> Tensor:
-    """(n, n) bool: which of (n,) token ids are the same, and left out together; not the neutral one, which can't be."""
+def same_token(own: Tensor, neutral: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, n) bool twice: which of (n,) token ids are left out together, being the same; and each by itself.
+
+    The neutral one can't be left out, wherever it stands, and goes with no other.
+    """
     alone = torch.eye(len(own), dtype=torch.bool, device=own.device)
-    return alone | ((own[:, None] == own) & (own != neutral))
+    return alone | ((own[:, None] == own) & (own != neutral)), alone
 
 
 def trigger_tokens(pooled: Tensor, equal: Tensor, concept: Tensor, alpha: float) -> Tensor:
