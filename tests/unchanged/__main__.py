@@ -24,6 +24,7 @@ import fnmatch
 import hashlib
 import json
 import multiprocessing
+import subprocess
 import sys
 import traceback
 from functools import cache
@@ -98,6 +99,12 @@ def sources() -> str:
     return digest.hexdigest()[:12]
 
 
+def commit() -> str:
+    """Of the tree that the answers are made with."""
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short=10", "HEAD"]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def here() -> dict[str, str]:
     """Where answers hold."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -119,7 +126,9 @@ def main() -> int:
         print("\n".join(names))
         return 0
     folder = options.folder or ROOT / "runs" / "unchanged" / sources()
-    stored = json.loads(ANSWERS.read_text(encoding="utf-8")) if ANSWERS.is_file() else {"here": here(), "cells": {}}
+    stored = {"here": here(), "at": {}, "cells": {}}
+    if ANSWERS.is_file():
+        stored = json.loads(ANSWERS.read_text(encoding="utf-8"))
     if stored["here"] != here() and not options.write:
         print(f"the answers were stored on {stored['here']}, this is {here()}: pixels may differ in the last digit.")
     prepare()
@@ -129,12 +138,12 @@ def main() -> int:
         found = answer(name, folder)
         line = said(name, found, stored["cells"].get(name), folder)
         if options.write and found is not None:
-            stored["cells"][name] = found
+            stored["cells"][name], stored["at"][name] = found, commit()
         bad += line != "same" and not (options.write and found is not None)
         print(f"{name:36} {line:8} {sum(os.times()[2:4]) - before:6.1f} s", flush=True)
     if options.write:
-        cells = {name: stored["cells"][name] for name in CELLS if name in stored["cells"]}
-        ANSWERS.write_text(json.dumps({"here": here(), "cells": cells}, indent=1) + "\n", encoding="utf-8")
+        kept = {part: {name: stored[part][name] for name in CELLS if name in stored[part]} for part in ("at", "cells")}
+        ANSWERS.write_text(json.dumps({"here": here(), **kept}, indent=1) + "\n", encoding="utf-8")
     print(f"{len(names) - bad} of {len(names)} {'stored' if options.write else 'the same'}")
     return bool(bad)
 
