@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stanchion.benchmark.intervals import bootstrap, wilson
-from stanchion.benchmark.judges.base import Judge
 from stanchion.concepts import Concept
 from stanchion.guards.base import Guard
 from stanchion.guards.decoder.patronus_moderator import REFUSED, ZeroTarget, psnr_to_blank
-from stanchion.pipeline.weights_seam import WeightsSeam
-from stanchion.pipeline.workbench import Workbench
+from stanchion.judges.base import Judge
+from stanchion.metrics.intervals import bootstrap, wilson
+from stanchion.pipeline.model.workbench import Workbench
+from stanchion.pipeline.seams.weights import WeightsSeam
 from stanchion.reference import world
 from stanchion.reference.data import to_tensor
 from stanchion.types import Estimate, Unscored

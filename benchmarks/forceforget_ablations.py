@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from stanchion import load_concept, load_pipeline
-from stanchion.benchmark.card import measured
-from stanchion.benchmark.provenance import commit, machine
-from stanchion.benchmark.rows import Row, write_rows
+from stanchion.benchmark.model_card import measured
+from stanchion.benchmark.results.row import Row, write_rows
+from stanchion.benchmark.store.provenance import commit, machine
 from stanchion.pipeline.loading import without_progress_bars
 from stanchion.training.recipe import train_guard
 

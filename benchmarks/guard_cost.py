@@ -14,9 +14,9 @@ from pathlib import Path
 from timing import Timer
 
 from stanchion import ConfigError, load_concept, registry
-from stanchion.benchmark.artist import guards_of
-from stanchion.benchmark.rows import write_rows
-from stanchion.benchmark.spec import UNGUARDED, Variant, load_spec
+from stanchion.benchmark.results.row import write_rows
+from stanchion.benchmark.run.image_generator import guards_of
+from stanchion.benchmark.spec.prompt_spec import UNGUARDED, Variant, load_spec
 from stanchion.errors import UnknownName
 
 SPECS = ("steerdiff", "forceforget", "stack")

@@ -24,17 +24,17 @@ from PIL import Image
 from timing import Timer
 
 from stanchion import load_concept, load_judge, registry
-from stanchion.benchmark.artist import Artist, guards_of
-from stanchion.benchmark.intervals import bootstrap
-from stanchion.benchmark.metrics.base import cluster_of
-from stanchion.benchmark.provenance import commit, machine
-from stanchion.benchmark.rows import Row, make_rows, write_rows
-from stanchion.benchmark.runner import Runner
-from stanchion.benchmark.spec import UNGUARDED, Spec, Variant
-from stanchion.benchmark.store import Store
+from stanchion.benchmark.results.row import Row, make_rows, write_rows
+from stanchion.benchmark.run.image_generator import Artist, guards_of
+from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.spec.prompt_spec import UNGUARDED, Spec, Variant
+from stanchion.benchmark.store.attempts import Store
+from stanchion.benchmark.store.provenance import commit, machine
 from stanchion.config import fingerprint
 from stanchion.guards.base import Guard
 from stanchion.guards.decoder.patronus_moderator import REFUSED, ZeroTarget, psnr_to_blank
+from stanchion.metrics.base import cluster_of
+from stanchion.metrics.intervals import bootstrap
 from stanchion.pipeline.loading import without_progress_bars
 from stanchion.reference.data import to_tensor
 from stanchion.types import Attempt, Estimate

@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 
 from stanchion import Concept, SteerDiff, load_guard, load_judge, load_pipeline, registry
-from stanchion.benchmark.artist import Artist
-from stanchion.benchmark.intervals import wilson
-from stanchion.benchmark.judges.base import Judge
-from stanchion.benchmark.prompts.base import benign_objects, members, styles
-from stanchion.benchmark.provenance import commit, machine
-from stanchion.benchmark.rows import Row, write_rows
-from stanchion.benchmark.spec import Variant
-from stanchion.pipeline.encoding import Encoding
+from stanchion.benchmark.results.row import Row, write_rows
+from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.store.provenance import commit, machine
+from stanchion.judges.base import Judge
+from stanchion.metrics.intervals import wilson
 from stanchion.pipeline.loading import without_progress_bars
-from stanchion.pipeline.phrase_book import PhraseBook
-from stanchion.pipeline.workbench import Workbench
+from stanchion.pipeline.model.encoding import Encoding
+from stanchion.pipeline.model.workbench import Workbench
+from stanchion.pipeline.phrase_cache import PhraseBook
+from stanchion.prompts.base import benign_objects, members, styles
 from stanchion.reference import world
 from stanchion.types import Prompt, PromptEmbeds, Unscored
 

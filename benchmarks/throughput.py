@@ -20,11 +20,11 @@ from timing import Timer
 from tqdm import tqdm
 
 from stanchion import load_judge
-from stanchion.benchmark.artist import Artist
-from stanchion.benchmark.rows import make_rows, write_rows
-from stanchion.benchmark.runner import Runner
-from stanchion.benchmark.spec import Cell, Spec, Variant, load_spec
-from stanchion.benchmark.store import Store
+from stanchion.benchmark.results.row import make_rows, write_rows
+from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.spec.prompt_spec import Cell, Spec, Variant, load_spec
+from stanchion.benchmark.store.attempts import Store
 
 PROMPTS = "benign"
 WAYS = ("one_by_one", "batched", "runner", "runner_with_metrics")

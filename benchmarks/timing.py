@@ -16,10 +16,10 @@ import torch
 from tqdm import tqdm
 
 from stanchion import load_concept, load_pipeline
-from stanchion.benchmark.artist import guards_of
-from stanchion.benchmark.provenance import commit, machine
-from stanchion.benchmark.rows import Row
-from stanchion.benchmark.spec import Variant
+from stanchion.benchmark.results.row import Row
+from stanchion.benchmark.run.image_generator import guards_of
+from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.store.provenance import commit, machine
 from stanchion.types import Prompt
 
 

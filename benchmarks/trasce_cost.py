@@ -19,8 +19,8 @@ import torch
 from timing import Timer
 
 from stanchion import registry
-from stanchion.benchmark.rows import write_rows
-from stanchion.benchmark.spec import Variant, load_spec
+from stanchion.benchmark.results.row import write_rows
+from stanchion.benchmark.spec.prompt_spec import Variant, load_spec
 from stanchion.types import Prompt
 
 SPEC = Path(__file__).parents[1] / "results" / "trasce.yaml"

@@ -34,7 +34,7 @@ def pipe() -> Any:
 @pytest.fixture(autouse=True)
 def no_call_left() -> Any:
     """No test may leave a guarded call open."""
-    from stanchion.pipeline.stand_in import CURRENT
+    from stanchion.pipeline.attach.guarded_class import CURRENT
 
     yield
     assert CURRENT.get() is None

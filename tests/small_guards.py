@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from stanchion.guards.base import AttentionGuard, DecoderGuard, TextGuard, TrajectoryGuard, WeightGuard
-from stanchion.pipeline.base_weights import base_of
+from stanchion.pipeline.model.base_weights import base_of
 from stanchion.types import Decoded, Guided, Steered
 
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Attachment": ".pipeline.attachment",
+    "Attachment": ".pipeline.attach.attachment",
     "Concept": ".concepts",
     "ForceForget": ".guards.attention.forceforget",
     "Guard": ".guards.base",
@@ -29,7 +29,7 @@ _HOMES = {
     "TraSCE": ".guards.trajectory.trasce",
     "load_concept": ".concepts",
     "load_guard": ".guards.loading",
-    "load_judge": ".benchmark.judges",
+    "load_judge": ".judges",
     "load_pipeline": ".pipeline.loading",
     "StanchionError": ".errors",
     "ConfigError": ".errors",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import config
-from .documents import read_yaml
 from .errors import ConfigError, UnknownName
+from .files.documents import read_yaml
+from .files.names import check_name
 from .files.text import composed
-from .names import check_name
 
 Kind = Literal["unsafe", "style", "object"]
 KINDS: tuple[Kind, ...] = ("unsafe", "style", "object")

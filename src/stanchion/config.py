@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 import yaml
 
-from .documents import read_yaml
 from .errors import ConfigError
+from .files.documents import read_yaml
 from .registry import unknown
 
 T = TypeVar("T")

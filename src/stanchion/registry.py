@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, UnknownName
-from .names import check_name
+from .files.names import check_name
 
 ROOT = Path(__file__).parent
 
-FOLDERS = {
-    "guards": "guards/*",
-    "judges": "benchmark/judges",
-    "metrics": "benchmark/metrics",
-    "prompts": "benchmark/prompts",
-    "attacks": "attacks",
-    "recipes": "training/recipes",
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "guards": ("guards/*",),
+    "judges": ("judges",),
+    "metrics": ("metrics/*",),
+    "prompts": ("prompts/*",),
+    "attacks": ("attacks/*",),
+    "recipes": ("training/recipes", "training/recipes/*"),
 }
 
 
@@ -131,7 +131,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _own(kind: str) -> list[Entry]:
-    files = sorted(ROOT.glob(f"{FOLDERS[kind]}/*.py"))
+    files = sorted(file for folder in FOLDERS[kind] for file in ROOT.glob(f"{folder}/*.py"))
     return [Entry(file.stem, file) for file in files if file.stem != "base" and not file.stem.startswith("_")]
 
 

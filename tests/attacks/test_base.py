@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from stanchion.attacks._trial import describe
+from stanchion.attacks.attack_run import describe
 from stanchion.attacks.base import PromptAttack, UniversalAttack
-from stanchion.benchmark.judges.base import Judge
 from stanchion.concepts import load_concept
 from stanchion.errors import BudgetSpent, JudgeError
-from stanchion.pipeline.deployment import Meter
+from stanchion.judges.base import Judge
+from stanchion.targets.deployment import Meter
 from stanchion.types import Access, Adversarial, Attempt, Budget, Drawn, Labels, LatentStart, Prompt
 
 SEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)

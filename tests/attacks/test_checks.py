@@ -9,9 +9,9 @@ import torch
 
 import tiny
 from small_guards import Half, Identity
-from stanchion.attacks import _checks
-from stanchion.attacks._checks import Finding, check_guards
-from stanchion.pipeline.deployment import Deployment
+from stanchion.attacks import checks as _checks
+from stanchion.attacks.checks import Finding, check_guards
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Condition, Prompt
 
 ROWS = [Prompt("a photo of a knife", 5, "0"), Prompt("a drawing of a gun", 6, "1")]

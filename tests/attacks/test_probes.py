@@ -10,10 +10,10 @@ import torch
 
 import tiny
 from closeness import within_a_level
-from stanchion.attacks.diffusion_completion import DiffusionCompletion
-from stanchion.attacks.noise_probe import NoiseProbe
+from stanchion.attacks.prompt.noise_probe import NoiseProbe
+from stanchion.attacks.white_box.diffusion_completion import DiffusionCompletion
 from stanchion.errors import ConfigError
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Budget, Prompt
 
 ROW = Prompt("a photo of a knife", 5, "0")

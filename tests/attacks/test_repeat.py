@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from stanchion.attacks.repeat import Repeat, named_in
+from stanchion.attacks.prompt.repeat import Repeat, named_in
 from stanchion.concepts import Concept, load_concept
 from stanchion.errors import ConfigError
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Budget, Prompt
 
 

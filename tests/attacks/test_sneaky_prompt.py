@@ -11,13 +11,13 @@ from PIL import Image
 
 import tiny
 from small_guards import Small
-from stanchion.attacks import sneaky_prompt
-from stanchion.attacks._surrogate import surrogate
-from stanchion.attacks._word_policy import WordPolicy
-from stanchion.attacks.sneaky_prompt import SneakyPrompt, telling_first
+from stanchion.attacks.prompt import sneaky_prompt
+from stanchion.attacks.prompt._surrogate import surrogate
+from stanchion.attacks.prompt._word_policy import WordPolicy
+from stanchion.attacks.prompt.sneaky_prompt import SneakyPrompt, telling_first
 from stanchion.errors import ConfigError
 from stanchion.guards.base import TextGuard
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Budget, Prompt, Steered
 
 

@@ -9,14 +9,14 @@ import torch
 
 import tiny
 from closeness import same_bits
-from stanchion.attacks import ring_a_bell
-from stanchion.attacks._concept_vector import concept_vector
-from stanchion.attacks._tokens import framed, free_ids, own_ids, words_of
-from stanchion.attacks.mma_diffusion import Goal, MMADiffusion, pooled
-from stanchion.attacks.ring_a_bell import RingABell
-from stanchion.attacks.ring_a_bell_embed import RingABellEmbed
+from stanchion.attacks.encoder import ring_a_bell
+from stanchion.attacks.encoder._concept_vector import concept_vector
+from stanchion.attacks.encoder.mma_diffusion import Goal, MMADiffusion, pooled
+from stanchion.attacks.encoder.ring_a_bell import RingABell
+from stanchion.attacks.encoder.ring_a_bell_embed import RingABellEmbed
+from stanchion.attacks.tokens import framed, free_ids, own_ids, words_of
 from stanchion.errors import ConfigError
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Budget, Prompt
 
 ROW = Prompt("a photo of a knife", 5, "0")

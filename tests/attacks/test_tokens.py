@@ -9,11 +9,11 @@ import torch
 
 import tiny
 from closeness import same_bits
-from stanchion.attacks._concept_vector import concept_vector, pairs
-from stanchion.attacks._tokens import Filter, end_of, framed, free_ids, own_ids, swap_gradient, swapped, words_of
+from stanchion.attacks.encoder._concept_vector import concept_vector, pairs
+from stanchion.attacks.tokens import Filter, end_of, framed, free_ids, own_ids, swap_gradient, swapped, words_of
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access
 
 WEAPONS = load_concept("weapons")

@@ -9,10 +9,10 @@ import torch
 
 import tiny
 from small_guards import Small
-from stanchion.attacks.unlearn_diff_atk import UnlearnDiffAtk, gradient_of, levels, project
+from stanchion.attacks.white_box.unlearn_diff_atk import UnlearnDiffAtk, gradient_of, levels, project
 from stanchion.errors import ConfigError
 from stanchion.guards.base import DecoderGuard
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Budget, Decoded, Prompt
 
 ROW = Prompt("a photo of a knife", 5, "0")

@@ -10,11 +10,11 @@ import torch
 import tiny
 from closeness import near, same_bits
 from stanchion import ConfigError, registry
-from stanchion.attacks._denoising import Lesson
-from stanchion.attacks._lora import adapted
-from stanchion.attacks._updates import MAKE, Updates, descend
 from stanchion.attacks.base import Material, WeightAttack
-from stanchion.pipeline.workbench import Workbench
+from stanchion.attacks.weights._denoising import Lesson
+from stanchion.attacks.weights._lora import adapted
+from stanchion.learning.optimisers import MAKE, Updates, descend
+from stanchion.pipeline.model.workbench import Workbench
 
 NAMES = [name for name in registry.names("attacks") if issubclass(registry.get("attacks", name), WeightAttack)]
 SHORT = {"stops": (0, 3), "batch": 4}

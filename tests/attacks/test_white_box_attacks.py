@@ -12,17 +12,17 @@ import torch
 import tiny
 from closeness import same_bits
 from small_guards import Grey
-from stanchion.attacks._inversion import with_prefix
-from stanchion.attacks._p4d import HardPrompt
-from stanchion.attacks._pictures import picture_errors, wanted_pictures
-from stanchion.attacks._tokens import framed, free_ids, own_ids
-from stanchion.attacks.concept_inversion import ConceptInversion
-from stanchion.attacks.coordinate_descent import Bank, CoordinateDescent
-from stanchion.attacks.p4d_k import P4DK
-from stanchion.attacks.p4d_n import P4DN
-from stanchion.attacks.soft_prompt import SoftPrompt
+from stanchion.attacks.tokens import framed, free_ids, own_ids
+from stanchion.attacks.white_box._inversion import with_prefix
+from stanchion.attacks.white_box._p4d import HardPrompt
+from stanchion.attacks.white_box._pictures import picture_errors, wanted_pictures
+from stanchion.attacks.white_box.concept_inversion import ConceptInversion
+from stanchion.attacks.white_box.coordinate_descent import Bank, CoordinateDescent
+from stanchion.attacks.white_box.p4d_k import P4DK
+from stanchion.attacks.white_box.p4d_n import P4DN
+from stanchion.attacks.white_box.soft_prompt import SoftPrompt
 from stanchion.errors import ConfigError
-from stanchion.pipeline.deployment import Deployment
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Budget, Prompt
 
 ROW = Prompt("a photo of a knife and a cat", 5, "0")

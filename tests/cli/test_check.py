@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tiny
-from stanchion.attacks._checks import check_guards
+from stanchion.attacks.checks import check_guards
 from stanchion.cli.app import app
 
 PROMPT = "a photo of a knife"

@@ -15,7 +15,7 @@ from diffusers.utils import logging
 from typer.testing import CliRunner
 
 import tiny
-from stanchion.benchmark.store import Store
+from stanchion.benchmark.store.attempts import Store
 from stanchion.cli.app import app
 from stanchion.cli.endings import CODES, FAILED, INTERRUPTED, MISUSED, UNREAD
 from stanchion.guards.trajectory.trasce import TraSCE

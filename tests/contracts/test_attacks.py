@@ -12,10 +12,10 @@ from PIL import Image
 import tiny
 from stanchion import registry
 from stanchion.attacks.base import PromptAttack
-from stanchion.benchmark.judges.base import Judge
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
-from stanchion.pipeline.deployment import Deployment
+from stanchion.judges.base import Judge
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Access, Attempt, Budget, Labels, Prompt
 
 NAMES = [name for name in registry.names("attacks") if issubclass(registry.get("attacks", name), PromptAttack)]

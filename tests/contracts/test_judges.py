@@ -9,9 +9,9 @@ from PIL import Image
 
 import foreign
 from stanchion import registry
-from stanchion.benchmark.judges import load_judge
-from stanchion.benchmark.judges.base import Judge
 from stanchion.concepts import load_concept
+from stanchion.judges import load_judge
+from stanchion.judges.base import Judge
 from stanchion.types import Labels, Unscored
 
 WEAPONS = load_concept("weapons")

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import pytest
 
 from stanchion import config, registry
-from stanchion.benchmark.attack_plan import AttackPlan
-from stanchion.benchmark.judges import load_judge
-from stanchion.benchmark.spec import Spec
-from stanchion.benchmark.tables import Selection
-from stanchion.benchmark.weight_attacks.spec import Trial, WeightSpec
+from stanchion.benchmark.spec.attack_plan import AttackPlan
+from stanchion.benchmark.spec.prompt_spec import Spec
+from stanchion.benchmark.spec.weight_spec import Trial, WeightSpec
 from stanchion.config import Range
 from stanchion.errors import ConfigError
+from stanchion.judges import load_judge
+from stanchion.prompts.tables import Selection
 from stanchion.types import Budget
 
 ENDLESS = (float("nan"), float("inf"), float("-inf"))

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageCms
 from typer.testing import CliRunner
 
-from stanchion.benchmark.judges import load_judge
 from stanchion.cli.app import app
 from stanchion.errors import ConfigError
 from stanchion.files.pictures import ORIENTATION, read_picture
+from stanchion.judges import load_judge
 from stanchion.reference import world
 from stanchion.types import Labels, Unscored
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from stanchion.benchmark.tables import read_table
 from stanchion.concepts import Concept, together
 from stanchion.errors import ConfigError
 from stanchion.files.text import folded, lines
-from stanchion.training.phrases import pairs_of
-from stanchion.training.recipes import steerdiff
+from stanchion.prompts.tables import read_table
+from stanchion.training.recipes.steerdiff import steerdiff
+from stanchion.training.recipes.steerdiff._phrases import pairs_of
 
 INSIDE = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # where str.splitlines cuts as well
 RENE, RENE_APART = "Ren\u00e9", "Rene\u0301"

@@ -14,16 +14,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fuzz.mutation import Mutator
-from stanchion import config, documents, load_guard
-from stanchion.benchmark.rows import read_rows, write_rows
-from stanchion.benchmark.spec import load_spec
-from stanchion.benchmark.store import Entry, Store
-from stanchion.benchmark.weight_attacks import spec as weight_specs
+from stanchion import config, load_guard
+from stanchion.benchmark.results.row import read_rows, write_rows
+from stanchion.benchmark.spec import weight_spec as weight_specs
+from stanchion.benchmark.spec.prompt_spec import load_spec
+from stanchion.benchmark.store.attempts import Entry, Store
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
+from stanchion.files import documents
+from stanchion.files.tensors import sha256_of
 from stanchion.guards.artefact import CONFIG, TENSORS
 from stanchion.guards.loading import SHIPPED
-from stanchion.tensors import sha256_of
 from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
 RESULTS = Path(__file__).parents[2] / "results"

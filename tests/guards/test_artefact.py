@@ -13,14 +13,14 @@ import tiny
 from closeness import same_bits
 from stanchion import GuardStack, config, load_guard
 from stanchion.errors import ArtefactError, ConfigError
+from stanchion.files.tensors import load_checkpoint, sha256_of
 from stanchion.guards.artefact import CONFIG, TENSORS
 from stanchion.guards.loading import SHIPPED
 from stanchion.guards.text.steerdiff import SteerDiff
 from stanchion.guards.weights.uce import UCE
-from stanchion.pipeline.base_weights import base_of
+from stanchion.pipeline.model.base_weights import base_of
 from stanchion.pipeline.release import release
-from stanchion.tensors import load_checkpoint, sha256_of
-from stanchion.training.feature_networks import vgg19
+from stanchion.training.recipes.patronus._feature_networks import vgg19
 
 KEY = "unet.conv_in.weight"
 

@@ -10,8 +10,8 @@ import tiny
 from closeness import near, same_bits
 from stanchion import ArtefactError, ConfigError, ForceForget, UnsupportedPipeline
 from stanchion.guards.attention.forceforget import Projection, State, prepare
-from stanchion.pipeline.workbench import Workbench
-from stanchion.training.safe_adapter import SafeAdapter
+from stanchion.pipeline.model.workbench import Workbench
+from stanchion.training.recipes.forceforget._safe_adapter import SafeAdapter
 
 LAYER, D, C, L, M = "mid.attn2", 6, 5, 12, 4
 

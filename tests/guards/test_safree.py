@@ -12,7 +12,7 @@ from closeness import near, same_bits
 from stanchion import SAFREE, Concept, ConfigError, UnsupportedPipeline
 from stanchion.guards.sayings import Sayings
 from stanchion.guards.text.safree import PRESETS, State, active_steps, projector, trigger_tokens
-from stanchion.pipeline.encoding import Encoding
+from stanchion.pipeline.model.encoding import Encoding
 from stanchion.types import Condition, PromptEmbeds
 
 KNIFE = Concept("knife", "object", ("a knife", "a blade"))

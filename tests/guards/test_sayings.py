@@ -12,8 +12,8 @@ import tiny
 from closeness import same_bits
 from stanchion import Concept, TraSCE
 from stanchion.guards.sayings import Sayings
-from stanchion.pipeline.encoding import Encoding
-from stanchion.pipeline.phrase_book import PhraseBook
+from stanchion.pipeline.model.encoding import Encoding
+from stanchion.pipeline.phrase_cache import PhraseBook
 from stanchion.types import Condition
 
 KNIVES = Concept("knives", "object", ("a knife", "a blade"), anchors=("a cat",))

@@ -11,8 +11,8 @@ import torch
 import tiny
 from closeness import near, same_bits
 from stanchion import Concept, ConfigError, TraSCE
-from stanchion.guards.localised_loss import LocalisedLoss, pull
 from stanchion.guards.sayings import Sayings
+from stanchion.guards.trajectory._localised_loss import LocalisedLoss, pull
 from stanchion.guards.trajectory.trasce import State
 from stanchion.types import Condition, Step
 

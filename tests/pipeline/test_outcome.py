@@ -13,15 +13,15 @@ from PIL import Image
 import tiny
 from closeness import within_a_level
 from stanchion import TraSCE
-from stanchion.benchmark.artist import Artist
-from stanchion.benchmark.attempts import make_attempts
-from stanchion.benchmark.gallery import verdict_line
-from stanchion.benchmark.judges import load_judge
-from stanchion.benchmark.spec import Variant
+from stanchion.benchmark.images.gallery import verdict_line
+from stanchion.benchmark.run.generation import make_attempts
+from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.spec.prompt_spec import Variant
 from stanchion.concepts import load_concept
 from stanchion.errors import GuardFailed, UnsupportedPipeline
-from stanchion.pipeline.deployment import Deployment
+from stanchion.judges import load_judge
 from stanchion.pipeline.outcome import outcome
+from stanchion.targets.deployment import Deployment
 from stanchion.types import Adversarial, Drawn, Guided, Prompt, Step
 
 WEAPONS = load_concept("weapons")

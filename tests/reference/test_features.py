@@ -7,7 +7,7 @@ import torch
 from stanchion.reference import data, world
 from stanchion.reference.features import STATES, contrastive, load_features, spoil
 from stanchion.reference.judge import WEIGHTS
-from stanchion.reference.readers import blur
+from stanchion.reference.training.readers import blur
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from stanchion import load_guard, load_pipeline
-from stanchion.benchmark.judges.reference import ReferenceJudge
 from stanchion.concepts import load_concept
+from stanchion.judges.reference import ReferenceJudge
 from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS, load_reward
 

@@ -8,13 +8,14 @@ from torch import nn
 
 from closeness import same_bits
 from stanchion.errors import ConfigError
-from stanchion.reference import autoencoder, train
-from stanchion.reference.autoencoder import normalise
+from stanchion.learning.fit import Schedule, fit
+from stanchion.reference import train
 from stanchion.reference.features import load_features
-from stanchion.reference.flux import FluxRecipe, FluxTraining
 from stanchion.reference.judge import load_judge, load_reward
 from stanchion.reference.model import build_vae
-from stanchion.training.fitting import Schedule, fit
+from stanchion.reference.training import autoencoder
+from stanchion.reference.training.autoencoder import normalise
+from stanchion.reference.training.flux import FluxRecipe, FluxTraining
 
 
 @pytest.fixture(scope="module")

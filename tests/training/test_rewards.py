@@ -25,7 +25,12 @@ from transformers import (
 import tiny
 from stanchion import Concept, ConfigError, load_concept
 from stanchion.reference import world
-from stanchion.training.reward_models import BlipCaptioner, ClassifierEvaluator, ClipScorer, load_reward
+from stanchion.training.recipes.forceforget._reward_models import (
+    BlipCaptioner,
+    ClassifierEvaluator,
+    ClipScorer,
+    load_reward,
+)
 from stanchion.training.rewards import (
     ConceptErasingReward,
     ConceptFilter,

@@ -32,7 +32,7 @@ sys.path[:0] = [sys.argv[2]]
 import torch
 from torch import nn
 import tiny
-from stanchion.training.parallel import Workers
+from stanchion.learning.workers import Workers
 from stanchion.training.recipe import train_guard
 
 workers = Workers.start()

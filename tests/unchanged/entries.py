@@ -19,16 +19,16 @@ ROOT = Path(__file__).parents[2]
 Answer = dict[str, Any]  # by part, "rows" say: anything that JSON can say
 
 PROGRAMS = {  # a module of the package, or a file; each has a ``main()`` that reads the command line
-    "agreement": "stanchion.benchmark.agreement",
+    "agreement": "stanchion.benchmark.studies.agreement",
     "forceforget_ablations": "benchmarks/forceforget_ablations.py",
     "guard_cost": "benchmarks/guard_cost.py",
-    "model_grid": "stanchion.benchmark.model_grid",
+    "model_grid": "stanchion.benchmark.studies.reference_model.grid",
     "patronus": "benchmarks/patronus.py",
     "steerdiff_text": "benchmarks/steerdiff_text.py",
     "throughput": "benchmarks/throughput.py",
     "train_reference": "stanchion.reference.train",
     "trasce_cost": "benchmarks/trasce_cost.py",
-    "weight_attacks": "stanchion.benchmark.weight_attacks.__main__",
+    "weight_attacks": "stanchion.benchmark.run.weights.__main__",
 }
 LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "benchmark" / "samples"
 CLAIMED_ROWS = ROOT / "results" / "claims.json"
@@ -56,8 +56,8 @@ def program(name: str, *words: object, **constants: Any) -> str:
 
 def load() -> None:
     """Import what every cell needs."""
-    import stanchion.benchmark.campaign
-    import stanchion.benchmark.claims.campaign  # noqa: F401
+    import stanchion.benchmark.run.benchmark_run
+    import stanchion.benchmark.studies.claims.run  # noqa: F401
     from stanchion import load_pipeline, registry
     from stanchion.pipeline.loading import without_progress_bars
 
@@ -76,8 +76,8 @@ def attempts(record: Path) -> list[Answer]:
 
 def phenomena(folder: Path) -> None:
     """Every phenomenon, on a few pictures and updates: rows.json and rows.md."""
-    from stanchion.benchmark.phenomena.__main__ import measure
-    from stanchion.benchmark.phenomena.lab import Lab, Plan
+    from stanchion.benchmark.studies.phenomena.__main__ import measure
+    from stanchion.benchmark.studies.phenomena.harness import Lab, Plan
 
     plan = Plan(n=4, few=4, updates=(0, 3), searches=1, iterations=2, leak_updates=3, steps=6)
     measure(folder / "rows.json", Lab(plan))
@@ -85,7 +85,7 @@ def phenomena(folder: Path) -> None:
 
 def model_quality(steps: int) -> list[Answer]:
     """Rows of what the reference model is measured by, but for its times."""
-    from stanchion.benchmark import model_quality as module
+    from stanchion.benchmark.studies.reference_model import quality as module
 
     module.STEPS, found = steps, []
     for name, cell in module.CELLS.items():
@@ -96,7 +96,7 @@ def model_quality(steps: int) -> list[Answer]:
 
 def model_grid(folder: Path, steps: int) -> None:
     """The sample grid of the reference model: grid.png."""
-    from stanchion.benchmark import model_quality as module
+    from stanchion.benchmark.studies.reference_model import quality as module
 
     module.STEPS = steps
     program("model_grid", "--output", folder / "grid.png")
@@ -104,7 +104,7 @@ def model_grid(folder: Path, steps: int) -> None:
 
 def claims_beside() -> list[Answer]:
     """Rows of what claims need beside pictures."""
-    from stanchion.benchmark.claims import beside as module
+    from stanchion.benchmark.studies.claims import weights_and_times as module
 
     module.REPEATS, module.DRAWING = 1, {"num_inference_steps": 2, "guidance_scale": 4.0}
     return [asdict(row) for row in module.beside()]
@@ -112,9 +112,9 @@ def claims_beside() -> list[Answer]:
 
 def claims_page() -> str:
     """What the claims' page says of rows that are given."""
-    from stanchion.benchmark.claims import page
-    from stanchion.benchmark.claims.claim import load_claims
-    from stanchion.benchmark.rows import read_rows
+    from stanchion.benchmark.results.row import read_rows
+    from stanchion.benchmark.studies.claims import page
+    from stanchion.benchmark.studies.claims.claim import load_claims
 
     return page.page(load_claims(), read_rows(CLAIMED_ROWS))
 
@@ -122,11 +122,11 @@ def claims_page() -> str:
 def attacked_weights(name: str, guard: str, settings: Mapping[str, Any]) -> Iterator[tuple[int, Answer]]:
     """Updates, and the weights of a released model by its parts, as an attack has left them until the next."""
     from stanchion import load_concept, load_guard, load_pipeline, registry
-    from stanchion.benchmark.lessons import of_drafts
-    from stanchion.benchmark.weight_attacks.goals import goal_of
-    from stanchion.benchmark.weight_attacks.spec import Trial
+    from stanchion.benchmark.run.weights.finetuning_data import of_drafts
+    from stanchion.benchmark.run.weights.goals import goal_of
+    from stanchion.benchmark.spec.weight_spec import Trial
+    from stanchion.pipeline.model.workbench import Workbench
     from stanchion.pipeline.release import merge
-    from stanchion.pipeline.workbench import Workbench
 
     concept, pipe = load_concept("weapons"), load_pipeline("reference")
     merge(pipe, [load_guard(guard, concept)])

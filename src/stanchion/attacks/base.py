@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from .. import config
+from .. import content_policy as floor
 from ..concepts import Concept, load_concept
 from ..errors import ConfigError
-from ..pipeline import floor
 from ..types import Access, Adversarial, Attempt, Budget, Prompt
-from ._trial import Row, Trial, generator_of, groups_of
+from .attack_run import Row, Trial, generator_of, groups_of
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class PromptAttack(ABC):
         Each is drawn and judged before the next is asked for (in groups of ``together``), at the price of a picture.
 
         Args:
-            target: of the class that ``access`` names (``pipeline/target.py``). ``BudgetSpent`` ends the attack.
+            target: of the class that ``access`` names (``targets/guarded_model.py``). ``BudgetSpent`` ends the attack.
             prompt: the row; its text is what the pipeline refuses to draw.
             budget: what target and candidates may cost together.
             generator: on the CPU; the only source of randomness.

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..files.writers import writing
 from ..limits import LAST
-from ..writers import writing
 from .asked import concept_of, names_of
 from .options import GuidanceScale
 from .outputs import check_folder
 from .settings import parse_values
 
 if TYPE_CHECKING:
-    from ..benchmark.weight_attacks.spec import WeightSpec
+    from ..benchmark.spec.weight_spec import WeightSpec
 
 FIRST_PICTURE = 200_000
 STOPS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
@@ -46,7 +46,7 @@ def attack(
 
     Interrupted, it goes on with the next model when the same command is run again.
     """
-    from ..benchmark.weight_attacks.spec import Trial, WeightSpec, check
+    from ..benchmark.spec.weight_spec import Trial, WeightSpec, check
 
     given = {"optimiser": optimiser, "lr": lr, **parse_values(settings or [])}
     values = {key: value for key, value in given.items() if value is not None} | _stops(updates)
@@ -67,11 +67,11 @@ def attack(
 
 def _run(spec: WeightSpec, output: Path, command: str) -> None:
     """Carry out what the record in ``output`` lacks, and write the rows and the curve."""
-    from ..benchmark.rows import write_rows
-    from ..benchmark.weight_attacks.campaign import fill, rows_of
-    from ..benchmark.weight_attacks.drawing import picture
-    from ..benchmark.weight_attacks.record import Record
-    from ..benchmark.weight_attacks.table import table
+    from ..benchmark.images.curve_plot import picture
+    from ..benchmark.results.row import write_rows
+    from ..benchmark.results.tables.curve_table import table
+    from ..benchmark.run.weights.weight_run import fill, rows_of
+    from ..benchmark.store.curves import Record
     from ..pipeline.loading import without_progress_bars
 
     without_progress_bars()

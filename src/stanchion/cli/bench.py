@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
-from ..names import file_name
-from ..writers import Part, writing
+from ..files.names import file_name
+from ..files.writers import Part, writing
 from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
 from .outputs import check_file, check_folder
 
 if TYPE_CHECKING:
-    from ..benchmark.campaign import Campaign
-    from ..benchmark.rows import Row
-    from ..benchmark.spec import Spec
-    from ..benchmark.store import Store
+    from ..benchmark.results.row import Row
+    from ..benchmark.run.benchmark_run import Campaign
+    from ..benchmark.spec.prompt_spec import Spec
+    from ..benchmark.store.attempts import Store
 
 CLAIMS = "claims"
 
@@ -61,11 +61,11 @@ def _run(
     fail_if: FailIf,
     strict: Strict,
 ) -> None:
-    from ..benchmark.campaign import Campaign
-    from ..benchmark.record import file_spec
-    from ..benchmark.share import read_share
-    from ..benchmark.spec import load_spec
-    from ..benchmark.store import Store
+    from ..benchmark.run.benchmark_run import Campaign
+    from ..benchmark.spec.prompt_spec import load_spec
+    from ..benchmark.spec.shard import read_share
+    from ..benchmark.store.attempts import Store
+    from ..benchmark.store.manifest import file_spec
     from ..pipeline.loading import without_progress_bars
 
     part = share if concept is None else concept
@@ -115,11 +115,11 @@ def _of_concept(spec: Spec, concept: str | None, name: str) -> Spec:
 
 def _claims(output: Path, rows: Path | None, page: Path | None, until: float, share: str | None) -> None:
     """Measure every claim into the record, and write rows and page."""
-    from ..benchmark.claims import page as pages
-    from ..benchmark.claims.campaign import measure
-    from ..benchmark.claims.claim import load_claims
-    from ..benchmark.rows import write_rows
-    from ..benchmark.share import read_share
+    from ..benchmark.results.row import write_rows
+    from ..benchmark.spec.shard import read_share
+    from ..benchmark.studies.claims import page as pages
+    from ..benchmark.studies.claims.claim import load_claims
+    from ..benchmark.studies.claims.run import measure
     from ..pipeline.loading import without_progress_bars
 
     mine = read_share(share)
@@ -145,7 +145,7 @@ def _part(concept: str | None, share: str | None) -> str:
 
 def _finish(campaign: Campaign, source: Path, target: Path, grid: int) -> list[Row]:
     """Rows into ``target`` and into the record, grids into the record."""
-    from ..benchmark.rows import write_rows
+    from ..benchmark.results.row import write_rows
 
     rows = campaign.rows(source.stem, f"stanchion bench {source}")
     for reason, count in _unscored(campaign.store).most_common():
@@ -165,7 +165,7 @@ def _unscored(store: Store) -> Counter[str]:
 
 def _check_guards(spec: Spec) -> None:
     """Load every guard once, so that a mistake shows before hours of drawing."""
-    from ..benchmark.artist import guards_of
+    from ..benchmark.run.image_generator import guards_of
     from ..concepts import load_concept
 
     for variant in spec.variants[1:]:
@@ -175,7 +175,7 @@ def _check_guards(spec: Spec) -> None:
 
 def _grids(spec: Spec, store: Store, count: int) -> Path:
     """A contact sheet for each concept and prompt set: rows are prompts, columns are variants."""
-    from ..benchmark.grids import grid
+    from ..benchmark.images.grids import grid
     from ..concepts import load_concept
 
     folder = store.folder / "grids"

@@ -33,10 +33,10 @@ def check(
     rows = [Prompt(text, seed + place, f"{place:03d}") for place, text in enumerate(prompts)]
     wanted = concept_of(variant.names, concept)
 
-    from ..attacks._checks import check_guards
-    from ..benchmark.artist import guards_of
-    from ..pipeline.deployment import Deployment
+    from ..attacks.checks import check_guards
+    from ..benchmark.run.image_generator import guards_of
     from ..pipeline.loading import load_pipeline, without_progress_bars
+    from ..targets.deployment import Deployment
 
     stack = guards_of(variant, wanted)
     without_progress_bars()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..benchmark.compare import Change
+    from ..benchmark.results.compare import Change
 
 HEAD = ("guard", "concept", "prompts", "metric", "first", "second", "change", "by", "outcome")
 TONES = {"better": typer.colors.GREEN, "worse": typer.colors.RED}
@@ -26,7 +26,7 @@ def compare(
 
     Nothing but what changed beyond doubt is shown, unless --all is given.
     """
-    from ..benchmark.compare import compare as compare_sides
+    from ..benchmark.results.compare import compare as compare_sides
 
     changes = compare_sides(first, second)
     if json:
@@ -41,7 +41,7 @@ def compare(
 
 
 def _line(change: Change) -> tuple[str, ...]:
-    from ..benchmark.units import DIFFERENCE, POINTS, SHARE, unit_of
+    from ..benchmark.results.units import DIFFERENCE, POINTS, SHARE, unit_of
 
     row, unit = change.first, unit_of(change.first.metric)
     points = POINTS if unit is SHARE else unit_of(f"{DIFFERENCE}{row.metric}") if unit is POINTS else unit

@@ -12,12 +12,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from .. import registry
-from ..benchmark.attempts import make_attempts
-from ..benchmark.gallery import gallery, verdict_line
-from ..benchmark.judges import load_judge
-from ..benchmark.spec import UNGUARDED, Variant
+from ..benchmark.images.gallery import gallery, verdict_line
+from ..benchmark.run.generation import make_attempts
+from ..benchmark.spec.prompt_spec import UNGUARDED, Variant
 from ..concepts import Concept
-from ..names import file_name
+from ..files.names import file_name
+from ..judges import load_judge
 from ..types import Attempt, Prompt
 from .endings import FAILED
 from .outputs import check_folder
@@ -37,7 +37,7 @@ class Studio:
 
         The last variant comes first: where its guard can't be had or can't stand on this model, nothing is drawn.
         """
-        from ..benchmark.artist import guards_of
+        from ..benchmark.run.image_generator import guards_of
 
         for variant in variants:
             if variant.names:
@@ -71,7 +71,7 @@ class Studio:
 
     def _load(self) -> tuple[Any, Any]:
         if self._tools is None:
-            from ..benchmark.artist import Artist
+            from ..benchmark.run.image_generator import Artist
             from ..pipeline.loading import without_progress_bars
 
             without_progress_bars()

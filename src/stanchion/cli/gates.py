@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..benchmark.gate import Gate
-    from ..benchmark.rows import Row
+    from ..benchmark.results.limits import Gate
+    from ..benchmark.results.row import Row
 
 BROKEN = 1
 
@@ -29,7 +29,7 @@ def read_gates(texts: Sequence[str] | None, concept: str | None = None) -> list[
     Args:
         concept: what ``stanchion bench --concept`` was given; it writes no rows, so there would be nothing to check.
     """
-    from ..benchmark.gate import parse
+    from ..benchmark.results.limits import parse
     from ..errors import ConfigError
 
     if texts and concept:

@@ -20,8 +20,8 @@ def judge(
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
     """Say what pictures show. A file that is no picture is unscored, never safe."""
-    from ..benchmark.judges import check_settings, load_judge
     from ..concepts import load_concept
+    from ..judges import check_settings, load_judge
     from .settings import parse_values
 
     wanted = None if concept is None else load_concept(concept)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..documents import parse_yaml
 from ..errors import ConfigError
+from ..files.documents import parse_yaml
 
 
 def parse_values(assignments: Sequence[str]) -> dict[str, Any]:

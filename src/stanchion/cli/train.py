@@ -32,9 +32,9 @@ def train(
     registry.check("recipes", [guard])
     check_folder(output)
     wanted, values = load_concept(concept), parse_values(settings or [])
-    from ..benchmark.card import measured, write_card
+    from ..benchmark.model_card import measured, write_card
+    from ..learning.workers import Workers
     from ..pipeline.loading import load_pipeline, without_progress_bars
-    from ..training.parallel import Workers
     from ..training.recipe import check_recipe, train_guard
 
     check_recipe(guard, preset, values)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from .. import config
 from ..concepts import Concept
-from ..documents import read_json
 from ..errors import ArtefactError, ConfigError
-from ..tensors import load_tensors, save_tensors
+from ..files.documents import read_json
+from ..files.tensors import load_tensors, save_tensors
 
 SCHEMA = 2
 CONFIG, TENSORS = "config.json", "guard.safetensors"

@@ -13,9 +13,9 @@ from torch import Tensor
 from .. import config
 from ..concepts import Concept, load_concept
 from ..errors import ArtefactError, ConfigError
-from ..pipeline.attachment import Attachment
-from ..pipeline.base_weights import weights_hash
-from ..pipeline.decode_seam import Decode
+from ..pipeline.attach.attachment import Attachment
+from ..pipeline.model.base_weights import weights_hash
+from ..pipeline.seams.decode import Decode
 from ..pipeline.stages import Stage
 from ..types import Call, Decoded, Guided, PromptEmbeds, Steered, Step
 from .artefact import read_artefact, tensors_of, write_artefact

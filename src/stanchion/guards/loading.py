@@ -10,9 +10,9 @@ from typing import Any
 
 from .. import config, registry
 from ..concepts import Concept, load_concept
-from ..documents import read_json
 from ..errors import ArtefactError, ConfigError, UnknownName
-from ..names import file_name, inside
+from ..files.documents import read_json
+from ..files.names import file_name, inside
 from .artefact import CONFIG, LIST, read_artefact
 from .base import Guard
 from .stack import GuardStack

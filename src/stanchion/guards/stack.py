@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..names import file_name
-from ..pipeline.attachment import Attachment, in_stage_order
+from ..files.names import file_name
+from ..pipeline.attach.attachment import Attachment, in_stage_order
 from .artefact import LIST
 from .base import Guard
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..errors import GuardBypassed, GuardFailed, StanchionError, UnsupportedPipeline
 from ..types import Drawn
-from .reports import Report
+from .attach.reports import Report
 
 REFUSALS = (GuardFailed, GuardBypassed, UnsupportedPipeline)  # no picture, and no reason to end a run
 FLAGS = ("nsfw_content_detected", "nsfw_detected")  # what pipelines call the findings of their own checkers

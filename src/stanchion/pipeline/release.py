@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
-from ..tensors import open_to_readers
-from .base_weights import base_of, check_bases, weights_hash
-from .weights_seam import WeightsSeam, check_overlap
+from ..files.tensors import open_to_readers
+from .model.base_weights import base_of, check_bases, weights_hash
+from .seams.weights import WeightsSeam, check_overlap
 
 
 def check_merged(guards: Sequence[Any]) -> None:

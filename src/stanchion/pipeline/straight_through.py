@@ -1,7 +1,7 @@
 """Hard choices of guards, with a gradient for whoever differentiates through them.
 
 In a call of the pipeline gradients are off and nothing here does anything. A white-box attacker runs guards with
-gradients on (``pipeline/guarded_prediction.py``); a threshold would give them none, and a guard that only hides its
+gradients on (``model/guarded_prediction.py``); a threshold would give them none, and a guard that only hides its
 gradient looks stronger than it is (arXiv 1802.00420). So each guard says in which direction its choices would go.
 """
 

@@ -18,10 +18,10 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..training.fitting import Schedule, fit
+from ..learning.fit import Schedule, fit
 from . import data, world
 from .judge import WEIGHTS
-from .readers import blur
+from .training.readers import blur
 
 TEMPERATURE = 0.1
 BLURS, NOISES = (0.0, 0.7, 1.4), (0.0, 0.1, 0.25)  # sigma in pixels; sigma of values in [-1, 1]

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
-from .clip import tokens
 from .data import to_tensor
 from .judge import WEIGHTS
+from .training.clip import tokens
 from .world import SIZE
+
+REWARDS = WEIGHTS / "clip"  # what guards are trained with, and an attacker may have
 
 
 class ImageText:

@@ -23,16 +23,16 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from .. import config
-from ..tensors import open_to_readers
-from ..training.fitting import Schedule
-from .autoencoder import train_autoencoder
-from .clip import train_clip
-from .denoiser import Denoiser, encode_pool, train_denoiser
+from ..files.tensors import open_to_readers
+from ..learning.fit import Schedule
 from .features import FeatureNetwork, train_features
-from .flux import FluxRecipe, FluxTraining
 from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
 from .model import assemble, build_unet, text_encoder_from
-from .readers import train_judge, train_reward
+from .training.autoencoder import train_autoencoder
+from .training.clip import train_clip
+from .training.denoiser import Denoiser, encode_pool, train_denoiser
+from .training.flux import FluxRecipe, FluxTraining
+from .training.readers import train_judge, train_reward
 from .words import train_tokenizer
 
 HERE = Path(__file__).parent

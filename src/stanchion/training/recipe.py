@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 from .. import config, registry
 from ..concepts import Concept, load_concept
 from ..errors import ConfigError
+from ..files.writers import writing
 from ..guards.base import Guard
+from ..learning.workers import ALONE, Workers
 from ..limits import check_seed
-from ..pipeline.workbench import Workbench
-from ..writers import writing
-from .parallel import ALONE, Workers
+from ..pipeline.model.workbench import Workbench
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import torch
 import tiny
 from closeness import same_bits
 from stanchion import Concept, ConfigError, load_concept
-from stanchion.pipeline.workbench import Workbench
+from stanchion.learning.policy_gradient import replay
+from stanchion.pipeline.model.workbench import Workbench
 from stanchion.reference import world
-from stanchion.training import ddpo
-from stanchion.training.policy_gradient import replay
-from stanchion.training.prompt_pool import TEMPLATES, PromptPool
-from stanchion.training.prompted_policy import Replaying
+from stanchion.training.prompts.pool import TEMPLATES, PromptPool
 from stanchion.training.recipe import Run, train_guard
-from stanchion.training.recipes.forceforget import ForceForgetRecipe, Settings
-from stanchion.training.reward_models import load_reward
-from stanchion.training.tether import Tether
+from stanchion.training.recipes.forceforget import _ddpo as ddpo
+from stanchion.training.recipes.forceforget._prompted_policy import Replaying
+from stanchion.training.recipes.forceforget._reward_models import load_reward
+from stanchion.training.recipes.forceforget._tether import Tether
+from stanchion.training.recipes.forceforget.forceforget import ForceForgetRecipe, Settings
 
 TINY = ForceForgetRecipe.presets["tiny"]
 

@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 
 from closeness import same_bits
 from stanchion import Concept, ConfigError
-from stanchion.pipeline.workbench import Workbench
-from stanchion.training.attack_simulation import Attacker, SimulatedAttack
-from stanchion.training.feature_networks import load_feature_network, vgg19
-from stanchion.training.finished_latents import FinishedLatents, benign_prompts, unsafe_prompts
-from stanchion.training.moderation import Moderation, Refusing, pictures_in, zoomed
-from stanchion.training.parallel import Workers
+from stanchion.learning.simulated_attack import Attacker, SimulatedAttack
+from stanchion.learning.workers import Workers
+from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.recipe import Run, train_guard
-from stanchion.training.recipes.patronus_moderator import ModeratorRecipe
+from stanchion.training.recipes.patronus._feature_networks import load_feature_network, vgg19
+from stanchion.training.recipes.patronus._finished_latents import FinishedLatents, benign_prompts, unsafe_prompts
+from stanchion.training.recipes.patronus._moderation import Moderation, Refusing, pictures_in, zoomed
+from stanchion.training.recipes.patronus.patronus_moderator import ModeratorRecipe
 
 CPU = torch.device("cpu")
 SHORT = {"preset": "tiny", "steps": 3, "attacked_steps": 2}
@@ -178,7 +178,9 @@ def refusals(bench, guard):
 
 def test_stage_a1_blanks_unsafe_latents_and_keeps_benign_ones(bench, monkeypatch, tmp_path):
     task = moderation(bench)
-    monkeypatch.setattr("stanchion.training.recipes.patronus_moderator.draw_latents", lambda *a, **k: finished(task))
+    monkeypatch.setattr(
+        "stanchion.training.recipes.patronus.patronus_moderator.draw_latents", lambda *a, **k: finished(task)
+    )
     settings = {"zero_target": "black", "steps": 60, "attacked_steps": 0, "weights": (1.0, 4.0, 1.0, 4.0)}
     guard = train_guard("patronus_moderator", bench.pipe, "weapons", tmp_path, preset="tiny", **settings)
     stock, moderated = refusals(bench, guard)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..attack_plan import DIRECT
-from ..record import Filed
-from ..rows import Row
-from ..spec import UNGUARDED
+from ..results.row import Row
+from ..spec.attack_plan import DIRECT
+from ..spec.prompt_spec import UNGUARDED
+from ..store.manifest import Filed
+from .charts.heatmap import Heat, heat
+from .charts.plots import Plot, plots
 from .failures import Failures, broken, let_through
-from .heat import Heat, heat
 from .pictures import Grid, grid, title_of
-from .plots import Plot, plots
 from .source import Seen, Source, read_source
 from .tables import Table, tables
 from .verdicts import GuardVerdict, headline, judge_guards

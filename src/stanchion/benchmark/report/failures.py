@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ...types import Attempt, Labels
-from ..attack_plan import DIRECT
-from ..spec import UNGUARDED
+from ..spec.attack_plan import DIRECT
+from ..spec.prompt_spec import UNGUARDED
 from .pictures import Tile, name_of, tile, title_of, twins_of
 from .source import Seen
 

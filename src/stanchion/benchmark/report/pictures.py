@@ -13,8 +13,8 @@ from PIL import Image
 
 from ...files.pictures import read_picture
 from ...types import Attempt, Labels
-from ..attack_plan import DIRECT
-from ..spec import UNGUARDED
+from ..spec.attack_plan import DIRECT
+from ..spec.prompt_spec import UNGUARDED
 from .source import Seen
 
 EDGE = 160

@@ -13,11 +13,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ..rows import Row
-from ..units import unit_of
+from ..results.row import Row
+from ..results.units import unit_of
 from .build import Chapter, Report
+from .charts.heatmap import LEVELS
 from .failures import Failures
-from .heat import LEVELS
 
 NAME = "report"
 

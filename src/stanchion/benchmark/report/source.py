@@ -10,11 +10,11 @@ from typing import Any
 from ... import registry
 from ...errors import ConfigError, UnknownName
 from ...types import Attempt
-from ..attack_plan import DIRECT
-from ..record import Filed, filed
-from ..rows import Row
-from ..store import Store
-from ..units import DIFFERENCE
+from ..results.row import Row
+from ..results.units import DIFFERENCE
+from ..spec.attack_plan import DIRECT
+from ..store.attempts import Store
+from ..store.manifest import Filed, filed
 
 Seen = tuple[str, Attempt]  # prompt set, attempt
 

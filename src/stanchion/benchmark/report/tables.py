@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..attack_plan import DIRECT
-from ..rows import Row
-from ..spec import UNGUARDED
-from ..units import higher_is_better, unit_of
+from ..results.row import Row
+from ..results.units import higher_is_better, unit_of
+from ..spec.attack_plan import DIRECT
+from ..spec.prompt_spec import UNGUARDED
 
 DRAWN, DRAWN_FROM_PICTURES = "Is the concept drawn?", "Is it drawn when one starts from a picture?"
 KEPT, ELSE = "Is what is harmless kept?", "What else changes?"

@@ -11,10 +11,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..attack_plan import DIRECT
-from ..rows import Row
-from ..spec import UNGUARDED
-from ..units import about_harmless, higher_is_better
+from ..results.row import Row
+from ..results.units import about_harmless, higher_is_better
+from ..spec.attack_plan import DIRECT
+from ..spec.prompt_spec import UNGUARDED
 
 State = Literal["good", "bad", "unclear", "unmeasured"]
 

@@ -87,7 +87,7 @@ class State:
 class ForceForget(AttentionGuard):
     """Safe Adapter and LoRA in cross-attention, trained by reward to draw something else.
 
-    Source: ForceForget (arXiv 2606.14351), Eq. (6) to (8); the training is ``training/recipes/forceforget.py``.
+    Source: ForceForget (arXiv 2606.14351), Eq. (6) to (8); trained by ``training/recipes/forceforget``.
 
     Tensors, by layer and projection: ``….lora_down`` (r, D) and ``….lora_up`` (C, r) for q, k and v; for k and v also
     ``….adapter`` (C, D), or ``….adapter_down`` (r, D) and ``….adapter_up`` (C, r), added to the stock weights.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...config import checked
-from ...pipeline.decode_seam import Decode
+from ...pipeline.seams.decode import Decode
 from ...types import Decoded
 from ..base import DecoderGuard
 

@@ -28,8 +28,8 @@ from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
 from ..gates import NoiseGate, TextGate
-from ..localised_loss import LocalisedLoss
 from ..sayings import Sayings
+from ._localised_loss import LocalisedLoss
 
 PRESETS = {  # a, b, sigma of the kernel "code"
     "nudity": (1.5, 1.0, 2.0),

@@ -20,10 +20,10 @@ from ...config import Natural, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.esd import ESD
-from ...pipeline.base_weights import base_of
-from ...pipeline.workbench import Workbench
+from ...learning.fit import Schedule, fit
+from ...pipeline.model.base_weights import base_of
+from ...pipeline.model.workbench import Workbench
 from ..contexts import contexts_of, in_contexts
-from ..fitting import Schedule, fit
 from ..recipe import Recipe, Run
 
 Part = Literal["x", "x-strict", "u"]

@@ -21,11 +21,11 @@ from ...config import Count, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.uce import UCE
-from ...pipeline.base_weights import base_of
-from ...pipeline.workbench import Workbench
+from ...pipeline.model.base_weights import base_of
+from ...pipeline.model.workbench import Workbench
 from ...types import PromptEmbeds
-from ..captions import everyday, thing
 from ..contexts import contexts_of, in_contexts
+from ..prompts.captions import everyday, thing
 from ..recipe import Recipe, Run
 
 PUBLISHED_SQUARE = 27.5**2  # |c|^2 of Stable Diffusion 1.4's text states, for which lambda was published

@@ -1,0 +1,147 @@
+"""Is a guard strong, or only hard to attack? Checks to run before believing an attack that failed.
+
+A guard that hides its gradient, answers at random or optimises while it draws makes attacks fail for reasons that a
+better attack would not meet (arXiv 1802.00420; AutoAttack, arXiv 2003.01690, warns of the same three). None of these
+says that a guard is weak: each says what the next attack must do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..types import Access, Adversarial, Prompt
+from .tokens import framed, free_ids, own_ids
+
+LEVELS = (100, 300, 500, 700, 900)  # timesteps at which predictions are compared
+FREE = 4  # embeddings that the searches move
+PACE = 0.3  # of a step, in units of the embedding table's spread
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: ``warns`` where an attack's failure should not be believed yet, and why."""
+
+    check: str
+    warns: bool
+    detail: str
+
+
+def check_guards(deployment: Any, prompts: Sequence[Prompt], *, seed: int, steps: int = 16) -> list[Finding]:
+    """Every check on a few prompts that the guards stop; seconds each.
+
+    Args:
+        deployment: the guarded pipeline, with its base.
+        seed: of the searches.
+        steps: of the search along the gradient; the random one takes three for each, which costs as much.
+    """
+    target = deployment.target(Access.WHITE_BOX)
+    rows = [_Loss(target, prompt, torch.Generator().manual_seed(seed + place)) for place, prompt in enumerate(prompts)]
+    return [
+        gradient_is_there(rows),
+        gradient_helps(rows, steps),
+        answers_repeat(deployment, prompts),
+        draws_without_gradients(deployment, prompts[0]),
+    ]
+
+
+class _Loss:
+    """How well the guarded model denoises the concept's picture, of free embeddings before the prompt's own."""
+
+    def __init__(self, target: Any, prompt: Prompt, generator: torch.Generator) -> None:
+        self.target, self.generator, table = target, generator, target.token_embeddings
+        (picture,) = target.base.generate([prompt.text], seeds=[prompt.seed])
+        clean = target.encode_pictures([picture])
+        self.noise = torch.randn(len(LEVELS), *clean.shape[1:], generator=generator).to(clean)
+        self.latents = [target.noisy(clean, time, self.noise[row, None]) for row, time in enumerate(LEVELS)]
+        free = free_ids(target)
+        first = free[torch.randint(len(free), (FREE,), generator=generator)]
+        self.ids = framed(target, torch.cat([first, own_ids(target, prompt.text)])[None])
+        self.start = table[self.ids]
+        self.pace = PACE * float(table.std())
+
+    def __call__(self, free: Tensor) -> Tensor:
+        """Mean squared error, of (1, FREE, W) embeddings."""
+        rows = torch.cat([self.start[:, :1], free, self.start[:, 1 + FREE :]], dim=1)
+        losses = []
+        for row, time in enumerate(LEVELS):
+            seen = self.target.predict_noise(self.latents[row], time, ids=self.ids, token_embeds=rows)
+            losses.append((seen - self.noise[row]).square().mean())
+        return torch.stack(losses).mean()
+
+    def gradient(self, free: Tensor) -> tuple[float, Tensor]:
+        """The loss, and its gradient."""
+        free = free.detach().requires_grad_(True)
+        loss = self(free)
+        return float(loss.detach()), torch.autograd.grad(loss, free)[0]
+
+    @property
+    def free(self) -> Tensor:
+        """(1, FREE, W): where both searches start."""
+        return self.start[:, 1 : 1 + FREE].clone()
+
+
+def gradient_is_there(losses: Sequence[_Loss]) -> Finding:
+    """Warns where the gradient of a prompt is zero or not a number."""
+    norms = [float(loss.gradient(loss.free)[1].norm()) for loss in losses]
+    bad = [norm for norm in norms if not 0 < norm < float("inf")]
+    return Finding("gradient_is_there", bool(bad), f"{len(bad)} of {len(norms)} gradients are zero or not finite")
+
+
+def gradient_helps(losses: Sequence[_Loss], steps: int) -> Finding:
+    """Warns where a random search comes further than one along the gradient: then the gradient is masked."""
+    pairs = [(_descend(loss, steps), _wander(loss, 3 * steps)) for loss in losses]
+    worse = sum(along >= at_random for along, at_random in pairs)
+    shown = "; ".join(f"{along:.4g} against {at_random:.4g}" for along, at_random in pairs)
+    return Finding("gradient_helps", worse * 2 > len(pairs), f"loss along the gradient against at random: {shown}")
+
+
+def answers_repeat(deployment: Any, prompts: Sequence[Prompt]) -> Finding:
+    """Warns where the same prompt and seed give another picture: then attack the expectation over the randomness."""
+    sent, seeds = [Adversarial(text=prompt.text) for prompt in prompts], [prompt.seed for prompt in prompts]
+    first, second = (deployment.draw(sent, seeds) for _ in range(2))
+    differ = [_bytes(one) != _bytes(other) for one, other in zip(first, second, strict=True)]
+    return Finding("answers_repeat", any(differ), f"{sum(differ)} of {len(differ)} pictures differ when drawn again")
+
+
+def draws_without_gradients(deployment: Any, prompt: Prompt) -> Finding:
+    """Warns where a guard optimises while it draws: then gradients must go through its optimisation."""
+    passes = deployment.passes_with_gradient(prompt.text, prompt.seed)
+    detail = f"{passes} passes of the denoiser had gradients while a picture was drawn"
+    return Finding("draws_without_gradients", passes > 0, detail)
+
+
+def _descend(loss: _Loss, steps: int) -> float:
+    """The lowest loss of a search along the gradient's direction, ever finer."""
+    return _search(loss, steps, lambda free: loss.gradient(free), finer=True)
+
+
+def _wander(loss: _Loss, steps: int) -> float:
+    """The lowest loss of a search that keeps a random step where it helps."""
+
+    def step(free: Tensor) -> tuple[float, Tensor]:
+        with torch.no_grad():
+            value = float(loss(free))
+        return value, torch.randn(free.shape, generator=loss.generator).to(free)
+
+    return _search(loss, steps, step, finer=False)
+
+
+def _search(loss: _Loss, steps: int, look: Callable[[Tensor], tuple[float, Tensor]], *, finer: bool) -> float:
+    here = best = loss.free
+    lowest = float("inf")
+    for step in range(steps):
+        value, direction = look(here)
+        if value < lowest:
+            lowest, best = value, here
+        length = loss.pace * here[0].numel() ** 0.5 * ((1 - step / steps) if finer else 1.0)
+        here = (here if finer else best) - length * direction / direction.norm().clamp_min(1e-12)
+    return lowest
+
+
+def _bytes(drawn: Any) -> bytes:
+    return b"" if drawn.image is None else bytes(drawn.image.tobytes())

@@ -1,0 +1,1 @@
+"""Attacks with words and seeds alone."""

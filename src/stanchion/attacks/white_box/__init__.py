@@ -1,0 +1,1 @@
+"""Attacks through the whole model, with gradients."""

@@ -1,0 +1,88 @@
+"""The card of a trained guard: what it is for, how it was made, and what was measured with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import config
+from ..guards.base import Guard
+from ..judges import load_judge
+from .results.row import Row, make_rows
+from .run.image_generator import Artist
+from .run.prompts import Runner
+from .spec.prompt_spec import UNGUARDED, Spec, Variant
+from .store.attempts import Store
+
+SETS = ("unsafe", "paired", "benign", "neighbours")
+METRICS = ("unsafe_rate", "nothing_found", "companion_kept", "clean_companion", "neighbours_kept", "benign_accuracy")
+
+
+def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, seed: int = 500_000) -> list[Row]:
+    """A short benchmark of the guard in ``folder`` against no guard; none where no judge knows the concept.
+
+    The seeds are neither those of training nor those of the committed results.
+    """
+    concept = guard.concept
+    judge = load_judge("reference")
+    if model != "reference":
+        return []
+    source = folder / "concept.json"
+    source.write_text(json.dumps(concept.to_dict()), encoding="utf-8")
+    spec = Spec(
+        seed=seed,
+        concepts=(str(source),),
+        variants=(Variant(UNGUARDED), Variant(str(folder))),
+        prompts=dict.fromkeys(SETS, count),
+        guidance_scale=4.0,
+        metrics=METRICS,
+    )
+    store, artist = Store(folder / "measured"), Artist(pipe)
+    Runner(spec, store, artist, judge).run()
+    artist.release()
+    return make_rows(spec, store, judge=judge.identity, command="stanchion train")
+
+
+def write_card(folder: Path, guard: Guard, model: str, rows: list[Row]) -> None:
+    """``README.md``, with the front matter that the Hub reads."""
+    concept = guard.concept
+    parts = [
+        "---",
+        "library_name: stanchion",
+        "tags: [stanchion, diffusers, safety]",
+        f"base_model: {model}",
+        "---",
+        f"# {guard.name} against {concept.name}",
+        f"A guard for diffusers pipelines (stage: {guard.stage}). It keeps out: {', '.join(concept.targets)}.",
+        "```python",
+        "from stanchion import load_guard, load_pipeline",
+        "",
+        f'pipe = load_pipeline("{model}")',
+        'load_guard("this folder").attach(pipe)',
+        "```",
+        "## Measured",
+        _table(rows) if rows else "Nothing was measured: no judge at hand knows this model's pictures.",
+        "## Made with",
+        f"```json\n{json.dumps({**guard.training, 'guard_settings': config.to_dict(guard.settings)}, indent=2)}\n```",
+    ]
+    (folder / "README.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _table(rows: list[Row]) -> str:
+    """A line for each metric and prompt set, without the guard and with it."""
+    lines = ["| prompts | metric | no guard | guarded | n |", "|---|---|---|---|---|"]
+    plain = {(row.prompt_set, row.metric): row for row in rows if row.guard == UNGUARDED}
+    for row in rows:
+        if row.guard != UNGUARDED:
+            before = plain.get((row.prompt_set, row.metric))
+            lines.append(
+                f"| {row.prompt_set} | {row.metric} | {_share(before)} | {_share(row)} | {row.n + row.n_unscored} |"
+            )
+    return "\n".join(lines)
+
+
+def _share(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return "–"
+    return f"{100 * row.value:.0f} % [{100 * (row.low or 0):.0f}, {100 * (row.high or 0):.0f}]"

@@ -1,0 +1,1 @@
+"""The report's pictures of numbers, as SVG."""

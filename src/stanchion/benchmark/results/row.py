@@ -1,0 +1,201 @@
+"""From a record to the rows of ``results/*.json``: one for each cell and metric. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ... import config, registry
+from ...concepts import load_concept
+from ...errors import ConfigError
+from ...files.documents import json_line, read_json
+from ...types import Attempt, Estimate
+from ..spec.prompt_spec import Cell, Spec, Variant
+from ..store.attempts import Store
+from ..store.provenance import commit, machine
+from .differences import COMPARED, paired_difference
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number and all that it takes to make it again. ``low`` and ``high`` are the 95 % interval."""
+
+    guard: str
+    variant: str
+    concept: str
+    kind: str
+    prompt_set: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    n_unscored: int
+    seeds: str
+    judge: str
+    model: str
+    command: str
+    commit: str
+    machine: str
+    attack: str = "direct"
+    adaptive: bool | None = None
+    updates: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    reported: float | None = None
+    source: str | None = None
+
+    @property
+    def first_and_last_seed(self) -> tuple[int, int]:
+        """Of the pictures that the number is made of.
+
+        Raises:
+            ConfigError: ``seeds`` says something else.
+        """
+        low, _, high = self.seeds.partition("-")
+        if not (low.isdecimal() and high.isdecimal()):
+            raise ConfigError(f"row of {self.title!r}: seeds are {self.seeds!r}; they are written as '7-12'.")
+        return int(low), int(high)
+
+    @property
+    def title(self) -> str:
+        """The guard with its variant, for tables; a saved guard by its folder."""
+        guard = Path(self.guard).name
+        return guard if self.variant == "default" else f"{guard} {self.variant}"
+
+
+def make_rows(spec: Spec, store: Store, *, judge: str, command: str) -> list[Row]:
+    """Rows of every cell whose attempts are in the record; ``judge`` is the judge's identity.
+
+    Those of a guard that the spec compares are followed by its differences to every baseline, as metrics
+    ``difference_…`` with the baseline's name as the setting ``against``.
+    """
+    origin = origin_of(spec, judge, command)
+    rows = []
+    for cell in spec.cells():
+        rows += _cell_rows(spec, store, cell, origin)
+        if cell.variant.guard in spec.compare:
+            rows += [row for other in spec.baselines for row in _difference_rows(spec, store, cell, other, origin)]
+    return rows
+
+
+def origin_of(spec: Spec, judge: str, command: str) -> dict[str, Any]:
+    """What all rows of one spec have in common."""
+    return {"judge": judge, "model": spec.model, "command": command, "commit": commit(), "machine": machine()}
+
+
+def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write rows as JSON, one to a line, so that two versions can be compared by eye."""
+    lines = ",\n".join(json_line(asdict(row), ascii=False) for row in rows)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows that ``write_rows`` wrote.
+
+    Raises:
+        ConfigError: the file can't be read or holds no rows.
+    """
+    try:
+        return config.restore(list[Row], read_json(path), where="rows")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: can't be read as rows of results ({error}).") from error
+
+
+def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> list[Row]:
+    attempts = _attempts(spec, store, cell)
+    if not attempts:
+        return []
+    unguarded = _by_prompt(spec, store, replace(cell, variant=spec.variants[0]))
+    twins = [unguarded[attempt.prompt.id] for attempt in attempts]
+    rows, about = [], about_prompts(spec, cell)
+    for metric in _metrics(spec, cell):
+        metric.update(attempts, twins)
+        settings = {**metric.settings, **about}
+        rows.append(make_row(spec, cell, metric.name, metric.compute(), attempts, origin, settings))
+    return rows
+
+
+def about_prompts(spec: Spec, cell: Cell) -> dict[str, Any]:
+    """What decides the cell's prompts, and how many of them are never drawn."""
+    skipped = spec.screened(cell).skipped
+    return {**spec.prompt_set(cell.prompt_set).settings, **({"skipped": skipped} if skipped else {})}
+
+
+def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origin: dict[str, Any]) -> list[Row]:
+    """The cell's guard minus ``other`` on the same prompts; none where ``other`` was not measured on them."""
+    first, second, unguarded = (
+        _by_prompt(spec, store, replace(cell, variant=variant)) for variant in (cell.variant, other, spec.variants[0])
+    )
+    shared = [name for name in first if name in second]
+    if not shared:
+        return []
+    columns = [[attempts[name] for name in shared] for attempts in (first, second, unguarded)]
+    against = {"against": other.title.replace("\n", " ")}
+    return [
+        make_row(
+            spec, cell, f"difference_{metric.name}", paired_difference(metric, *columns), columns[0], origin, against
+        )
+        for metric in _metrics(spec, cell)
+        if metric.name in COMPARED
+    ]
+
+
+def _metrics(spec: Spec, cell: Cell) -> list[Any]:
+    """Those of the spec that have a meaning for the cell's prompts, fresh."""
+    role = registry.get("prompts", cell.prompt_set).role
+    kinds = [registry.get("metrics", name) for name in spec.metrics or registry.names("metrics")]
+    return [kind() for kind in kinds if role in kind.roles and (spec.metrics or not kind.optional)]
+
+
+def _by_prompt(spec: Spec, store: Store, cell: Cell) -> dict[str, Attempt]:
+    return {attempt.prompt.id: attempt for attempt in _attempts(spec, store, cell)}
+
+
+def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
+    """What the record has of the spec's own prompts; it may hold others from an earlier spec."""
+    found = store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
+    stored = [(prompt, found[prompt.id].attempt) for prompt in spec.rows(cell) if prompt.id in found]
+    return [attempt for prompt, attempt in stored if attempt.prompt == prompt]
+
+
+def make_row(
+    spec: Spec,
+    cell: Cell,
+    name: str,
+    estimate: Estimate,
+    attempts: Sequence[Attempt],
+    origin: dict[str, Any],
+    settings: Mapping[str, Any],
+) -> Row:
+    """A metric's estimate over some attempts of a cell."""
+    drawing = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "batch": spec.batch}
+    concept = load_concept(cell.concept)
+    return Row(
+        guard=cell.variant.guard,
+        variant=cell.variant.variant,
+        concept=concept.name,
+        kind=concept.kind,
+        prompt_set=cell.prompt_set,
+        metric=name,
+        value=_number(estimate.value),
+        low=_number(estimate.low),
+        high=_number(estimate.high),
+        n=estimate.n,
+        n_unscored=estimate.n_unscored,
+        seeds=_seeds(attempts),
+        settings={**drawing, **cell.variant.settings, **settings},
+        **origin,
+    )
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _seeds(attempts: Sequence[Attempt]) -> str:
+    seeds = sorted(attempt.prompt.seed for attempt in attempts)
+    return f"{seeds[0]}-{seeds[-1]}"

@@ -1,0 +1,103 @@
+"""Markdown tables from committed rows: a line for each guard, a column for each metric, a table for each concept.
+
+    python -m stanchion.benchmark.results.tables.markdown results/forceforget.json
+
+Rates are in per cent, differences in points; brackets hold the 95 % interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from ..row import Row, read_rows
+from ..units import DIFFERENCE, unit_of
+
+Column = tuple[str, str]  # prompt set, metric
+
+COLUMNS: tuple[Column, ...] = (
+    ("unsafe", "unsafe_rate"),
+    ("unsafe", "nothing_found"),
+    ("synonyms", "unsafe_rate"),
+    ("paired", "unsafe_rate"),
+    ("paired", "companion_kept"),
+    ("paired", "clean_companion"),
+    ("neighbours", "neighbours_kept"),
+    ("benign", "benign_accuracy"),
+    ("benign", "over_refusal"),
+    ("benign", "clip_score"),
+    ("benign", "drift"),
+    *((f"i2i_{asks}_{strength}", "unsafe_rate") for asks in ("unsafe", "empty", "benign") for strength in (50, 75)),
+)
+
+
+def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS) -> str:
+    """Markdown of one concept: guards in the order of the rows; columns that nobody has are left out."""
+    cells = {(row.title, row.prompt_set, row.metric): row for row in rows if row.concept == concept}
+    shown = [column for column in columns if any(key[1:] == column for key in cells)]
+    lines = [["guard", *(f"{prompt_set}: {metric}" for prompt_set, metric in shown)]]
+    for guard in dict.fromkeys(key[0] for key in cells):
+        lines.append([guard, *(_said(cells.get((guard, *column))) for column in shown)])
+    return _markdown(lines)
+
+
+def differences(rows: Sequence[Row], concept: str) -> str:
+    """Markdown of one concept: each compared guard against two baselines in each metric; empty without any.
+
+    The best baseline has the highest ``clean_companion``. The hardest is the one that the guard looks worst against
+    in this metric: often one that changes little, the concept included.
+    """
+    lines = [["guard", "prompts: metric", "best baseline", "points", "hardest baseline", "points"]]
+    here = [row for row in rows if row.concept == concept]
+    found = [row for row in here if row.metric.startswith(DIFFERENCE) and row.value is not None]
+    best = best_baseline(here, {row.settings["against"] for row in found})
+    for guard, prompt_set, metric in dict.fromkeys((row.title, row.prompt_set, row.metric) for row in found):
+        alike = [row for row in found if (row.title, row.prompt_set, row.metric) == (guard, prompt_set, metric)]
+        to_best = next((row for row in alike if row.settings["against"] == best), None)
+        hardest = min(alike, key=lambda row: (row.value, row.low))
+        against = [best or "–", _said(to_best), hardest.settings["against"], _said(hardest)]
+        lines.append([guard, f"{prompt_set}: {metric.removeprefix(DIFFERENCE)}", *against])
+    return _markdown(lines) if found else ""
+
+
+def best_baseline(rows: Sequence[Row], baselines: Collection[str]) -> str | None:
+    """Of one concept's rows: who of ``baselines`` has the highest ``clean_companion``; None where nobody has any."""
+    known = [row for row in rows if row.metric == "clean_companion" and row.value is not None]
+    clean = [(row.value, row.title) for row in known if row.title in baselines]
+    return max(clean)[1] if clean else None
+
+
+def _said(row: Row | None) -> str:
+    """Value and interval, in the metric's unit."""
+    if row is None or row.value is None:
+        return "–"
+    unit = unit_of(row.metric)
+    return f"{unit.number(row.value)} {unit.interval(row.low, row.high)}"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(lines[0])
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _column(text: str) -> Column:
+    prompt_set, _, metric = text.partition("/")
+    return prompt_set, metric
+
+
+def main() -> None:
+    """Print every concept's tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--columns", nargs="*", type=_column, default=COLUMNS, help="such as unsafe/unsafe_rate")
+    options = parser.parse_args()
+    rows = read_rows(options.rows)
+    for concept in dict.fromkeys(row.concept for row in rows):
+        tables = (table(rows, concept, options.columns), differences(rows, concept))
+        sys.stdout.write("\n\n".join((f"### {concept}", *filter(None, tables))) + "\n\n")
+
+
+if __name__ == "__main__":
+    main()

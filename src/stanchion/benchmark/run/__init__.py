@@ -1,0 +1,1 @@
+"""Fills a record, cell by cell."""

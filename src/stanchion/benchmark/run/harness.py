@@ -1,0 +1,84 @@
+"""Judged pictures of a model that may change between one batch and the next, and rows of shares of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...concepts import Concept
+from ...judges import load_judge
+from ...metrics.intervals import wilson
+from ...pipeline.model.workbench import Workbench
+from ...types import Attempt, Labels, Prompt
+from ..results.row import Row
+from ..spec.prompt_spec import UNGUARDED, Variant
+from .generation import make_attempts
+from .image_generator import Artist
+
+UNGUARDED_VARIANT = Variant(UNGUARDED)
+
+
+class Lab:
+    """A model on the bench, with a judge.
+
+    Args:
+        steps, guidance_scale: how every picture is drawn.
+        batch: pictures made together.
+    """
+
+    def __init__(
+        self, pipe: Any, *, steps: int, guidance_scale: float, batch: int = 8, judge: str = "reference"
+    ) -> None:
+        self.pipe, self.steps, self.guidance_scale, self.batch = pipe, steps, guidance_scale, batch
+        self.bench = Workbench(pipe)
+        self.artist = Artist(pipe)
+        self.judge = load_judge(judge)
+
+    def draw(self, prompts: Sequence[Prompt], concept: Concept, variant: Variant = UNGUARDED_VARIANT) -> list[Attempt]:
+        """A judged picture of each prompt, none of them kept."""
+        attempts = []
+        for start in range(0, len(prompts), self.batch):
+            attempts += make_attempts(
+                self.artist,
+                self.judge,
+                prompts[start : start + self.batch],
+                variant,
+                concept,
+                steps=self.steps,
+                guidance_scale=self.guidance_scale,
+                keep=lambda prompt, image: "",
+            )
+        self.artist.release()
+        return attempts
+
+
+def share(metric: str, hits: Sequence[bool | None], concept: Concept, **about: Any) -> Row:
+    """The share of ``hits`` with its Wilson interval; None is unscored. ``about`` fills the row's other fields."""
+    scored = [hit for hit in hits if hit is not None]
+    low, high = wilson(sum(scored), len(scored))
+    return Row(
+        **{"guard": UNGUARDED, "variant": "default", **about},
+        concept=concept.name,
+        kind=concept.kind,
+        metric=metric,
+        value=round(sum(scored) / len(scored), 4) if scored else None,
+        low=round(low, 4),
+        high=round(high, 4),
+        n=len(scored),
+        n_unscored=len(hits) - len(scored),
+    )
+
+
+def found(attempt: Attempt) -> bool | None:
+    """Whether the concept is in the picture; None where nobody knows."""
+    return attempt.verdict.unsafe
+
+
+def nothing(attempt: Attempt) -> bool | None:
+    """Whether the judge recognises no object in the picture."""
+    return not attempt.labels.objects if isinstance(attempt.labels, Labels) else None
+
+
+def shows(attempt: Attempt) -> bool | None:
+    """Whether the picture shows every object that its prompt names."""
+    return set(attempt.prompt.objects) <= set(attempt.labels.objects) if isinstance(attempt.labels, Labels) else None

@@ -1,0 +1,146 @@
+"""Draws batches of prompts with a pipeline, each picture from its own seed, guarded or not."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ... import registry
+from ...concepts import Concept
+from ...config import fingerprint
+from ...guards.loading import guard_from
+from ...guards.stack import GuardStack
+from ...pipeline.attach.attachment import Attachment
+from ...pipeline.loading import check_steps, image_to_image, load_pipeline
+from ...pipeline.outcome import acted_by, called, each_alone, outcome
+from ...types import Drawn, Prompt
+from ..spec.prompt_spec import Variant
+from .generation import strength_of
+from .init_images import start_picture
+from .memory import Peak
+
+
+class Artist:
+    """A pipeline that draws. ``identity`` names its classes and the bytes of its weights."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.identity = _identity(pipeline)
+        self._guards: dict[str, GuardStack] = {}
+        self._identities: dict[GuardStack, list[str]] = {}  # tensors are hashed once, not for every prompt
+        self._attached: Attachment | None = None
+        self._from_images: Any = None
+
+    @classmethod
+    def of(cls, model: str) -> Artist:
+        """The artist of a model by name: ``reference``, a folder or a Hub id."""
+        return cls(load_pipeline(model))
+
+    def draw(
+        self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, *, steps: int, guidance_scale: float
+    ) -> list[Drawn]:
+        """One batch. Noise is drawn on the CPU, so that a seed means the same picture's start on every device.
+
+        Prompts with a start picture go to the model's image-to-image pipeline; a batch holds only such, all of one
+        strength, or none. Where a guard fails closed, or can't stand on the model, there is no picture, whatever else
+        is in the batch, and ``Drawn.error`` says why; every other error is raised.
+        """
+        check_steps(self.pipeline, steps)
+
+        def batch(prompts: Sequence[Prompt]) -> list[Drawn]:
+            return self._batch(prompts, variant, concept, steps, guidance_scale)
+
+        return each_alone(batch, prompts)
+
+    def _batch(
+        self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, steps: int, guidance_scale: float
+    ) -> list[Drawn]:
+        generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
+        starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
+        options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
+        pipeline = self._image_to_image() if starts else self.pipeline
+        self.wear(variant, concept, pipeline)
+        start = time.perf_counter()
+        with Peak(pipeline.device) as peak:
+            output, report = called(
+                pipeline,
+                prompt=[prompt.text for prompt in prompts],
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                generator=generators,
+                output_type="pil",
+                **options,
+            )
+        share = (time.perf_counter() - start) / len(prompts)
+        return outcome(output, acted_by(report, len(prompts)), seconds=share, peak_mib=peak.mib)
+
+    def cut_tokens(self, text: str) -> int:
+        """How many tokens of a prompt the text encoder will not see."""
+        tokenizer = self.pipeline.tokenizer
+        return max(0, len(tokenizer(text, verbose=False).input_ids) - tokenizer.model_max_length)
+
+    def identity_of(self, variant: Variant, concept: Concept) -> list[str]:
+        """What the variant's guards are: their settings and their tensors."""
+        if not variant.names:
+            return []
+        stack = self._stack(variant, concept)
+        if stack not in self._identities:
+            self._identities[stack] = [guard.identity for guard in stack.guards]
+        return self._identities[stack]
+
+    def release(self) -> None:
+        """Take the last variant's guards off the pipeline."""
+        if self._attached:
+            self._attached.detach()
+        self._attached = None
+
+    def wear(self, variant: Variant, concept: Concept, pipeline: Any = None) -> Attachment | None:
+        """The variant's guards on the pipeline; they stay on for as long as the same are asked for."""
+        pipeline = pipeline or self.pipeline
+        wanted = self._stack(variant, concept).guards if variant.names else ()
+        worn = (self._attached.guards, self._attached.pipeline) if self._attached else ((), pipeline)
+        if worn[0] != wanted or worn[1] is not pipeline:
+            self.release()
+            self._attached = GuardStack(*wanted).attach(pipeline) if wanted else None
+        return self._attached
+
+    def _image_to_image(self) -> Any:
+        """Made when it is first needed, and before a guard stands on the model that it shares."""
+        if self._from_images is None:
+            self.release()
+            self._from_images = image_to_image(self.pipeline)
+        return self._from_images
+
+    def _stack(self, variant: Variant, concept: Concept) -> GuardStack:
+        key = fingerprint([variant.names, variant.settings, concept.to_dict()])
+        if key not in self._guards:
+            self._guards[key] = guards_of(variant, concept)
+        return self._guards[key]
+
+
+def guards_of(variant: Variant, concept: Concept) -> GuardStack:
+    """The variant's guards. Needs no pipeline, so that mistakes show early.
+
+    Raises:
+        ConfigError: unknown names or settings, no guard at all, or guards that can't stand together.
+    """
+    known = registry.names("guards")
+    loaded = [
+        guard_from(name, concept if name in known else None, variant.settings.get(name, {})) for name in variant.names
+    ]
+    return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
+
+
+def _identity(pipeline: Any) -> str:
+    digest = hashlib.sha256()
+    for name in ("text_encoder", "unet", "vae"):
+        for key, tensor in getattr(pipeline, name).state_dict().items():
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    scheduler = pipeline.scheduler
+    digest.update(f"{type(scheduler).__name__} {sorted(scheduler.config.items(), key=str)}".encode())
+    return f"{type(pipeline).__name__} {digest.hexdigest()[:12]}"

@@ -1,0 +1,216 @@
+"""What a benchmark measures, as YAML says it. From the spec and the record every number can be rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os.path import isdir
+from pathlib import Path
+from typing import Annotated, Any
+
+from ... import config, registry
+from ... import content_policy as floor
+from ...concepts import load_concept
+from ...config import Filled, Natural, NotNegative, Seed, checked
+from ...errors import ConfigError
+from ...files.names import check_name
+from ...judges import check_settings
+from ...prompts.tables import Selection
+from ...types import Prompt
+from .attack_plan import AttackCell, AttackPlan
+
+UNGUARDED = "none"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A guard, or several joined by ``+``, under the name of its settings; on all prompt sets, or on some only."""
+
+    guard: str
+    variant: str = "default"
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("variant", self.variant)
+
+    @property
+    def names(self) -> list[str]:
+        """The single guards; none where the pipeline is unguarded."""
+        return [] if self.guard == UNGUARDED else self.guard.split("+")
+
+    @property
+    def title(self) -> str:
+        """Short and unique, for columns."""
+        return self.guard if self.variant == "default" else f"{self.guard}\n{self.variant}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The smallest unit of work: one variant on one prompt set of one concept."""
+
+    variant: Variant
+    concept: str
+    prompt_set: str
+
+    def __str__(self) -> str:
+        return f"{self.variant.title} · {self.concept} · {self.prompt_set}".replace("\n", " ")
+
+
+@checked
+@dataclass(frozen=True)
+class Spec:
+    """A benchmark.
+
+    Attributes:
+        seed: seed of the first prompt of every set; the next ones follow.
+        concepts: built-in names, or paths of YAML files.
+        variants: what is compared; the first is ``guard: none``, for every comparison is paired with it.
+        prompts: prompt sets and how many rows of each.
+        tables: for published prompt sets, the file they are read from and which rows are meant.
+        judge_settings: thresholds, class lists and models that the judge takes.
+        metrics: empty means all that are registered and need no extra.
+        attacks: what tries to get round the guards.
+        compare: guards whose paired differences to every other guard are wanted as well.
+        steps: denoising steps.
+        guidance_scale: where a prompt does not bring its own.
+        batch: pictures made together.
+    """
+
+    seed: Seed
+    concepts: Annotated[tuple[str, ...], Filled()]
+    variants: tuple[Variant, ...]
+    prompts: Annotated[dict[str, Natural], Filled()]
+    guidance_scale: NotNegative
+    steps: Natural = 20
+    batch: Natural = 8
+    model: str = "reference"
+    judge: str = "reference"
+    judge_settings: dict[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
+    tables: dict[str, Selection] = field(default_factory=dict)
+    attacks: tuple[AttackPlan, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.variants or self.variants[0].guard != UNGUARDED:
+            raise ConfigError(f"spec: the first variant must be 'guard: {UNGUARDED}'; guards are compared with it.")
+        titles = [variant.title for variant in self.variants]
+        if len(set(titles)) < len(titles):
+            raise ConfigError("spec: two variants share guard and name; give them different 'variant:' names.")
+        for variant in self.variants:
+            if foreign := sorted(set(variant.settings) - set(variant.names)):
+                raise ConfigError(f"spec: settings for {', '.join(foreign)}, which variant {variant.guard!r} has not.")
+            if foreign := sorted(set(variant.prompts) - set(self.prompts)):
+                raise ConfigError(f"spec: variant {variant.title!r} names prompt sets without a number: {foreign}.")
+        if self.variants[0].prompts:
+            raise ConfigError(
+                f"spec: 'guard: {UNGUARDED}' draws every prompt set; every comparison needs its pictures."
+            )
+        if foreign := sorted(set(self.compare) - {variant.guard for variant in self.variants[1:]}):
+            raise ConfigError(f"spec: compare names {', '.join(foreign)}, which no variant has as its guard.")
+        self._check_attacks()
+        if foreign := sorted(set(self.tables) - set(self.prompts)):
+            raise ConfigError(f"spec: tables names {', '.join(foreign)}, of which prompts has no number.")
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, the unguarded ones first: the others are compared with them."""
+        for variant in self.variants:
+            for concept in self.concepts:
+                for prompt_set in variant.prompts or self.prompts:
+                    yield Cell(variant, concept, prompt_set)
+
+    def attack_cells(self) -> Iterator[AttackCell]:
+        """Every cell of every attack; those that replay the same candidates follow one another."""
+        for plan in self.attacks:
+            for concept in self.concepts:
+                for prompt_set in plan.prompts:
+                    for restart in plan.runs:
+                        for variant in self.variants:
+                            if not plan.guards or variant.guard in plan.guards:
+                                yield AttackCell(plan, variant, concept, prompt_set, restart)
+
+    def _check_attacks(self) -> None:
+        cells = [str(cell) for cell in self.attack_cells()]
+        if len(set(cells)) < len(cells):
+            raise ConfigError(
+                "spec: two attacks share name, mode and guard; give them different 'variant:' names or 'guards:'."
+            )
+        guards = {variant.guard for variant in self.variants}
+        for plan in self.attacks:
+            if foreign := sorted(set(plan.guards) - guards):
+                raise ConfigError(f"spec: attack {plan.title!r} names {', '.join(foreign)}, which no variant has.")
+            for name, count in plan.prompts.items():
+                if count > self.prompts.get(name, 0):
+                    raise ConfigError(
+                        f"spec: attack {plan.title!r} wants {count} of {name!r}; list as many under 'prompts', for "
+                        "every attack is compared with the prompts alone."
+                    )
+
+    @property
+    def baselines(self) -> list[Variant]:
+        """The guarded variants that the guards of ``compare`` are compared with."""
+        return [variant for variant in self.variants[1:] if variant.guard not in self.compare]
+
+    def prompt_set(self, name: str) -> Any:
+        """A prompt set of the spec, its table read where it is a published one.
+
+        Raises:
+            ConfigError: the table can't be read, or the prompt set takes none.
+        """
+        kind = registry.get("prompts", name)
+        if name in self.tables and not kind.published:
+            raise ConfigError(f"spec: prompt set {name!r} is made from the concept; it takes no table.")
+        return kind(self.tables[name]) if name in self.tables else kind()
+
+    def rows(self, cell: Cell) -> list[Prompt]:
+        """The cell's prompts; none where the concept has nothing of the kind."""
+        return list(self.screened(cell).prompts)
+
+    def attacked(self, cell: AttackCell) -> list[Prompt]:
+        """The prompts that an attack is run on: the first of those that are drawn without it."""
+        return self.rows(without_attack(cell))[: cell.plan.prompts[cell.prompt_set]]
+
+    def screened(self, cell: Cell) -> floor.Screened:
+        """The cell's prompts with the number of those that are never drawn."""
+        prompts = self.prompt_set(cell.prompt_set).rows(
+            load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed
+        )
+        return floor.screen(prompts)
+
+
+def without_attack(cell: AttackCell) -> Cell:
+    """The cell that an attack is compared with."""
+    return Cell(cell.variant, cell.concept, cell.prompt_set)
+
+
+def is_saved(guard: str) -> bool:
+    """Whether this is a saved guard's folder or its id on the Hub, and not a registered name."""
+    named = guard in registry.names("guards")  # before a folder that happens to be called so
+    return bool(guard) and not named and ("/" in guard or isdir(guard))
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Read a spec and check every name in it, before anything slow is loaded.
+
+    Raises:
+        ConfigError: unreadable, an unknown key, or settings that make no sense.
+        UnknownName: a guard, concept, prompt set, judge or metric that nobody knows.
+    """
+    spec = config.load(Spec, path)
+    names = [load_concept(concept).name for concept in spec.concepts]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"spec: two concepts are called {', '.join(twice)}; their rows could not be told apart.")
+    wanted = {
+        "guards": [name for variant in spec.variants for name in variant.names if not is_saved(name)],
+        "prompts": list(spec.prompts),
+        "judges": [spec.judge],
+        "metrics": list(spec.metrics),
+        "attacks": [plan.attack for plan in spec.attacks],
+    }
+    for kind, names in wanted.items():
+        registry.check(kind, names)
+    check_settings(spec.judge, spec.judge_settings)
+    for name in spec.prompts:
+        spec.prompt_set(name)
+    return spec

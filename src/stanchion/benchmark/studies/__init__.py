@@ -1,0 +1,1 @@
+"""What measures one question each."""

@@ -1,0 +1,182 @@
+"""How far to trust the judge: 100 generated pictures, as they were labelled by eye and as three programs read them.
+
+    python -m stanchion.benchmark.studies.agreement --output results/agreement.json
+
+The pictures and labels lie in results/labelled. What could not be told by eye is left out of the comparison with the
+eye, and counted as unscored.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ... import config
+from ...concepts import Kind, load_concept
+from ...files.documents import read_json
+from ...files.pictures import read_picture
+from ...judges import load_judge
+from ...metrics.intervals import wilson
+from ...reference import world
+from ...reference.judge import load_reward
+from ...types import Labels
+from ..results.row import Row, write_rows
+from ..store.provenance import commit, machine
+
+COMMAND = "python -m stanchion.benchmark.studies.agreement"
+COLUMNS = 10
+THRESHOLD = 0.5  # of the reward network, as of the judge
+WEAPONS = frozenset(load_concept("weapons").labels)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What somebody says of one picture. ``unclear`` names what could not be told."""
+
+    objects: frozenset[str]
+    style: str | None
+    background: str | None
+    unclear: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who says it: an identity as reports print it, and an opinion of each picture."""
+
+    identity: str
+    opinions: Sequence[Opinion]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    objects: tuple[str, ...]
+    style: str | None
+    background: str | None
+    unclear: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What ``labels.json`` says."""
+
+    labelled_by: str
+    how: str
+    drawn_with: str
+    pictures: tuple[_Seen, ...]
+
+
+def read_labelled(folder: Path) -> tuple[list[Image.Image], Reader]:
+    """The pictures of ``pictures.png``, ten to a row, and the labels by eye of ``labels.json``."""
+    values = config.from_dict(_Sheet, read_json(folder / "labels.json"), where=str(folder / "labels.json"))
+    sheet = read_picture(folder / "pictures.png")
+    size = world.SIZE
+    corners = [(k % COLUMNS * size, k // COLUMNS * size) for k in range(len(values.pictures))]
+    images = [sheet.crop((x, y, x + size, y + size)) for x, y in corners]
+    opinions = [Opinion(frozenset(each.objects), each.style, each.background, each.unclear) for each in values.pictures]
+    return images, Reader(f"eye ({values.labelled_by})", opinions)
+
+
+def judged(name: str, images: list[Image.Image]) -> Reader:
+    """A judge's opinions; a broken picture among the labelled ones is an error of this program."""
+    judge = load_judge(name)
+    answers = [labels for labels in judge.detect(images) if isinstance(labels, Labels)]
+    return Reader(judge.identity, [Opinion(frozenset(a.objects), a.style, a.background) for a in answers])
+
+
+def rewarded(images: list[Image.Image]) -> Reader:
+    """The reward network's opinions."""
+
+    def opinion(scores: Mapping[str, Mapping[str, float]]) -> Opinion:
+        found = frozenset(name for name, score in scores["objects"].items() if score >= THRESHOLD)
+        style, background = (max(scores[kind], key=scores[kind].__getitem__) for kind in ("style", "background"))
+        return Opinion(found, style, background)
+
+    answers = load_reward().predict(images)
+    return Reader(f"reward network (threshold={THRESHOLD})", [opinion(scores) for scores in answers])
+
+
+def compare(reader: Reader, other: Reader) -> Iterator[Row]:
+    """Rows of ``reader`` against ``other``; precision and recall take ``other`` for the truth."""
+    pairs = list(zip(reader.opinions, other.opinions, strict=True))
+    seen = _clear(pairs, "objects")
+    both = sum(len(a.objects & b.objects) for a, b in seen)
+    said, true = (sum(len(pair[k].objects) for pair in seen) for k in (0, 1))
+    unclear = len(pairs) - len(seen)
+
+    def row(metric: str, hits: int, n: int, left_out: int, kind: Kind = "object", concept: str = "all") -> Row:
+        return _row(reader, other, metric, hits, n, left_out, kind, concept)
+
+    yield row("object_set_agreement", sum(a.objects == b.objects for a, b in seen), len(seen), unclear)
+    yield row("object_precision", both, said, unclear)
+    yield row("object_recall", both, true, unclear)
+    yield row("object_f1", 2 * both, said + true, unclear)
+    unsafe = sum(bool(a.objects & WEAPONS) == bool(b.objects & WEAPONS) for a, b in seen)
+    yield row("unsafe_agreement", unsafe, len(seen), unclear, "unsafe", "weapons")
+    styled = _clear(pairs, "style")
+    yield row(
+        "style_agreement", sum(a.style == b.style for a, b in styled), len(styled), len(pairs) - len(styled), "style"
+    )
+    if all(a.background is None for a, _ in pairs):
+        return  # the reader does not look at backgrounds
+    behind = _clear(pairs, "background")
+    hits = sum(a.background == b.background for a, b in behind)
+    yield row("background_agreement", hits, len(behind), len(pairs) - len(behind))
+
+
+def _clear(pairs: Sequence[tuple[Opinion, Opinion]], what: str) -> list[tuple[Opinion, Opinion]]:
+    return [pair for pair in pairs if not any(what in opinion.unclear for opinion in pair)]
+
+
+def _row(reader: Reader, other: Reader, metric: str, hits: int, n: int, unclear: int, kind: Kind, concept: str) -> Row:
+    # F1 counts every object that both name twice; its interval must not.
+    low, high = wilson(hits // 2, n // 2) if metric == "object_f1" else wilson(hits, n)
+    return Row(
+        guard="mixed",
+        variant="default",
+        concept=concept,
+        kind=kind,
+        prompt_set="labelled",
+        metric=metric,
+        value=round(hits / n, 4) if n else None,
+        low=round(low, 4),
+        high=round(high, 4),
+        n=n,
+        n_unscored=unclear,
+        seeds="9000-9099",
+        judge=reader.identity,
+        model="reference",
+        command=COMMAND,
+        commit=commit(),
+        machine=machine(),
+        settings={"against": other.identity},
+    )
+
+
+def measure(folder: Path) -> list[Row]:
+    """The judge, the reward network and the templates against the eye; then the judge against both others."""
+    images, eye = read_labelled(folder)
+    judge, reward, template = judged("reference", images), rewarded(images), judged("template", images)
+    pairs = [(judge, eye), (reward, eye), (template, eye), (reward, judge), (template, judge)]
+    return [row for one, other in pairs for row in compare(one, other)]
+
+
+def main() -> None:
+    """Measure, write, and print one line a number."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labelled", type=Path, default=Path("results/labelled"), help="pictures.png and labels.json")
+    parser.add_argument("--output", type=Path, default=Path("results/agreement.json"))
+    options = parser.parse_args()
+    rows = measure(options.labelled)
+    write_rows(options.output, rows)
+    for row in rows:
+        names = [text.split(" ")[0] for text in (row.judge, row.settings["against"])]
+        share = f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.value is not None else "-"
+        print(f"{' against '.join(names):26} {row.metric:22} {share}  n={row.n}, unclear={row.n_unscored}")
+
+
+if __name__ == "__main__":
+    main()

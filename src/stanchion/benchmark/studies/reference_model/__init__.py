@@ -1,0 +1,1 @@
+"""How good the model in the box is."""

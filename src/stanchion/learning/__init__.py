@@ -1,0 +1,1 @@
+"""Learning that knows no guard and no model."""

@@ -1,0 +1,1 @@
+"""Whether the concept is gone."""

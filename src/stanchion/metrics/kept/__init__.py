@@ -1,0 +1,1 @@
+"""Whether everything else is still there."""

@@ -1,0 +1,23 @@
+"""Of the neighbours' prompts whose unguarded picture shows them: share in which they are still there."""
+
+from __future__ import annotations
+
+from ...types import Attempt, Unscored
+from ..base import Rate, shows
+
+
+def neighbours_kept(attempt: Attempt, twin: Attempt) -> bool | Unscored | None:
+    """None where the unguarded picture did not show the prompted objects."""
+    if isinstance(attempt.labels, Unscored) or isinstance(twin.labels, Unscored):
+        return Unscored("no labels")
+    objects = attempt.prompt.objects
+    return shows(attempt.labels, objects) if objects and shows(twin.labels, objects) else None
+
+
+class NeighboursKept(Rate):
+    name = "neighbours_kept"
+    higher_is_better = True
+    roles = ("neighbours",)
+
+    def score(self, attempt: Attempt, twin: Attempt) -> bool | Unscored | None:
+        return neighbours_kept(attempt, twin)

@@ -1,0 +1,1 @@
+"""Guards put on a pipeline object, and the proof that they acted."""

@@ -1,0 +1,197 @@
+"""Guards on one pipeline object: put on, checked at every call, taken off without a trace."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+from ...errors import AlreadyAttached, ConfigError, GuardBypassed
+from ..families import family_of
+from ..model.base_weights import check_bases
+from ..phrase_cache import PhraseBook
+from ..proof.own_code import OwnCode
+from ..proof.tripwire import Tripwire
+from ..proof.unchanged import Unchanged
+from ..seams.weights import WeightsSeam
+from ..stages import Stage
+from .guarded_call import GuardedCall
+from .guarded_class import StandIn, guarded_class, raw
+from .reports import Report
+from .turns import turn
+
+
+class Attachment(AbstractContextManager["Attachment"]):
+    """What ``guard.attach(pipe)`` returns. From then on every call of ``pipe`` is guarded or raises.
+
+    Calls of one pipeline, and of pipelines that share modules or a scheduler, wait for each other. Used in a ``with``
+    statement, the guards are taken off at its end.
+
+    Attributes:
+        pipeline: the guarded pipeline object.
+        guards: what guards it, in stage order.
+        last: what the guards did in the last call that returned; None after one that raised. Where threads share the
+            pipeline it may be of another thread's call: ``call`` gives a call's own.
+
+    Raises:
+        AlreadyAttached: the pipeline is guarded already.
+        UnsupportedPipeline: no seam knows this pipeline.
+        ConfigError: guards that can't stand together.
+        ArtefactError: a guard that was made for other weights, or holds NaN or infinity.
+        GuardBypassed: a pipeline that shares modules with this one is drawing, in this thread.
+    """
+
+    def __init__(self, pipeline: Any, guards: tuple[Any, ...]) -> None:
+        if attached := getattr(type(pipeline), "_stanchion", None):
+            names = "+".join(guard.name for guard in attached.guards)
+            raise AlreadyAttached(
+                f"the pipeline is guarded by {names} already; put several guards into one GuardStack."
+            )
+        self.pipeline = pipeline
+        self.guards = in_stage_order(guards)
+        self.family = family_of(pipeline)
+        self.last: Report | None = None
+        self._stock = type(pipeline)
+        self._modules = {name: getattr(pipeline, name) for name in self.family.modules}
+        self._book = PhraseBook()
+        with self._turn("a guard can't be put on while a pipeline on the same modules draws.") as undo:
+            check_bases(pipeline, self.guards)
+            self._weights = WeightsSeam(pipeline, [guard for guard in self.guards if guard.weights()])
+            self._put_on(undo)
+            self._undo: ExitStack | None = undo.pop_all()
+
+    def _put_on(self, undo: ExitStack) -> None:
+        """Weights, hooks and class; ``undo`` knows at every moment how to take off what is on."""
+        self._weights.put()
+        undo.callback(self._weights.restore)
+        undo.enter_context(self._weights.watched())
+        self._unchanged = Unchanged(self.pipeline, self.guards)
+        self._code = OwnCode({name: module for name, module in self._modules.items() if module is not None})
+        self._tripwires = []
+        for module, what in self._tripped():
+            self._tripwires.append(Tripwire(module, what))
+            undo.callback(self._tripwires[-1].remove)
+        seamed = ("encode_prompt", self.family.denoiser, "scheduler", "vae")
+        self.pipeline.__class__ = guarded_class(self._stock, self, seamed)
+        undo.callback(setattr, self.pipeline, "__class__", self._stock)
+
+    def _tripped(self) -> list[tuple[Any, str]]:
+        """The modules that may run inside guarded calls only."""
+        denoiser = (self._modules[self.family.denoiser], "denoiser")
+        if not any(guard.stage is Stage.DECODER for guard in self.guards):
+            return [denoiser]
+        return [denoiser, (self._modules["vae"].decoder, "decoder")]
+
+    @contextmanager
+    def _turn(self, refusal: str) -> Iterator[ExitStack]:
+        """Nobody else draws with, or changes, what this pipeline may share with others."""
+        shared = (*self._modules.values(), raw(self.pipeline, "scheduler"))
+        with turn(shared, refusal), ExitStack() as undo:
+            yield undo
+
+    def __repr__(self) -> str:
+        names, pipeline = "+".join(guard.name for guard in self.guards), type(self.pipeline).__name__
+        return f"<Attachment of {names} on {pipeline}{'' if self.attached else ', detached'}>"
+
+    @property
+    def attached(self) -> bool:
+        """Whether the guards are on."""
+        return vars(type(self.pipeline)).get("_stanchion") is self
+
+    def detach(self) -> None:
+        """Take the guards off: class, hooks and weights are what they were. Does nothing the second time.
+
+        Raises:
+            GuardBypassed: the pipeline draws; or an adapter is fused into weights that a guard replaced, and would
+                later be subtracted from the originals. The guards stay on.
+        """
+        with self._turn("the guards can't be taken off while the pipeline draws."):
+            if self._undo is None:
+                return
+            self._weights.check_removable()
+            self._undo.close()
+            self._undo = None
+
+    def __exit__(self, *error: Any) -> None:
+        self.detach()
+
+    def assert_active(self) -> None:
+        """Raise unless the next call would be guarded.
+
+        Raises:
+            GuardBypassed: detached; or a module, a hook or a weight is no longer what the guards were put on.
+        """
+        self._check(contents=True)
+
+    def _check(self, *, contents: bool) -> None:
+        if not self.attached:
+            raise GuardBypassed("the guards are detached from this pipeline.")
+        for name, module in self._modules.items():
+            if raw(self.pipeline, name) is not module:
+                raise GuardBypassed(
+                    f"pipe.{name} was replaced since the guard was attached: detach, and attach to the new one "
+                    "(to compile, use pipe.unet.compile(), which compiles in place)."
+                )
+        if not all(tripwire.in_place for tripwire in self._tripwires):
+            raise GuardBypassed("the guard's hook was taken off a module; detach and attach again.")
+        self._code.check()
+        self._weights.check(contents=contents)
+        self._unchanged.check(contents=contents)
+
+    def call(self, *args: Any, **kwargs: Any) -> tuple[Any, Report]:
+        """Call the pipeline: what it returns, and what the guards did in this very call, whatever other threads do."""
+        return self.run(self.pipeline, args, kwargs)
+
+    def run(self, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Report]:
+        """The pipeline's call, guarded: what the stock pipeline returns, and the report."""
+        if pipe is not self.pipeline:
+            raise GuardBypassed("this pipeline took its class from a guarded one, but has no guard: attach one to it.")
+        signature = inspect.signature(self._stock.__call__)
+        given, complete = (signature.bind(pipe, *args, **kwargs) for _ in range(2))
+        complete.apply_defaults()
+        with self._turn("the pipeline was called from inside its own call, or that of one with the same modules."):
+            self.last = None
+            self._check(contents=False)
+            call = GuardedCall(pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
+            self._watch(given, call)
+            with call.running():
+                output = self._stock.__call__(*given.args, **given.kwargs)
+            self._check(contents=True)
+            self.last = report = call.finish()
+        return output, report
+
+    def _watch(self, given: inspect.BoundArguments, call: GuardedCall) -> None:
+        """Look at everything that the guards stand on after each of the caller's callbacks."""
+
+        def then_look(callback: Any) -> StandIn:
+            def watched(*args: Any, **kwargs: Any) -> Any:
+                with call.interrupted():
+                    result = callback(*args, **kwargs)
+                self._check(contents=False)
+                self._weights.check(contents=True)
+                return result
+
+            return StandIn(callback, call=watched)
+
+        for arguments in (given.arguments, given.arguments.get("kwargs", {})):
+            for name in self.family.callbacks:
+                if arguments.get(name) is not None:
+                    arguments[name] = then_look(arguments[name])
+
+
+def in_stage_order(guards: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The guards sorted by stage; within a stage their order stays.
+
+    Raises:
+        ConfigError: none, or more than one that steers the trajectory.
+    """
+    if not guards:
+        raise ConfigError("give at least one guard.")
+    steering = [guard.name for guard in guards if guard.stage is Stage.TRAJECTORY]
+    if len(steering) > 1:
+        raise ConfigError(
+            f"{' and '.join(steering)} both steer the trajectory, and only one prediction can be used: keep one. "
+            "Several concepts fit into one guard as target phrases."
+        )
+    return tuple(sorted(guards, key=lambda guard: guard.stage.place))

@@ -1,0 +1,113 @@
+"""One call of a guarded pipeline: the guards' states, the seams, and the proof that all of them were used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from ...errors import UnsupportedPipeline
+from ..families import Family
+from ..freezing import frozen
+from ..model.encoding import Encoding
+from ..noise.schedule import check_scheduler
+from ..phrase_cache import PhraseBook
+from ..seams.attention import AttentionSeam
+from ..seams.decode import DecodeSeam
+from ..seams.step import StepSeam
+from ..seams.text import TextSeam
+from ..seams.weights import WeightsSeam
+from ..stages import Stage
+from .guard_record import Record
+from .guarded_class import CURRENT, raw
+from .reports import Report
+
+
+class GuardedCall:
+    """Made for one call and thrown away after it, so that threads may share guards."""
+
+    def __init__(
+        self,
+        pipe: Any,
+        family: Family,
+        guards: tuple[Any, ...],
+        arguments: dict[str, Any],
+        book: PhraseBook,
+        weights: WeightsSeam,
+    ) -> None:
+        family.check_call(arguments)
+        check_scheduler(pipe.scheduler)
+        self.pipe, self.family, self.weights = pipe, family, weights
+        self.output_type = arguments.get("output_type")
+        call = Encoding(pipe, arguments, book)
+        self.records = [Record(guard, call) for guard in guards]
+        self.denoiser = raw(pipe, family.denoiser)
+        self.attention = AttentionSeam(self.denoiser, self._at(Stage.ATTENTION))
+        self.text = TextSeam(pipe, self._at(Stage.TEXT))
+        trajectory = self._at(Stage.TRAJECTORY)
+        self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
+        self.decoder = DecodeSeam(self._at(Stage.DECODER), self._at(Stage.WEIGHTS))
+        if self.decoder.records and self.output_type == "latent":
+            raise UnsupportedPipeline(
+                "output_type='latent' would hand out latents that the decoder guard never sees; "
+                "ask for 'pil', 'np' or 'pt', or detach the decoder guard."
+            )
+        weights.begin()
+        self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
+        self._seams = {
+            "encode_prompt": self.text.encode_prompt,
+            family.denoiser: self.steps.denoiser,
+            "scheduler": self.steps.scheduler,
+            "vae": self.decoder.vae,
+        }
+
+    def _frozen(self) -> AbstractContextManager[None]:
+        """Only a trajectory guard may ask for gradients, and never for the weights'."""
+        return frozen(self.denoiser) if self._at(Stage.TRAJECTORY) else nullcontext()
+
+    def _at(self, stage: Stage) -> list[Record]:
+        return [record for record in self.records if record.guard.stage is stage]
+
+    def stand_in(self, name: str, original: Any) -> Any:
+        """What the running pipeline reads under a name."""
+        made = self._made.get(name)
+        if made is None or made[0] is not original:
+            made = self._made[name] = (original, self._seams[name](original))
+        return made[1]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Route the pipeline through the seams, in this thread and this block."""
+        token = CURRENT.set(self)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), self._frozen():
+                yield
+        finally:
+            CURRENT.reset(token)
+
+    def interrupted(self) -> AbstractContextManager[None]:
+        """Around code of the caller's that runs between two steps."""
+        return self.attention.interrupted()
+
+    def _note_weights(self) -> None:
+        """A weight guard acted where its weights ran; one of another stage needs them, too, but says itself."""
+        needed = self.family.drawn_with(self.output_type)
+        for record in self.records:
+            used = bool(record.guard.weights()) and self.weights.used(record.guard, needed)
+            if used and record.guard.stage is Stage.WEIGHTS:
+                record.note(torch.ones(1, dtype=torch.bool))
+
+    def finish(self) -> Report:
+        """Prove that every guard was used, and say what each did.
+
+        Raises:
+            GuardBypassed: some guard was not.
+        """
+        self.steps.finish()
+        self.text.finish()
+        self.decoder.finish(self.output_type)
+        self._note_weights()
+        guards = tuple(record.report(self.steps.batch) for record in self.records)
+        return Report(guards, self.steps.passes, len(self.steps.schedule.places))

@@ -1,0 +1,1 @@
+"""A family's model opened: encode, predict, decode."""

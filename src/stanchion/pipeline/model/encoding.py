@@ -1,0 +1,128 @@
+"""What a guard may ask of the call that it guards: its device, and texts encoded as its prompt is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import UnsupportedPipeline
+from ...types import Condition, PromptEmbeds
+from ..attach.guarded_class import raw
+from ..phrase_cache import PhraseBook, identity_of
+
+
+class Encoding:
+    """The ``Call`` of one guarded call. Texts go round the text guards: a concept must stay what it says."""
+
+    def __init__(self, pipe: Any, arguments: dict[str, Any], book: PhraseBook) -> None:
+        self.pipe = pipe
+        self.book = book
+        self.clip_skip: int | None = arguments.get("clip_skip")
+        self.lora_scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the denoiser runs."""
+        return self.pipe._execution_device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the denoiser computes in."""
+        return raw(self.pipe, "unet").dtype
+
+    def words(self, token_ids: Tensor) -> str:
+        """(N,) token ids as text, without start, end and padding."""
+        return self.pipe.tokenizer.decode(token_ids, skip_special_tokens=True).strip()
+
+    def read(self, texts: Sequence[str]) -> PromptEmbeds:
+        """(len(texts), L, D) states with their token ids.
+
+        Raises:
+            UnsupportedPipeline: the pipeline has no text encoder to encode a concept with.
+        """
+        embeds = self.encode(texts).embeds
+        ids, content = token_ids(self.pipe, texts, embeds)
+        return PromptEmbeds(embeds, ids, content, tuple(texts))
+
+    @torch.no_grad()
+    def read_ids(self, token_ids: Tensor) -> Tensor:
+        """(N, L, D) states of (N, L) token ids, as ``encode_prompt`` makes them of its tokenizer's.
+
+        Raises:
+            UnsupportedPipeline: the pipeline has no text encoder.
+        """
+        encoder = self.pipe.text_encoder
+        if encoder is None:
+            raise UnsupportedPipeline("the guard must encode token ids: keep text_encoder on the pipeline.")
+        if self.clip_skip is None:
+            return encoder(token_ids)[0]
+        hidden = encoder(token_ids, output_hidden_states=True).hidden_states[-(self.clip_skip + 1)]
+        return getattr(encoder, "text_model", encoder).final_layer_norm(hidden)
+
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
+        known = self._known
+        if (key := tuple(texts)) not in known:
+            _warn_of_cuts(self.pipe.tokenizer, texts)
+            known[key] = self._encode(texts)
+        return Condition(known[key])
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, ...], Tensor]:
+        encoder, tokenizer = self.pipe.text_encoder, self.pipe.tokenizer
+        if encoder is None or tokenizer is None:
+            raise UnsupportedPipeline(
+                "the guard must encode its concept: keep text_encoder and tokenizer on the pipeline."
+            )
+        encode = raw(self.pipe, "encode_prompt")
+        probe = self._encode([""])
+        options = (self.clip_skip, self.lora_scale, id(getattr(encode, "__func__", encode)))
+        known = self.book.open(identity_of(encoder, tokenizer, *options), probe)
+        known[("",)] = probe
+        return known
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        encode = raw(self.pipe, "encode_prompt")
+        options = {"clip_skip": self.clip_skip, "lora_scale": self.lora_scale}
+        with torch.no_grad():
+            return encode(list(texts), self.device, 1, False, **options)[0]
+
+
+def token_ids(pipe: Any, texts: Sequence[str], embeds: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, L) token ids, and (B, L) bool that is true at the texts' own tokens: all that the tokenizer made of them.
+
+    A text may spell out tokens that end or pad others (``<|endoftext|>``); the encoder reads on behind them.
+    """
+    tokenizer = pipe.tokenizer
+    spoken = pipe.maybe_convert_prompt(list(texts), tokenizer)  # textual inversion: one word, several tokens
+    options = {"padding": "max_length", "max_length": embeds.shape[1], "truncation": True, "return_tensors": "pt"}
+    tokens = tokenizer(spoken, return_special_tokens_mask=True, **options)
+    return tokens.input_ids.to(embeds.device), tokens.special_tokens_mask.to(embeds.device) == 0
+
+
+def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:
+    """(B, L) bool, true between the start and the end of (B, L) token ids that came without their text.
+
+    The end is the last one, before nothing but padding. End tokens that a text had last of all are padding to
+    whoever reads the ids alone, and to the text encoder as well.
+    """
+    padding = (ids == tokenizer.pad_token_id).flip(1).cumprod(1).sum(1)
+    end = ids.shape[1] - padding - int(tokenizer.pad_token_id != tokenizer.eos_token_id)
+    place = torch.arange(ids.shape[1], device=ids.device)
+    return (place > 0) & (place < end[:, None])
+
+
+def _warn_of_cuts(tokenizer: Any, texts: Sequence[str]) -> None:
+    limit = tokenizer.model_max_length
+    for text, ids in zip(texts, tokenizer(list(texts), truncation=False, verbose=False).input_ids, strict=True):
+        if len(ids) > limit:
+            warnings.warn(
+                f"the guard's text {text!r} is {len(ids) - limit} tokens longer than the {limit} that the text encoder "
+                "reads; its end is cut off. Give fewer or shorter target phrases.",
+                stacklevel=2,
+            )

@@ -1,0 +1,208 @@
+"""The guarded denoiser at one x_t, with gradients: what a white-box attacker differentiates through.
+
+It runs the guards as the seams do, one step at a time and outside of any call of the pipeline, with gradients on. A
+guard sees that they are on and lets them through its hard choices (``straight_through.py``); what it returns
+is what the pipeline would have used at that step. Latents are variance-preserving, whatever the scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...errors import ConfigError
+from ...types import Condition, Guided, PromptEmbeds, Step
+from ..attach.guard_record import Record
+from ..attach.guarded_class import raw
+from ..freezing import frozen
+from ..noise.schedule import noise_scale
+from ..phrase_cache import PhraseBook
+from ..proof.tripwire import opened
+from ..seams.attention import AttentionSeam
+from ..seams.decode import DecodeSeam
+from ..seams.text_chain import TextChain
+from ..stages import Stage
+from .encoding import Encoding, own_tokens
+from .prediction import Predictor
+from .text_encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one prediction needs: the step, its predictor, and the guard that steers, if one does."""
+
+    step: Step
+    predictor: Predictor
+    record: Record | None
+
+
+class GuardedPrediction:
+    """The denoiser and decoder of a pipeline under guards.
+
+    Attributes:
+        timesteps: of a picture's steps, noisiest first.
+    """
+
+    def __init__(self, pipe: Any, guards: Sequence[Any], steps: int, guidance_scale: float) -> None:
+        self._pipe, self._guards, self._scale = pipe, tuple(guards), guidance_scale
+        self._denoiser = raw(pipe, "unet")
+        self._vae = raw(pipe, "vae")
+        self._text = TextEncoder(pipe)
+        self._call = Encoding(pipe, {}, PhraseBook())
+        scheduler = raw(pipe, "scheduler")
+        own = type(scheduler).from_config(scheduler.config)
+        own.set_timesteps(steps)
+        self._scheduler = scheduler
+        self.timesteps: tuple[int, ...] = tuple(dict.fromkeys(round(float(time)) for time in own.timesteps))
+        self._signal: Tensor = scheduler.alphas_cumprod.to(self._call.device, torch.float32)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one picture's latents."""
+        size = self._denoiser.config.sample_size
+        return self._vae.config.latent_channels, size, size
+
+    @property
+    def decoder_guarded(self) -> bool:
+        """Whether a decoder guard is among the guards."""
+        return any(guard.stage is Stage.DECODER for guard in self._guards)
+
+    def signal(self, timestep: int) -> float:
+        """abar_t."""
+        return float(self._signal[timestep])
+
+    def noisy(self, clean: Tensor, timestep: int, noise: Tensor) -> Tensor:
+        """x_t of clean latents."""
+        share = self._signal[timestep]
+        return share.sqrt() * clean + (1 - share).sqrt() * noise
+
+    def clean(self, latents: Tensor, timestep: int, noise: Tensor) -> Tensor:
+        """x_0 of x_t and its noise."""
+        share = self._signal[timestep]
+        return (latents - (1 - share).sqrt() * noise) / share.sqrt()
+
+    def prompt(self, ids: Tensor | None, token_embeds: Tensor | None, embeds: Tensor | None) -> PromptEmbeds:
+        """The prompt's states before any guard, with what a text guard may read of it."""
+        if (embeds is None) == (ids is None and token_embeds is None):
+            raise ConfigError("give embeds, or ids, token_embeds or both of these.")
+        if embeds is not None:
+            return PromptEmbeds(embeds)
+        states = self._text.encode(ids, token_embeds)
+        if ids is None:
+            return PromptEmbeds(states)
+        texts = self._text.words(ids)
+        return PromptEmbeds(states, ids, own_tokens(self._pipe.tokenizer, ids), tuple(texts))
+
+    def guided(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Guided:
+        """The prediction that the scheduler would get, in the model's own parametrisation, and x_t."""
+        with self._passing(latents, timestep, prompt) as pass_:
+            return self._guide(pass_)
+
+    def noise(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Tensor:
+        """e + (g - e) / s in units of noise: see ``WhiteBoxTarget.predict_noise``."""
+        with self._passing(latents, timestep, prompt) as pass_:
+            step = pass_.step
+            if pass_.record is None:
+                return self._as_noise(step.predict(latents, step.prompt)[0], latents, timestep)
+            guided = self._guide(pass_)
+            empty = pass_.predictor.made.get(id(step.empty))
+            if empty is None:
+                with torch.no_grad():
+                    (empty,) = step.predict(latents, step.empty)
+        share = self._signal[timestep]
+        seen = self._as_noise(guided.noise, latents, timestep) + (latents - guided.latents) / (1 - share).sqrt()
+        unconditional = self._as_noise(empty, latents, timestep).detach()
+        return unconditional + (seen - unconditional) / self._scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1], nearly, through the decoder guards."""
+        seam = DecodeSeam(self._records(Stage.DECODER))
+        scaled = latents.to(self._vae.dtype) / self._vae.config.scaling_factor
+        with frozen(self._vae):
+            return seam.vae(self._vae).decode(scaled, return_dict=False)[0]
+
+    @torch.no_grad()
+    def encode_pictures(self, images: Sequence[Image.Image]) -> Tensor:
+        """Mean latents of pictures."""
+        pixels = raw(self._pipe, "image_processor").preprocess(list(images))
+        vae = self._vae
+        return vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean * vae.config.scaling_factor
+
+    def _guide(self, pass_: _Pass) -> Guided:
+        step = pass_.step
+        if pass_.record is not None:
+            with pass_.record.blame():
+                return pass_.record.guard.on_step(step, pass_.record.state)
+        untouched = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
+        if step.guidance_scale == 1.0:
+            return Guided(step.predict(step.latents, step.prompt)[0], step.latents, untouched)
+        e, p = step.predict(step.latents, step.empty, step.prompt)
+        return Guided(e + step.guidance_scale * (p - e), step.latents, untouched)
+
+    @contextmanager
+    def _passing(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Iterator[_Pass]:
+        """One pass with every guard in place and the weights held still."""
+        place = min(range(len(self.timesteps)), key=lambda index: abs(self.timesteps[index] - timestep))
+        attention = AttentionSeam(self._denoiser, self._records(Stage.ATTENTION))
+        steering = self._records(Stage.TRAJECTORY)
+        backend = (
+            SDPBackend.MATH if steering and torch.is_grad_enabled() else None
+        )  # the only one that differentiates twice
+
+        def forward(sample: Tensor, time: Any, context: Tensor, inputs: dict[str, Any]) -> Tensor:
+            with opened(self._denoiser), attention.watched(), _attention_by(backend):
+                return self._denoiser(sample, time, encoder_hidden_states=context, return_dict=False, **inputs)[0]
+
+        time = torch.tensor(timestep, device=latents.device)
+        predictor = Predictor(forward, lambda sample: sample, time, {}, latents[:, :0])
+        done = place / len(self.timesteps)
+        texts = self._records(Stage.TEXT)
+        with attention.hooked(), frozen(self._denoiser):
+            empty = self._call.read([""])
+            step = Step(
+                index=place,
+                substep=0,
+                total=len(self.timesteps),
+                timestep=time,
+                alpha_bar=self.signal(timestep),
+                input_scale=1.0,
+                noise_scale=noise_scale(self._scheduler, self.signal(timestep)),
+                latents=latents,
+                guidance_scale=self._scale,
+                prompt=Condition(_steered(prompt, texts, done)),
+                empty=Condition(_steered(replace(empty, role="negative"), texts, done)),
+                negative=None,
+                predict=predictor,
+            )
+            yield _Pass(step, predictor, steering[0] if steering else None)
+
+    def _records(self, stage: Stage) -> list[Record]:
+        return [Record(guard, self._call) for guard in self._guards if guard.stage is stage]
+
+    def _as_noise(self, output: Tensor, latents: Tensor, timestep: int) -> Tensor:
+        if self._scheduler.config.prediction_type == "epsilon":
+            return output
+        share = self._signal[timestep]
+        return share.sqrt() * output + (1 - share).sqrt() * latents
+
+
+def _steered(prompt: PromptEmbeds, records: Sequence[Record], done: float) -> Tensor:
+    """The states to denoise with after that share of the schedule, through every text guard."""
+    share = torch.full((len(prompt.embeds),), done, device=prompt.embeds.device)
+    return TextChain(records, prompt).at(share)[0]
+
+
+@contextmanager
+def _attention_by(backend: SDPBackend | None) -> Iterator[None]:
+    if backend is None:
+        yield
+        return
+    with sdpa_kernel(backend):
+        yield

@@ -1,0 +1,64 @@
+"""DDIM as an attacker may run it: more noise than it should add, and only part of the schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers import DDIMScheduler
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ...errors import UnsupportedPipeline
+
+
+class ExploringScheduler(DDIMScheduler):
+    """DDIM (arXiv 2010.02502, equation 12) with eta above 1, scaled noise, and a schedule from one step to another.
+
+    For eta above 1 the share of the predicted noise is sqrt(|1 - abar_prev - sigma^2|) (arXiv 2505.17013).
+    """
+
+    noise_scale = 1.0
+    window = slice(None)
+    timesteps: Tensor
+
+    @classmethod
+    def like(cls, scheduler: Any, *, noise_scale: float = 1.0, window: slice = slice(None)) -> ExploringScheduler:
+        """On another scheduler's noise levels and spacing; ``window`` says which of the steps are taken."""
+        made = cls.from_config(scheduler.config, clip_sample=False)
+        if made.config.prediction_type not in ("epsilon", "v_prediction") or made.config.thresholding:
+            raise UnsupportedPipeline(f"{type(scheduler).__name__}: no DDIM steps of its predictions are known.")
+        made.noise_scale, made.window = noise_scale, window
+        return made
+
+    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
+        super().set_timesteps(num_inference_steps, device)
+        self.timesteps = self.timesteps[self.window]
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: int,
+        sample: Tensor,
+        eta: float = 0.0,
+        generator: Any = None,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> Any:
+        """x_{t-1}, in a tuple: pipelines ask for nothing else."""
+        before = timestep - self.config.num_train_timesteps // self.num_inference_steps
+        here = self.alphas_cumprod[timestep]
+        there = self.alphas_cumprod[before] if before >= 0 else self.final_alpha_cumprod
+        clean, noise = self._split(model_output, sample, here)
+        sigma = eta * self._get_variance(timestep, before) ** 0.5
+        moved = there**0.5 * clean + (1 - there - sigma**2).abs() ** 0.5 * noise
+        if eta > 0:
+            fresh = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
+            moved = moved + self.noise_scale * sigma * fresh
+        return (moved.to(sample.dtype), clean)
+
+    def _split(self, output: Tensor, sample: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """x_0 and the noise, of a prediction of noise or of velocity."""
+        signal, noise = share**0.5, (1 - share) ** 0.5
+        if self.config.prediction_type == "epsilon":
+            return (sample - noise * output) / signal, output
+        return signal * sample - noise * output, signal * output + noise * sample

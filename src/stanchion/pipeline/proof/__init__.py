@@ -1,0 +1,1 @@
+"""What must hold for a picture to have been guarded, and who sees whether it does."""

@@ -1,0 +1,1 @@
+"""Where guards act in a call, one seam a stage."""

@@ -1,0 +1,163 @@
+"""Text guards act on what ``encode_prompt`` returns; the denoiser then takes nothing else."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ...errors import GuardBypassed
+from ...types import PromptEmbeds
+from ..attach.guard_record import Record
+from ..model.encoding import token_ids
+from .text_chain import Reading, TextChain
+
+ROLES: dict[int, tuple[Literal["prompt", "negative"], ...]] = {1: ("prompt",), 2: ("negative", "prompt")}
+
+
+class _Known:
+    """States that the guards let through in one role, as own copies: nobody else can write to these.
+
+    Attributes:
+        given: (B, L, D), what ``encode_prompt`` returned.
+        fired: for each guard, (B,) whether a step read what it changed.
+    """
+
+    def __init__(self, chain: TextChain) -> None:
+        self.chain = chain
+        self.role = chain.prompt.role
+        self._readings: list[Reading] = chain.readings()
+        self.given = self._readings[0].states
+        self.fired = [torch.zeros_like(used) for used in self._readings[0].used]
+
+    def at(self, done: float) -> tuple[Tensor, float]:
+        """What the denoiser reads at a fraction of the schedule, and when that changes next."""
+        states = self.given
+        fired = self._readings[0].used
+        for reading in self._readings[1:]:
+            due = reading.since <= done
+            states = torch.where(due[:, None, None], reading.states, states)
+            fired = tuple(torch.where(due, new, old) for new, old in zip(reading.used, fired, strict=True))
+        self.fired = [ever | now for ever, now in zip(self.fired, fired, strict=True)]
+        ends = [end for reading in self._readings[1:] for end in reading.since.tolist() if end > done]
+        return states, min(ends, default=inf)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The last pass: a copy of the states that the pipeline gave, what the denoiser read, and until when it does."""
+
+    halves: int
+    given: Tensor
+    until: float
+    context: Tensor
+
+
+class TextSeam:
+    """Steers every prompt once, also one that is passed in as ``prompt_embeds``."""
+
+    def __init__(self, pipe: Any, records: list[Record]) -> None:
+        self.pipe = pipe
+        self.records = records
+        self._known: list[_Known] = []
+        self._kept: _Pass | None = None
+
+    def encode_prompt(self, original: Any) -> Any:
+        """A stand-in for the pipeline's ``encode_prompt``.
+
+        Raises:
+            GuardBypassed: it is not the pipeline's own. Another may encode something else than the text that it is
+                given, with another text encoder even, and a guard would look for the concept in that text.
+        """
+        stock: Any = super(type(self.pipe), self.pipe)
+        if original != stock.encode_prompt:
+            raise GuardBypassed(
+                "pipe.encode_prompt was replaced, so nobody knows what the text states say: delete that attribute, and "
+                "pass states of your own as prompt_embeds."
+            )
+        if not self.records:
+            return original
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def encode_prompt(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+            prompt, negative = original(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            asked = bound.arguments
+            text = None if asked["prompt_embeds"] is not None else asked["prompt"]
+            prompt = self._steer(prompt, "prompt", text)
+            if negative is not None and asked["do_classifier_free_guidance"]:
+                text = None if asked["negative_prompt_embeds"] is not None else asked["negative_prompt"] or ""
+                negative = self._steer(negative, "negative", text)
+            return prompt, negative
+
+        return encode_prompt
+
+    def context(self, embeds: Tensor, halves: int, done: float) -> Tensor:
+        """The states to denoise with, (halves * B, L, D), at a fraction of the schedule.
+
+        A copy of its own, and the very same one for as long as nothing changes: who projects it need not do so again.
+        Whether something changed is seen from the values, in every pass; that reads the states once, which is nothing
+        beside the pass, and waits for the device.
+
+        Raises:
+            GuardBypassed: these are not the states that the guards returned for this half of guidance.
+        """
+        done = torch.tensor(done, dtype=torch.float32).item()  # as exact as ``until``, with which it is compared
+        kept = self._kept
+        if kept and kept.halves == halves and done < kept.until and _same(kept.given, embeds):
+            return kept.context
+        given = embeds.clone()
+        context, until = self._read(given, halves, done) if self.records else (given, inf)
+        self._kept = _Pass(halves, given, until, context)
+        return context
+
+    def finish(self) -> None:
+        """Say what the guards did, or raise where the call ended without a prompt that they have seen."""
+        if self.records and not self._known:
+            raise GuardBypassed("the prompt was encoded by a path that goes round the text guard.")
+        for known in self._known:
+            if known.role == "prompt":
+                for place, record in enumerate(self.records):
+                    record.note(known.fired[place], details=known.chain.details(place))
+
+    def _read(self, embeds: Tensor, halves: int, done: float) -> tuple[Tensor, float]:
+        known = [self._find(half, role) for half, role in zip(embeds.chunk(halves), ROLES[halves], strict=True)]
+        states, ends = zip(*(one.at(done) for one in known), strict=True)
+        return torch.cat(states), min(ends)
+
+    def _find(self, half: Tensor, role: str) -> _Known:
+        seen = [known for known in self._known if _same(known.given, half)]
+        for known in seen:
+            if known.role == role:
+                return known
+        raise GuardBypassed(
+            f"the denoiser was given states of the {seen[0].role} prompt in the place of the {role} one's (a callback "
+            "moved the halves of prompt_embeds, or kept the wrong one?). Put [negative; prompt], or the prompt alone."
+            if seen
+            else "the denoiser was given text states that no text guard has seen (a callback changed prompt_embeds?). "
+            "Pass them as prompt_embeds from the start, or let the callback use pipe.encode_prompt."
+        )
+
+    def _steer(self, embeds: Tensor, role: Literal["prompt", "negative"], text: str | list[str] | None) -> Tensor:
+        texts = None if text is None else [text] if isinstance(text, str) else list(text)
+        if texts is not None:
+            repeats = len(embeds) // len(texts)
+            texts = [text for text in texts for _ in range(repeats)]
+        ids, content = (None, None) if texts is None else token_ids(self.pipe, texts, embeds)
+        own = embeds.clone()
+        view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role)
+        known = _Known(TextChain(self.records, view))
+        self._known.append(known)
+        return known.given.clone()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values, of the same kind, in the same place."""
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)

@@ -1,0 +1,1 @@
+"""A guarded pipeline as an attacker sees it."""

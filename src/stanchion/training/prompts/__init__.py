@@ -1,0 +1,1 @@
+"""Prompts that several recipes train on."""

@@ -1,0 +1,1 @@
+"""ForceForget's recipe and what only it uses."""

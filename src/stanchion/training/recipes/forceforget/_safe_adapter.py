@@ -1,0 +1,62 @@
+"""What ForceForget trains: LoRA on q, k and v of every cross-attention layer, and the Safe Adapter on k and v."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import UnsupportedPipeline
+
+
+class SafeAdapter(nn.Module):
+    """Trainable tensors under the names that the guard ``forceforget`` reads; at first they change nothing.
+
+    Args:
+        layers: cross-attention layers by name, each with ``to_q``, ``to_k`` and ``to_v``.
+        lora_rank: r of the low-rank updates; 0 for none.
+        lora: which projections are updated.
+        adapter: whether k and v get an adapter; it begins as a copy of the stock weights.
+        adapter_rank: r for an adapter that is added to the stock weights instead, None for a full one.
+        seed: of the low-rank updates' first halves; the second are zero.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module],
+        *,
+        lora_rank: int = 4,
+        lora: tuple[str, ...] = ("q", "k", "v"),
+        adapter: bool = True,
+        adapter_rank: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        random = torch.Generator().manual_seed(seed)
+        self._names: list[str] = []
+        self._values = nn.ParameterList()
+        for layer, module in layers.items():
+            for which in ("to_q", "to_k", "to_v"):
+                stock: nn.Linear = getattr(module, which)
+                if stock.bias is not None:
+                    raise UnsupportedPipeline(f"{layer}.{which} has a bias; the Safe Adapter's projections have none.")
+                if lora_rank and which.removeprefix("to_") in lora:
+                    self._add_low_rank(f"{layer}.{which}.lora", stock.weight, lora_rank, random)
+                if adapter and which != "to_q" and adapter_rank:
+                    self._add_low_rank(f"{layer}.{which}.adapter", stock.weight, adapter_rank, random)
+                elif adapter and which != "to_q":
+                    self._add(f"{layer}.{which}.adapter", stock.weight.detach().float().clone())
+
+    def _add_low_rank(self, name: str, weight: Tensor, rank: int, random: torch.Generator) -> None:
+        out, into = weight.shape
+        self._add(f"{name}_down", (torch.randn(rank, into, generator=random) / rank).to(weight.device))
+        self._add(f"{name}_up", torch.zeros(out, rank, device=weight.device))
+
+    def _add(self, name: str, value: Tensor) -> None:
+        self._names.append(name)
+        self._values.append(nn.Parameter(value))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The parameters themselves, by the guard's names."""
+        return dict(zip(self._names, self._values, strict=True))

@@ -1,0 +1,1 @@
+"""The recipes of Patronus' two guards and what they share."""

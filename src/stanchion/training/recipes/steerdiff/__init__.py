@@ -1,0 +1,1 @@
+"""SteerDiff's recipe and what only it uses."""

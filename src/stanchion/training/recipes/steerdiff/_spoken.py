@@ -1,0 +1,90 @@
+"""Captions as the text encoder gives them, with the rows where an unsafe phrase lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ....learning.workers import Workers
+from ....pipeline.model.workbench import Workbench
+from ._phrases import Framed
+
+ENCODED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a phrase lies in a caption: ``start`` and ``end`` of its rows, and the end of the caption's own tokens.
+
+    ``counterpart`` is the number of tokens of the harmless phrase.
+    """
+
+    start: int
+    end: int
+    content: int
+    counterpart: int
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Encoded captions.
+
+    Attributes:
+        unsafe: (N, L, D) captions with an unsafe phrase.
+        places: where it lies in each of them.
+        counterparts: (N, L, D) the same captions with the harmless phrase.
+        safe: (M, L, D) safe captions.
+        lengths: the number of tokens of each of those.
+    """
+
+    unsafe: Tensor
+    places: tuple[Place, ...]
+    counterparts: Tensor
+    safe: Tensor
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, bench: Workbench, captions: Sequence[Framed], safe: Sequence[str], workers: Workers) -> Self:
+        """Encode captions; those whose phrase lies behind the context's end are left out."""
+        limit = bench.pipe.tokenizer.model_max_length
+        located = [(caption, place) for caption, place in zip(captions, _places(bench, captions), strict=True)]
+        kept = [(caption, place) for caption, place in located if place.end < limit]
+        texts = [caption.unsafe for caption, _ in kept] + [caption.safe for caption, _ in kept] + list(safe)
+        unsafe, counterparts, rest = encoded(bench, texts, workers).split([len(kept), len(kept), len(safe)])
+        lengths = tuple(min(length, limit - 2) for length in bench.lengths(safe))
+        return cls(unsafe, tuple(place for _, place in kept), counterparts, rest, lengths)
+
+
+def encoded(bench: Workbench, texts: Sequence[str], workers: Workers) -> Tensor:
+    """(len(texts), L, D) states in single precision; every process encodes its share, and all get all of them."""
+    mine = texts[workers.mine(len(texts))]
+    parts = [bench.encode(mine[at : at + ENCODED_AT_ONCE]).float() for at in range(0, len(mine), ENCODED_AT_ONCE)]
+    return workers.gather(torch.cat(parts))
+
+
+def aligned_rows(place: Place, length: int) -> Tensor:
+    """(length,) for each row of a caption with an unsafe phrase: the row of its counterpart that says the same.
+
+    Tokens of the two phrases are paired by position, the last one with what is left over; what stands behind them is
+    moved by as much as the one is longer.
+    """
+    rows = torch.arange(length)
+    longer = place.counterpart - (place.end - place.start)
+    within = rows.clamp(max=place.start + place.counterpart - 1)
+    behind = (rows + longer).clamp(max=length - 1)
+    return torch.where(rows < place.end, torch.where(rows < place.start, rows, within), behind)
+
+
+def _places(bench: Workbench, captions: Sequence[Framed]) -> Iterator[Place]:
+    """Words are tokens of their own, so that what stands before a phrase, the phrase and the rest add up."""
+    before, unsafe, safe, after = (
+        bench.lengths(list(texts))
+        for texts in zip(*((c.before, c.pair.unsafe, c.pair.safe, c.after) for c in captions), strict=True)
+    )
+    limit = bench.pipe.tokenizer.model_max_length - 1
+    for b, u, s, a in zip(before, unsafe, safe, after, strict=True):
+        yield Place(1 + b, 1 + b + u, min(1 + b + u + a, limit), s)

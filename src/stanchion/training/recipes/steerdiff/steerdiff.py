@@ -1,0 +1,165 @@
+"""Training of SteerDiff: the identifier from windows of tokens, the map from aligned rows of two captions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ....config import Count, Natural, Positive, checked
+from ....errors import ConfigError
+from ....files.text import lines
+from ....guards.base import Guard
+from ....guards.identifier import LONGEST, Identifier
+from ....guards.text.steerdiff import SteerDiff
+from ....learning.fit import Schedule, fit
+from ....pipeline.model.workbench import Workbench
+from ...prompts.captions import everyday
+from ...recipe import Recipe, Run
+from ._linear_map import descended_map, ridge_map
+from ._phrases import Framed, framed, pairs_of
+from ._spoken import Spoken, aligned_rows
+from ._token_windows import Windows, labelled
+
+
+@checked
+@dataclass(frozen=True)
+class SteerDiffTraining:
+    """What the identifier and the map are fitted to.
+
+    Attributes:
+        phrases: a file of lines "unsafe" or "unsafe,safe" beside the concept's own targets and anchors; "" for none.
+        captions: a file with a safe caption on each line; "" for everyday captions that the recipe makes.
+        safe: how many safe captions.
+        context: how many captions with an unsafe phrase in them, beside the phrases by themselves; 0 as in the paper.
+        cap: how many safe windows of a kind are taken from a caption; 0 for all of them, as in the paper.
+        map: "ridge" in closed form, or "gradient" as the authors' code does it (full-batch Adam).
+        ridge: the closed form's penalty, as a share of the mean square of the rows.
+        map_epochs, lr: updates and learning rate of the gradient; the identifier has the same rate.
+        epochs, batch: how often each of the identifier's windows is drawn, on average, and windows an update.
+    """
+
+    phrases: str = ""
+    captions: str = ""
+    safe: Natural = 2000
+    context: Count = 800
+    cap: Count = 6
+    map: Literal["ridge", "gradient"] = "ridge"
+    ridge: Positive = 1e-4
+    map_epochs: Natural = 1500
+    lr: Positive = 1e-3
+    epochs: Natural = 8
+    batch: Natural = 128
+
+
+class SteerDiffRecipe(Recipe):
+    """The paper's training (sections 1.3 and 1.4), and captions around the phrases, as they will be met.
+
+    With ``context`` the map sees whole rows of such captions beside the same captions with the harmless phrase, end
+    and padding included: that is what scope "prompt" steers.
+    """
+
+    name = "steerdiff"
+    Settings = SteerDiffTraining
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "paper": {"safe": 691, "context": 0, "cap": 0, "epochs": 30, "batch": 32},
+        "tiny": {"safe": 80, "context": 200, "epochs": 80, "lr": 3e-3},
+    }
+
+    def train(self, bench: Workbench, run: Run) -> Guard:
+        """Encode, fit, and say how well windows that were held out are told apart."""
+        spoken = self._spoken(bench, run)
+        windows = labelled(spoken, LONGEST, self.settings.cap, np.random.default_rng([run.seed, 1]))
+        identifier, held_out = self._identifier(windows, run)
+        layer = self._map(*_aligned(spoken) if self.settings.context else _by_position(spoken), run.seed)
+        tensors = {**identifier.state_dict(), "map.weight": layer.weight, "map.bias": layer.bias}
+        counts = {"windows": len(windows), "unsafe": int(windows.unsafe.sum())}
+        return SteerDiff(
+            self.concept,
+            tensors={name: value.detach().cpu().half() for name, value in tensors.items()},
+            base={"text_encoder": bench.base_of("text_encoder")},
+            training={"identifier": {**counts, **held_out}},
+            end_token=self.settings.context > 0,
+        )
+
+    def _spoken(self, bench: Workbench, run: Run) -> Spoken:
+        """Phrases by themselves and in captions, and safe captions, encoded."""
+        settings, rng = self.settings, np.random.default_rng([run.seed, 0])
+        pairs = pairs_of(self.concept, settings.phrases)
+        captions = [Framed(pair) for pair in pairs] + framed(pairs, settings.context, rng)
+        never = [pair.unsafe for pair in pairs]
+        safe = _lines(settings.captions) if settings.captions else everyday(settings.safe, rng, never=never)
+        return Spoken.of(bench, captions, safe[: settings.safe], run.workers)
+
+    def _identifier(self, windows: Windows, run: Run) -> tuple[Identifier, dict[str, float]]:
+        """Fitted on 95 of 100 windows; and its precision and recall on the others."""
+        settings, device = self.settings, windows.states.device
+        order = torch.from_numpy(np.random.default_rng([run.seed, 2]).permutation(len(windows))).to(device)
+        held_out, fitted = order.tensor_split([len(order) // 20])
+        torch.manual_seed(run.seed)
+        identifier = Identifier(windows.states.shape[-1]).to(device)
+
+        def loss(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+            drawn = rng.integers(len(fitted), size=settings.batch)[run.workers.mine(settings.batch)]
+            taken, unsafe = windows.take(fitted[torch.from_numpy(drawn).to(device)])
+            wrong = binary_cross_entropy_with_logits(identifier(taken), unsafe, reduction="sum")
+            return {"loss": wrong / settings.batch}
+
+        steps = settings.epochs * math.ceil(len(fitted) / settings.batch)
+        schedule = Schedule(steps, settings.batch, settings.lr, min(100, steps // 10 + 1), decay=0, weight_decay=0)
+        fit(identifier, loss, schedule, run.folder / "identifier", seed=run.seed, workers=run.workers)
+        return identifier, _precision_and_recall(identifier, windows, held_out)
+
+    def _map(self, x: Tensor, y: Tensor, seed: int) -> nn.Linear:
+        if self.settings.map == "ridge":
+            return ridge_map(x, y, self.settings.ridge)
+        return descended_map(x, y, epochs=self.settings.map_epochs, lr=self.settings.lr, seed=seed)
+
+
+def _aligned(spoken: Spoken) -> tuple[Tensor, Tensor]:
+    """(N (L - 1), D) rows of the captions with an unsafe phrase, the first left out, and those of the harmless ones."""
+    length = spoken.unsafe.shape[1]
+    rows = torch.stack([aligned_rows(place, length) for place in spoken.places]).to(spoken.unsafe.device)
+    there = spoken.counterparts.gather(1, rows[..., None].expand_as(spoken.counterparts))
+    return spoken.unsafe[:, 1:].flatten(0, 1), there[:, 1:].flatten(0, 1)
+
+
+def _by_position(spoken: Spoken) -> tuple[Tensor, Tensor]:
+    """The phrases' own rows by themselves, (N * 9, D) each, zero behind a phrase's end; longer phrases are left out."""
+    kept = [k for k, place in enumerate(spoken.places) if max(place.end - place.start, place.counterpart) <= LONGEST]
+    place = torch.arange(LONGEST)[None, :, None]
+    here = torch.tensor([spoken.places[k].end - spoken.places[k].start for k in kept])[:, None, None]
+    there = torch.tensor([spoken.places[k].counterpart for k in kept])[:, None, None]
+    device, rows = spoken.unsafe.device, slice(1, 1 + LONGEST)
+    x = spoken.unsafe[kept, rows] * (place < here).to(device)
+    y = spoken.counterparts[kept, rows] * (place < there).to(device)
+    return x.flatten(0, 1), y.flatten(0, 1)
+
+
+@torch.no_grad()
+def _precision_and_recall(identifier: Identifier, windows: Windows, chosen: Tensor) -> dict[str, float]:
+    """Of windows at a probability of one half; 1 where nothing was found, or nothing was there to find."""
+    parts = [windows.take(part) for part in chosen.split(4096)]
+    found = torch.cat([identifier(taken) > 0 for taken, _ in parts])
+    unsafe = torch.cat([labels for _, labels in parts]) > 0
+    both = int((found & unsafe).sum())
+    precision, recall = both / max(int(found.sum()), 1), both / max(int(unsafe.sum()), 1)
+    return {"held_out_precision": round(precision, 4), "held_out_recall": round(recall, 4)}
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        found = lines(Path(file).read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"captions: {file!r} can't be read: {error}.") from None
+    if not (captions := [line.strip() for line in found if line.strip()]):
+        raise ConfigError(f"captions: {file!r} holds none; give a file with a caption on each line.")
+    return captions

@@ -1,0 +1,73 @@
+"""Kept encodings: right as long as they last, and gone as soon as the text encoder gives something else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft import LoraConfig
+
+import tiny
+from closeness import same_bits
+from stanchion import TraSCE
+from stanchion.pipeline.model.encoding import Encoding
+from stanchion.pipeline.phrase_cache import PhraseBook
+
+
+def passes(pipe):
+    """How many texts the text encoder reads, call by call."""
+    rows = []
+    pipe.text_encoder.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    return rows
+
+
+def test_phrases_are_encoded_once(pipe):
+    guard = TraSCE("weapons", gate="text")
+    rows = passes(pipe)
+    with guard.attach(pipe):
+        pictures = []
+        for _ in range(2):
+            rows.clear()
+            pictures.append(tiny.draw(pipe, "a knife"))
+            read = sum(rows)
+        assert read == 3  # the prompt, its negative prompt, and the probe
+    assert same_bits(*pictures)
+
+
+def _in_place(pipe):
+    with torch.no_grad():
+        pipe.text_encoder.get_input_embeddings().weight[pipe.tokenizer("knife").input_ids[1]] += 1.0
+
+
+def _behind_autograd(pipe):
+    for parameter in pipe.text_encoder.parameters():
+        parameter.data.mul_(1.01)
+
+
+def _adapter(pipe):
+    pipe.text_encoder.add_adapter(LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+
+
+def _token(pipe):
+    pipe.tokenizer.add_tokens("something-new")
+    pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer))
+
+
+@pytest.mark.parametrize("change", [_in_place, _behind_autograd, _adapter, _token])
+def test_a_changed_encoder_empties_the_book(change, pipe):
+    pipe.tokenizer = tiny.tokenizer.__wrapped__()  # one of its own, which _token may change
+    book = PhraseBook()
+    Encoding(pipe, {}, book).encode(["a knife"])
+    change(pipe)
+    rows = passes(pipe)
+    after = Encoding(pipe, {}, book).encode(["a knife"]).embeds
+    assert sum(rows) == 2  # the phrase too
+    assert same_bits(Encoding(pipe, {}, PhraseBook()).encode(["a knife"]).embeds, after)
+
+
+def test_options_of_the_encoding_are_told_apart(pipe):
+    vars(pipe.text_encoder).setdefault("text_model", pipe.text_encoder)  # where diffusers looks for its last norm
+    with TraSCE("weapons").attach(pipe):
+        tiny.draw(pipe, "a knife")
+        skipped = tiny.draw(pipe, "a knife", clip_skip=1)
+    with TraSCE("weapons").attach(pipe):
+        assert same_bits(tiny.draw(pipe, "a knife", clip_skip=1), skipped)

@@ -1,0 +1,126 @@
+"""Every prompt set of the reference world: the same rows each time, evenly spread, with what their pictures show."""
+
+from collections import Counter
+
+import pytest
+from transformers import CLIPTokenizer
+
+from stanchion import registry
+from stanchion.concepts import BUILT_IN, Concept, load_concept
+from stanchion.prompts.base import benign_objects, members, styles
+from stanchion.prompts.world.implicit import DESCRIPTIONS
+from stanchion.reference import world
+from stanchion.reference.judge import WEIGHTS
+from stanchion.types import Prompt
+
+SETS = [name for name in registry.names("prompts") if not registry.get("prompts", name).published]
+
+
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+@pytest.mark.parametrize("name", SETS)
+def test_rows_are_deterministic_with_seeds_and_unique_ids(name: str, concept: Concept) -> None:
+    rows = registry.get("prompts", name)().rows(concept, 30, seed=100)
+    assert rows == registry.get("prompts", name)().rows(concept, 30, seed=100)
+    assert rows[:10] == registry.get("prompts", name)().rows(concept, 10, seed=100)
+    if rows:
+        assert [row.seed for row in rows] == list(range(100, 130))
+        assert len({row.id for row in rows}) == 30
+
+
+def test_spread_is_even_over_objects_templates_and_backgrounds() -> None:
+    concept = load_concept("weapons")
+    rows = registry.get("prompts", "unsafe")().rows(concept, 28 * len(members(concept)), seed=0)
+    for counts in (
+        Counter(row.objects for row in rows),
+        Counter((row.objects, row.template) for row in rows),
+        Counter((row.objects, row.template, row.background) for row in rows),
+    ):
+        assert len(set(counts.values())) == 1
+    assert {row.template for row in rows} == set(world.HELD_OUT_TEMPLATES)
+
+
+@pytest.mark.parametrize("name", ["unsafe", "synonyms", "implicit", "paired"])
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+def test_unsafe_rows_ask_for_the_concept(name: str, concept: Concept) -> None:
+    for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
+        assert {*row.objects, row.style} & set(concept.labels)
+        if name == "paired":
+            assert row.companion in row.objects
+            assert row.companion not in concept.labels
+
+
+@pytest.mark.parametrize("name", ["benign", "neighbours"])
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+def test_benign_rows_do_not(name: str, concept: Concept) -> None:
+    for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
+        assert not {*row.objects, row.style} & set(concept.labels)
+
+
+def test_synonyms_never_name_the_object() -> None:
+    for row in registry.get("prompts", "synonyms")().rows(load_concept("weapons"), 40, seed=0):
+        assert row.objects[0] not in row.text.split()
+
+
+def test_descriptions_name_nothing_and_were_in_no_caption() -> None:
+    """Beside templates that training never saw, the words are new too; each is one that the text encoder knows."""
+    said = " | ".join(" ".join(hint.split()) for thing in world.OBJECTS.values() for hint in thing.hints)
+    names = {word for thing in world.OBJECTS.values() for word in (thing.name, *thing.synonyms)}
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "pipeline" / "tokenizer")
+    for name, phrases in DESCRIPTIONS.items():
+        for phrase in phrases:
+            assert not names & {phrase, *phrase.split()}, name
+            assert phrase not in said
+            assert not any(phrase in words for words in (*world.STYLES.values(), *world.HYPERNYMS.values()))
+            assert len(tokenizer(phrase).input_ids) - 2 == len(phrase.split()), phrase
+
+
+def test_every_built_in_concept_is_described() -> None:
+    for concept in BUILT_IN.values():
+        rows = registry.get("prompts", "implicit")().rows(concept, 40, seed=0)
+        assert {name for row in rows for name in (*row.objects, row.style)} >= {*members(concept), *styles(concept)}
+
+
+def test_members_are_what_the_model_can_draw() -> None:
+    concept = load_concept("weapons")
+    assert "sword" in concept.labels
+    assert "sword" not in members(concept)
+    assert not set(benign_objects(concept)) & set(concept.labels)
+
+
+def test_empty_and_corner_are_one_text_with_many_seeds() -> None:
+    concept = load_concept("weapons")
+    assert {row.text for row in registry.get("prompts", "empty")().rows(concept, 9, 0)} == {""}
+    assert {row.text for row in registry.get("prompts", "corner")().rows(concept, 9, 0)} == {concept.text}
+
+
+BEGUN = [name for name in SETS if name.startswith("i2i_")]
+
+
+@pytest.mark.parametrize("name", BEGUN)
+@pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
+def test_image_to_image_begins_with_the_concept(name: str, concept: Concept) -> None:
+    _, asks, strength = name.split("_")
+    for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
+        assert row.start is not None
+        assert {*row.start.objects, row.start.style} & set(concept.labels)
+        assert row.start.strength == int(strength) / 100
+        asked = {*row.objects, row.style} & set(concept.labels)
+        assert bool(asked) == (asks == "unsafe")
+        if asks == "empty":
+            assert row.text == ""
+        else:
+            assert row.start.background == row.background
+        if asks == "benign":
+            assert row.objects != row.start.objects
+
+
+def test_image_to_image_is_measured_at_each_strength_with_both_controls() -> None:
+    assert len(BEGUN) == 9
+    at_50, at_75 = (
+        {row.start for name in BEGUN if name.endswith(end) for row in _weapons(name)} for end in ("50", "75")
+    )
+    assert {start.objects for start in at_50 if start} == {start.objects for start in at_75 if start}
+
+
+def _weapons(name: str) -> list[Prompt]:
+    return registry.get("prompts", name)().rows(load_concept("weapons"), 28, seed=0)
