@@ -30,6 +30,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "metrics": ("metrics/*",),
     "prompts": ("prompts/*",),
     "attacks": ("attacks/*",),
+    "families": ("pipeline/families",),
     "recipes": ("training/recipes", "training/recipes/*"),
 }
 

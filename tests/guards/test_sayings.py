@@ -12,6 +12,7 @@ import tiny
 from closeness import same_bits
 from stanchion import Concept, TraSCE
 from stanchion.guards.sayings import Sayings
+from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.encoding import Encoding
 from stanchion.pipeline.phrase_cache import PhraseBook
 from stanchion.types import Condition
@@ -22,7 +23,7 @@ UNTOLD = "a photo of a cat on a table"
 
 @pytest.fixture
 def call(pipe: Any) -> Encoding:
-    return Encoding(pipe, {}, PhraseBook())
+    return Encoding(pipe, family_of(pipe), {}, PhraseBook())
 
 
 def heard(call: Encoding, *texts: str) -> Condition:

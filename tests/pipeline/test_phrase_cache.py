@@ -9,6 +9,7 @@ from peft import LoraConfig
 import tiny
 from closeness import same_bits
 from stanchion import TraSCE
+from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.encoding import Encoding
 from stanchion.pipeline.phrase_cache import PhraseBook
 
@@ -56,12 +57,12 @@ def _token(pipe):
 def test_a_changed_encoder_empties_the_book(change, pipe):
     pipe.tokenizer = tiny.tokenizer.__wrapped__()  # one of its own, which _token may change
     book = PhraseBook()
-    Encoding(pipe, {}, book).encode(["a knife"])
+    Encoding(pipe, family_of(pipe), {}, book).encode(["a knife"])
     change(pipe)
     rows = passes(pipe)
-    after = Encoding(pipe, {}, book).encode(["a knife"]).embeds
+    after = Encoding(pipe, family_of(pipe), {}, book).encode(["a knife"]).embeds
     assert sum(rows) == 2  # the phrase too
-    assert same_bits(Encoding(pipe, {}, PhraseBook()).encode(["a knife"]).embeds, after)
+    assert same_bits(Encoding(pipe, family_of(pipe), {}, PhraseBook()).encode(["a knife"]).embeds, after)
 
 
 def test_options_of_the_encoding_are_told_apart(pipe):

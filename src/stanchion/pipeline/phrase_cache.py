@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
+
+from ..types import Condition
 
 
 class PhraseBook:
@@ -18,20 +20,27 @@ class PhraseBook:
 
     def __init__(self) -> None:
         self._encoder: tuple[Any, ...] = ()
-        self._probe: Tensor | None = None
-        self._known: dict[tuple[str, ...], Tensor] = {}
+        self._probe: Condition | None = None
+        self._known: dict[tuple[str, ...], Condition] = {}
 
-    def open(self, encoder: tuple[Any, ...], probe: Tensor) -> dict[tuple[str, ...], Tensor]:
+    def open(self, encoder: tuple[Any, ...], probe: Condition) -> dict[tuple[str, ...], Condition]:
         """What is known of this encoder, to read from and to write to."""
-        if self._probe is None or encoder != self._encoder or not torch.equal(probe, self._probe):
+        if self._probe is None or encoder != self._encoder or not _same(probe, self._probe):
             self._encoder, self._probe, self._known = encoder, probe, {}
         return self._known
 
 
-def identity_of(encoder: Any, tokenizer: Any, *options: Any) -> tuple[Any, ...]:
-    """What an encoding depends on, as far as it can be told without encoding."""
+def identity_of(*parts: Any, options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What an encoding depends on, encoders and tokenizers, as far as it can be told without encoding."""
     weights = tuple(
         (name, value.data_ptr(), value.dtype, value.device, None if value.is_inference() else value._version)
-        for name, value in encoder.named_parameters()
+        for part in parts
+        if isinstance(part, nn.Module)
+        for name, value in part.named_parameters()
     )
-    return (weights, id(tokenizer), len(tokenizer), *options)
+    tokenizers = tuple((id(part), len(part)) for part in parts if not isinstance(part, nn.Module))
+    return (weights, tokenizers, *options)
+
+
+def _same(one: Condition, other: Condition) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.embeds, other.embeds, strict=True))

@@ -12,7 +12,8 @@ import tiny
 from closeness import same_bits
 from small_guards import Half
 from stanchion.attacks.tokens import end_of, own_ids
-from stanchion.pipeline.model.encoding import own_tokens, token_ids
+from stanchion.pipeline.families import family_of
+from stanchion.pipeline.model.encoding import own_tokens
 from stanchion.targets.deployment import Deployment
 from stanchion.types import Access
 
@@ -45,7 +46,7 @@ def spoken(request, pipe):
 @pytest.mark.parametrize("text", [*SPELT_OUT, "a knife", "", "a knife<|endoftext|>", "a knife " * 40])
 def test_content_is_all_that_the_tokenizer_made_of_the_text(text, spoken):
     expected = spoken.tokenizer(text, add_special_tokens=False).input_ids[: tiny.CONTEXT - 2]
-    ids, content = token_ids(spoken, [text, "a"], torch.zeros(2, tiny.CONTEXT, 1))
+    ids, content = family_of(spoken).tokens(spoken, [text, "a"], torch.zeros(2, tiny.CONTEXT, 1))
     assert ids[0][content[0]].tolist() == expected
     assert content[0].nonzero().flatten().tolist() == list(range(1, 1 + len(expected)))
     assert content[1].sum() == 1
@@ -54,7 +55,7 @@ def test_content_is_all_that_the_tokenizer_made_of_the_text(text, spoken):
 @pytest.mark.parametrize("text", [*SPELT_OUT, "a knife", "", "a knife " * 40])
 def test_ids_alone_tell_as_much(text, spoken):
     """What an attacker hands to the guarded denoiser comes without its text."""
-    ids, content = token_ids(spoken, [text, "a"], torch.zeros(2, tiny.CONTEXT, 1))
+    ids, content = family_of(spoken).tokens(spoken, [text, "a"], torch.zeros(2, tiny.CONTEXT, 1))
     assert same_bits(own_tokens(spoken.tokenizer, ids), content)
 
 

@@ -11,6 +11,7 @@ from closeness import same_bits
 from small_guards import Identity, Mute
 from stanchion import GuardBypassed, GuardFailed, GuardStack
 from stanchion.pipeline.attach.guard_record import Record
+from stanchion.pipeline.families import family_of
 from stanchion.pipeline.seams.attention import AttentionSeam
 
 
@@ -146,11 +147,11 @@ def test_a_text_is_projected_once_and_anew_where_it_changes(pipe):
 def test_a_text_is_projected_anew_in_every_pass_that_has_gradients(pipe):
     context = torch.zeros(1, 77, pipe.unet.config.cross_attention_dim, requires_grad=True)
     guard = Counting()
-    seam = AttentionSeam(pipe.unet, [Record(guard, None)])
+    seam = AttentionSeam(family_of(pipe), [pipe.unet], [Record(guard, None)])
     sample = torch.zeros(1, pipe.unet.config.in_channels, 8, 8)
     with seam.hooked():
         for _ in range(2):
-            with seam.watched():
+            with seam.watched(pipe.unet, {}):
                 out = pipe.unet(sample, torch.tensor(1), encoder_hidden_states=context).sample
             out.sum().backward()
     assert len(guard.texts) == 8 and context.grad is not None

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+from torch import nn
+
 from ...errors import AlreadyAttached, ConfigError, GuardBypassed
 from ..families import family_of
 from ..model.base_weights import check_bases
@@ -53,7 +55,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self.family = family_of(pipeline)
         self.last: Report | None = None
         self._stock = type(pipeline)
-        self._modules = {name: getattr(pipeline, name) for name in self.family.modules}
+        self._modules: dict[str, Any] = {name: getattr(pipeline, name, None) for name in self.family.modules}
         self._book = PhraseBook()
         with self._turn("a guard can't be put on while a pipeline on the same modules draws.") as undo:
             check_bases(pipeline, self.guards)
@@ -67,21 +69,21 @@ class Attachment(AbstractContextManager["Attachment"]):
         undo.callback(self._weights.restore)
         undo.enter_context(self._weights.watched())
         self._unchanged = Unchanged(self.pipeline, self.guards)
-        self._code = OwnCode({name: module for name, module in self._modules.items() if module is not None})
+        self._code = OwnCode({name: module for name, module in self._modules.items() if isinstance(module, nn.Module)})
         self._tripwires = []
         for module, what in self._tripped():
             self._tripwires.append(Tripwire(module, what))
             undo.callback(self._tripwires[-1].remove)
-        seamed = ("encode_prompt", self.family.denoiser, "scheduler", "vae")
+        seamed = ("encode_prompt", *self.family.denoisers, "scheduler", "vae")
         self.pipeline.__class__ = guarded_class(self._stock, self, seamed)
         undo.callback(setattr, self.pipeline, "__class__", self._stock)
 
     def _tripped(self) -> list[tuple[Any, str]]:
         """The modules that may run inside guarded calls only."""
-        denoiser = (self._modules[self.family.denoiser], "denoiser")
+        denoisers = [(one, "denoiser") for one in self.family.denoisers_of(self.pipeline)]
         if not any(guard.stage is Stage.DECODER for guard in self.guards):
-            return [denoiser]
-        return [denoiser, (self._modules["vae"].decoder, "decoder")]
+            return denoisers
+        return [*denoisers, (self._modules["vae"].decoder, "decoder")]
 
     @contextmanager
     def _turn(self, refusal: str) -> Iterator[ExitStack]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from ...errors import UnsupportedPipeline
 from ..families import Family
 from ..freezing import frozen
 from ..model.encoding import Encoding
-from ..noise.schedule import check_scheduler
 from ..phrase_cache import PhraseBook
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
@@ -21,7 +20,7 @@ from ..seams.text import TextSeam
 from ..seams.weights import WeightsSeam
 from ..stages import Stage
 from .guard_record import Record
-from .guarded_class import CURRENT, raw
+from .guarded_class import CURRENT
 from .reports import Report
 
 
@@ -38,14 +37,14 @@ class GuardedCall:
         weights: WeightsSeam,
     ) -> None:
         family.check_call(arguments)
-        check_scheduler(pipe.scheduler)
+        family.check_scheduler(pipe.scheduler)
         self.pipe, self.family, self.weights = pipe, family, weights
         self.output_type = arguments.get("output_type")
-        call = Encoding(pipe, arguments, book)
+        call = Encoding(pipe, family, arguments, book)
         self.records = [Record(guard, call) for guard in guards]
-        self.denoiser = raw(pipe, family.denoiser)
-        self.attention = AttentionSeam(self.denoiser, self._at(Stage.ATTENTION))
-        self.text = TextSeam(pipe, self._at(Stage.TEXT))
+        self.denoisers = family.denoisers_of(pipe)
+        self.attention = AttentionSeam(family, self.denoisers, self._at(Stage.ATTENTION))
+        self.text = TextSeam(pipe, family, self._at(Stage.TEXT))
         trajectory = self._at(Stage.TRAJECTORY)
         self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
         self.decoder = DecodeSeam(self._at(Stage.DECODER), self._at(Stage.WEIGHTS))
@@ -58,14 +57,18 @@ class GuardedCall:
         self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
         self._seams = {
             "encode_prompt": self.text.encode_prompt,
-            family.denoiser: self.steps.denoiser,
+            **dict.fromkeys(family.denoisers, self.steps.denoiser),
             "scheduler": self.steps.scheduler,
             "vae": self.decoder.vae,
         }
 
-    def _frozen(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
         """Only a trajectory guard may ask for gradients, and never for the weights'."""
-        return frozen(self.denoiser) if self._at(Stage.TRAJECTORY) else nullcontext()
+        with ExitStack() as held:
+            for denoiser in self.denoisers if self._at(Stage.TRAJECTORY) else ():
+                held.enter_context(frozen(denoiser))
+            yield
 
     def _at(self, stage: Stage) -> list[Record]:
         return [record for record in self.records if record.guard.stage is stage]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +12,16 @@ from torch import Tensor
 
 from ...errors import UnsupportedPipeline
 from ...types import Condition, PromptEmbeds
-from ..attach.guarded_class import raw
+from ..attach.guarded_class import CURRENT, raw
+from ..families.base import Family
 from ..phrase_cache import PhraseBook, identity_of
 
 
 class Encoding:
     """The ``Call`` of one guarded call. Texts go round the text guards: a concept must stay what it says."""
 
-    def __init__(self, pipe: Any, arguments: dict[str, Any], book: PhraseBook) -> None:
-        self.pipe = pipe
+    def __init__(self, pipe: Any, family: Family, arguments: Mapping[str, Any], book: PhraseBook) -> None:
+        self.pipe, self.family, self.arguments = pipe, family, arguments
         self.book = book
         self.clip_skip: int | None = arguments.get("clip_skip")
         self.lora_scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
@@ -33,7 +34,7 @@ class Encoding:
     @property
     def dtype(self) -> torch.dtype:
         """What the denoiser computes in."""
-        return raw(self.pipe, "unet").dtype
+        return raw(self.pipe, self.family.denoisers[0]).dtype
 
     def words(self, token_ids: Tensor) -> str:
         """(N,) token ids as text, without start, end and padding."""
@@ -46,7 +47,7 @@ class Encoding:
             UnsupportedPipeline: the pipeline has no text encoder to encode a concept with.
         """
         embeds = self.encode(texts).embeds
-        ids, content = token_ids(self.pipe, texts, embeds)
+        ids, content = self.family.tokens(self.pipe, texts, embeds)
         return PromptEmbeds(embeds, ids, content, tuple(texts))
 
     @torch.no_grad()
@@ -70,39 +71,39 @@ class Encoding:
         if (key := tuple(texts)) not in known:
             _warn_of_cuts(self.pipe.tokenizer, texts)
             known[key] = self._encode(texts)
-        return Condition(known[key])
+        return known[key]
+
+    @property
+    def negative_given(self) -> bool:
+        """Whether the caller gave a negative prompt that says something."""
+        given = (value for name, value in self.arguments.items() if name.startswith("negative_prompt"))
+        return any(value if isinstance(value, str) else _says_something(value) for value in given)
 
     @cached_property
-    def _known(self) -> dict[tuple[str, ...], Tensor]:
-        encoder, tokenizer = self.pipe.text_encoder, self.pipe.tokenizer
-        if encoder is None or tokenizer is None:
+    def _known(self) -> dict[tuple[str, ...], Condition]:
+        parts = [raw(self.pipe, name) for name in self.family.encoders]
+        if None in parts:
             raise UnsupportedPipeline(
-                "the guard must encode its concept: keep text_encoder and tokenizer on the pipeline."
+                f"the guard must encode its concept: keep {' and '.join(self.family.encoders)} on the pipeline."
             )
         encode = raw(self.pipe, "encode_prompt")
         probe = self._encode([""])
         options = (self.clip_skip, self.lora_scale, id(getattr(encode, "__func__", encode)))
-        known = self.book.open(identity_of(encoder, tokenizer, *options), probe)
+        known = self.book.open(identity_of(*parts, options=options), probe)
         known[("",)] = probe
         return known
 
-    def _encode(self, texts: Sequence[str]) -> Tensor:
-        encode = raw(self.pipe, "encode_prompt")
-        options = {"clip_skip": self.clip_skip, "lora_scale": self.lora_scale}
-        with torch.no_grad():
-            return encode(list(texts), self.device, 1, False, **options)[0]
+    def _encode(self, texts: Sequence[str]) -> Condition:
+        token = CURRENT.set(None)  # the pipeline's own parts, not what stands for them in this call
+        try:
+            with torch.no_grad():
+                return self.family.encode(self.pipe, texts, self.arguments)
+        finally:
+            CURRENT.reset(token)
 
 
-def token_ids(pipe: Any, texts: Sequence[str], embeds: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, L) token ids, and (B, L) bool that is true at the texts' own tokens: all that the tokenizer made of them.
-
-    A text may spell out tokens that end or pad others (``<|endoftext|>``); the encoder reads on behind them.
-    """
-    tokenizer = pipe.tokenizer
-    spoken = pipe.maybe_convert_prompt(list(texts), tokenizer)  # textual inversion: one word, several tokens
-    options = {"padding": "max_length", "max_length": embeds.shape[1], "truncation": True, "return_tensors": "pt"}
-    tokens = tokenizer(spoken, return_special_tokens_mask=True, **options)
-    return tokens.input_ids.to(embeds.device), tokens.special_tokens_mask.to(embeds.device) == 0
+def _says_something(value: Any) -> bool:
+    return any(value) if isinstance(value, list | tuple) else value is not None
 
 
 def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:

@@ -21,16 +21,18 @@ from ...errors import ConfigError
 from ...types import Condition, Guided, PromptEmbeds, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import raw
+from ..families import family_of
+from ..families.base import TEXT, Pass
 from ..freezing import frozen
-from ..noise.schedule import noise_scale
+from ..noise import process_of
 from ..phrase_cache import PhraseBook
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
+from ..seams.prediction import Predictor
 from ..seams.text_chain import TextChain
 from ..stages import Stage
 from .encoding import Encoding, own_tokens
-from .prediction import Predictor
 from .text_encoder import TextEncoder
 
 
@@ -52,14 +54,15 @@ class GuardedPrediction:
 
     def __init__(self, pipe: Any, guards: Sequence[Any], steps: int, guidance_scale: float) -> None:
         self._pipe, self._guards, self._scale = pipe, tuple(guards), guidance_scale
-        self._denoiser = raw(pipe, "unet")
+        self._family = family_of(pipe)
+        self._denoiser = self._family.denoisers_of(pipe)[0]
         self._vae = raw(pipe, "vae")
         self._text = TextEncoder(pipe)
-        self._call = Encoding(pipe, {}, PhraseBook())
+        self._call = Encoding(pipe, self._family, {}, PhraseBook())
         scheduler = raw(pipe, "scheduler")
         own = type(scheduler).from_config(scheduler.config)
         own.set_timesteps(steps)
-        self._scheduler = scheduler
+        self._scheduler, self._noise = scheduler, process_of(scheduler)
         self.timesteps: tuple[int, ...] = tuple(dict.fromkeys(round(float(time)) for time in own.timesteps))
         self._signal: Tensor = scheduler.alphas_cumprod.to(self._call.device, torch.float32)
 
@@ -150,18 +153,21 @@ class GuardedPrediction:
     def _passing(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Iterator[_Pass]:
         """One pass with every guard in place and the weights held still."""
         place = min(range(len(self.timesteps)), key=lambda index: abs(self.timesteps[index] - timestep))
-        attention = AttentionSeam(self._denoiser, self._records(Stage.ATTENTION))
+        attention = AttentionSeam(self._family, [self._denoiser], self._records(Stage.ATTENTION))
         steering = self._records(Stage.TRAJECTORY)
         backend = (
             SDPBackend.MATH if steering and torch.is_grad_enabled() else None
         )  # the only one that differentiates twice
 
-        def forward(sample: Tensor, time: Any, context: Tensor, inputs: dict[str, Any]) -> Tensor:
-            with opened(self._denoiser), attention.watched(), _attention_by(backend):
-                return self._denoiser(sample, time, encoder_hidden_states=context, return_dict=False, **inputs)[0]
+        def forward(one: Pass) -> Any:
+            with opened(self._denoiser), attention.watched(self._denoiser, one.inputs), _attention_by(backend):
+                return self._family.run(self._denoiser, one)
 
         time = torch.tensor(timestep, device=latents.device)
-        predictor = Predictor(forward, lambda sample: sample, time, {}, latents[:, :0])
+        inputs = {self._family.sample: latents, "timestep": time, TEXT: prompt.embeds, "return_dict": False}
+        predictor = Predictor(
+            forward, lambda sample: sample, self._family, Pass(inputs, placed=(self._family.sample, "timestep"))
+        )
         done = place / len(self.timesteps)
         texts = self._records(Stage.TEXT)
         with attention.hooked(), frozen(self._denoiser):
@@ -173,7 +179,7 @@ class GuardedPrediction:
                 timestep=time,
                 alpha_bar=self.signal(timestep),
                 input_scale=1.0,
-                noise_scale=noise_scale(self._scheduler, self.signal(timestep)),
+                noise_scale=self._noise.level(timestep).noise_scale,
                 latents=latents,
                 guidance_scale=self._scale,
                 prompt=Condition(_steered(prompt, texts, done)),

@@ -17,7 +17,6 @@ from ...registry import unknown
 from ...types import PromptEmbeds
 from ..families import family_of
 from .base_weights import base_of
-from .encoding import token_ids
 
 PARTS = {  # what the paths of a part's parameters begin with
     "denoiser": r"",
@@ -65,7 +64,7 @@ class Workbench:
     @property
     def denoiser(self) -> Any:
         """The UNet."""
-        return getattr(self.pipe, self.family.denoiser)
+        return getattr(self.pipe, self.family.denoisers[0])
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -76,7 +75,7 @@ class Workbench:
     @cached_property
     def identity(self) -> str:
         """Names the weights of text encoder, denoiser and autoencoder."""
-        return "-".join(self.base_of(name)[:12] for name in ("text_encoder", self.family.denoiser, "vae"))
+        return "-".join(self.base_of(name)[:12] for name in ("text_encoder", self.family.denoisers[0], "vae"))
 
     def base_of(self, module: str) -> str:
         """What an artefact's ``base`` holds of one module of the pipeline: its weights' hashes."""
@@ -90,7 +89,7 @@ class Workbench:
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """The same with token ids and the mask of the texts' own tokens."""
         embeds = self.encode(texts)
-        return PromptEmbeds(embeds, *token_ids(self.pipe, texts, embeds), tuple(texts))
+        return PromptEmbeds(embeds, *self.family.tokens(self.pipe, texts, embeds), tuple(texts))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens of its own each text has, whole as it is given."""

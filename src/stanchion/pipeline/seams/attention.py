@@ -1,12 +1,13 @@
-"""Attention guards act on the cross-attention projections, by native hooks that live as long as one call.
+"""Attention guards act where text is projected, by native hooks that live as long as one call.
 
-They are put on whatever ``to_k``, ``to_v`` and ``to_q`` are when the call begins, so a LoRA layer that was loaded
-meanwhile is inside; a processor that goes round the projections (fused ones do) is noticed in the same pass.
+They are put on whatever the projections are when the call begins, so a LoRA layer that was loaded meanwhile is inside;
+a processor that goes round the projections (fused ones do) is noticed in the same pass. Where text and picture go
+through one layer, a guard sees the text's rows alone, and its own columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,35 +16,40 @@ from torch import Tensor, nn
 
 from ...errors import GuardBypassed, StanchionError, UnsupportedPipeline
 from ..attach.guard_record import Record
+from ..families.base import Family, Place
 from ..proof.checksums import checksums
+
+Key = tuple[str, str]
 
 
 class AttentionSeam:
-    """Hooks on every cross-attention projection that some guard asks for."""
+    """Hooks on every projection of text that some guard asks for, in every denoiser."""
 
-    def __init__(self, denoiser: nn.Module, records: list[Record]) -> None:
-        self.records = records
-        wanted = {which for record in records for which in record.guard.projections}
-        self._attentions = _attentions(denoiser) if wanted else {}
-        self._layers = {
-            (name, which): getattr(attention, f"to_{which}")
-            for name, attention in self._attentions.items()
-            for which in sorted(wanted)
-        }
-        self._hit: set[tuple[str, str]] = set()
+    def __init__(self, family: Family, denoisers: list[nn.Module], records: list[Record]) -> None:
+        self.family, self.records = family, records
+        wanted = sorted({which for record in records for which in record.guard.projections})
+        self._places = [
+            {(place.layer, place.which): place for place in family.text_projections(denoiser, wanted)} if wanted else {}
+            for denoiser in denoisers
+        ]
+        self._denoisers = denoisers
+        self._running: Mapping[Key, Place] = {}
+        self._inputs: dict[str, Any] = {}
+        self._hit: set[Key] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
-        self._known: dict[tuple[str, str], _Known] = {}  # K and V of the text, which stay the same in every step
-        if records and not self._layers:
-            raise UnsupportedPipeline("the denoiser has no cross-attention layer (attn2) for an attention guard.")
+        self._known: dict[Key, _Known] = {}  # K and V of a text alone, which stay the same in every step
+        if records and not any(self._places):
+            raise UnsupportedPipeline(f"no layer of this denoiser is known to project text ({family.title}).")
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Keep the hooks on for one call."""
         handles = []
-        for (name, which), layer in self._layers.items():
-            handles.append(layer.register_forward_hook(self._hook(name, which)))
-            if which != "q":
-                handles.append(layer.register_forward_pre_hook(self._spare(name, which)))
+        for places in self._places:
+            for place in places.values():
+                handles.append(place.module.register_forward_hook(self._hook(place)))
+                if place.once and place.which != "q":
+                    handles.append(place.module.register_forward_pre_hook(self._spare(place)))
         try:
             yield
         finally:
@@ -51,21 +57,18 @@ class AttentionSeam:
                 handle.remove()
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """One pass of the denoiser: every projection must have been hit in it."""
+    def watched(self, denoiser: nn.Module, inputs: dict[str, Any]) -> Iterator[None]:
+        """One pass of a denoiser: every projection of it must have been hit in that pass."""
+        at = next(place for place, one in enumerate(self._denoisers) if one is denoiser)
+        self._running, self._inputs = self._places[at], inputs
         self._hit.clear()
         self._peaks.clear()
-        for (name, which), layer in self._layers.items():
-            if getattr(self._attentions[name], f"to_{which}") is not layer:
-                raise GuardBypassed(
-                    f"{name}.to_{which} was replaced in the middle of a call (a callback loaded an adapter?): load "
-                    "adapters between calls."
-                )
+        self._check_layers(denoiser)
         yield
-        missing = [f"{name}.to_{which}" for name, which in self._layers if (name, which) not in self._hit]
+        missing = [f"{layer}.{which}" for layer, which in self._running if (layer, which) not in self._hit]
         if missing:
             raise GuardBypassed(
-                f"{len(missing)} of {len(self._layers)} cross-attention projections were not run through their guard "
+                f"{len(missing)} of {len(self._running)} text projections were not run through their guard "
                 f"(first: {missing[0]}). Fused projections and processors of their own hide them: undo "
                 "fuse_qkv_projections, or use a standard attention processor."
             )
@@ -75,11 +78,12 @@ class AttentionSeam:
     @contextmanager
     def interrupted(self) -> Iterator[None]:
         """Somebody else's code runs in this block: where it changes a layer, texts are projected anew."""
-        before = {place: _contents(self._layers[place]) for place in self._known}
+        modules = {key: places[key].module for places in self._places for key in self._known if key in places}
+        before = {key: _contents(module) for key, module in modules.items()}
         yield
-        for place, contents in before.items():
-            if _contents(self._layers[place]) != contents:
-                del self._known[place]
+        for key, contents in before.items():
+            if _contents(modules[key]) != contents:
+                del self._known[key]
 
     def check(self, prediction: Tensor) -> None:
         """Refuse NaN and infinity, all projections of a pass at once: asking the device for each would cost more.
@@ -96,45 +100,66 @@ class AttentionSeam:
                 raise record.not_finite(what)
         raise self.records[-1].not_finite("the prediction with its projections")
 
-    def _spare(self, name: str, which: str) -> Any:
+    def _check_layers(self, denoiser: nn.Module) -> None:
+        wanted = sorted({which for record in self.records for which in record.guard.projections})
+        if not wanted:
+            return
+        for place in self.family.text_projections(denoiser, wanted):
+            if self._running[place.layer, place.which].module is not place.module:
+                raise GuardBypassed(
+                    f"the {place.which} projection of {place.layer} was replaced in the middle of a call (a callback "
+                    "loaded an adapter?): load adapters between calls."
+                )
+
+    def _spare(self, place: Place) -> Any:
         """What is known of a text is not projected again: the layer gets none of its rows."""
+        key = (place.layer, place.which)
 
         @torch.compiler.disable
         def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-            known = self._known.get((name, which))
+            known = self._known.get(key)
             if known is None or not known.holds(args[0]):
-                self._known.pop((name, which), None)
+                self._known.pop(key, None)
                 return None
             return (args[0][:, :0], *args[1:])
 
         return hook
 
-    def _hook(self, name: str, which: str) -> Any:
-        what = f"{name}.to_{which}"
-        guarding = [record for record in self.records if which in record.guard.projections]
+    def _hook(self, place: Place) -> Any:
+        key, what = (place.layer, place.which), f"{place.layer}.to_{place.which}"
+        guarding = [record for record in self.records if place.which in record.guard.projections]
 
         @torch.compiler.disable
-        def hook(module: nn.Module, args: tuple[Tensor, ...], projected: Tensor) -> Tensor:
-            self._hit.add((name, which))
-            known = self._known.get((name, which))
-            if known is not None:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            self._hit.add(key)
+            if (known := self._known.get(key)) is not None:
                 return known.result
+            rows, columns = self.family.text_rows(place, self._inputs), slice(*(place.columns or (None,)))
+            context, projected = args[0][:, rows], output[:, rows, columns]
             for record in guarding:
-                try:
-                    result = record.guard.project(name, which, args[0], projected, record.state)
-                except StanchionError:
-                    raise
-                except Exception as error:
-                    raise record.failure(error) from error
-                record.check_shape(what, result, projected.shape)
-                if which != "q":
-                    self._peaks.append((record, what, result.detach().abs().amax()))
-                projected = result.to(projected.dtype)
-            if which != "q" and _Known.may_keep(args[0], projected):
-                self._known[name, which] = _Known(args[0], args[0]._version, projected, projected._version)
-            return projected
+                projected = self._projected(record, place, what, context, projected)
+            if place.rows == "all" and place.columns is None:
+                output = projected
+            else:
+                output = output.clone()
+                output[:, rows, columns] = projected
+            if place.once and place.which != "q" and _Known.may_keep(args[0], output):
+                self._known[key] = _Known(args[0], args[0]._version, output, output._version)
+            return output
 
         return hook
+
+    def _projected(self, record: Record, place: Place, what: str, context: Tensor, projected: Tensor) -> Tensor:
+        try:
+            result: Tensor = record.guard.project(place.layer, place.which, context, projected, record.state)
+        except StanchionError:
+            raise
+        except Exception as error:
+            raise record.failure(error) from error
+        record.check_shape(what, result, projected.shape)
+        if place.which != "q":
+            self._peaks.append((record, what, result.detach().abs().amax()))
+        return result.to(projected.dtype)
 
 
 class _Known(NamedTuple):
@@ -157,11 +182,6 @@ class _Known(NamedTuple):
             and context._version == self.context_version
             and self.result._version == self.result_version
         )
-
-
-def _attentions(denoiser: nn.Module) -> dict[str, nn.Module]:
-    """The cross-attention layers by their paths."""
-    return {name: module for name, module in denoiser.named_modules() if name.endswith("attn2")}
 
 
 def _contents(layer: nn.Module) -> tuple[Any, ...]:

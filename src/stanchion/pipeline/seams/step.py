@@ -1,153 +1,81 @@
-"""Trajectory guards act before the denoiser: their prediction is what the scheduler gets to see.
+"""Trajectory guards act at ``scheduler.step``: their prediction takes the place of the one that arrives there.
 
-A guard asks for all its predictions in one batch; the result is laid out so that the stock pipeline's own guidance
-arithmetic gives exactly it. Where the guard moved x_t, the scheduler steps from the moved one.
+The denoiser's stand-in notes each call. Under a trajectory guard it answers with ones, and whatever the pipeline makes
+of these (guidance in one batch or two calls, norms, signs) is thrown away; the scheduler's stand-in asks the guard,
+which sees x_t as the scheduler does, and hands on its prediction. Without one, the call goes through at once.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...errors import GuardBypassed, UnsupportedPipeline
+from ...errors import GuardBypassed
 from ...types import Condition, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import StandIn, raw
-from ..families import Family
+from ..families.base import Family, Pass, plain
 from ..model.encoding import Encoding
-from ..model.prediction import Predictor, plain
-from ..noise.schedule import Schedule, alpha_bar, input_scale, noise_scale
+from ..noise import process_of
+from ..noise.schedule import Schedule
 from ..proof.tripwire import opened
 from .attention import AttentionSeam
+from .prediction import Predictor
 from .text import TextSeam
 
 
+@dataclass(frozen=True)
+class _Noted:
+    """One call of a denoiser since the scheduler's last step: which, with what, and whose rows are where."""
+
+    denoiser: Any
+    roles: Mapping[str, Pass]
+
+
 class StepSeam:
-    """Stand-ins for denoiser and scheduler during one call; counts what passes through them."""
+    """Stand-ins for denoisers and scheduler during one call; counts what passes through them."""
 
     def __init__(
-        self, pipe: Any, family: Family, call: Encoding, record: Record | None, text: TextSeam, attention: AttentionSeam
+        self,
+        pipe: Any,
+        family: Family,
+        call: Encoding,
+        record: Record | None,
+        text: TextSeam,
+        attention: AttentionSeam,
     ) -> None:
         self.pipe, self.family, self.call = pipe, family, call
         self.record, self.text, self.attention = record, text, attention
         self.schedule = Schedule()
         self.passes = 0
         self.batch = 0
-        self._empty: Condition | None = None
-        self._unscaled: Tensor | None = None  # what the pipeline gave to scale_model_input
-        self._due: list[Tensor | None] = []  # a guarded pass that the scheduler has not stepped; x_t where it moved
+        self._noted: list[_Noted] = []
 
-    def denoiser(self, original: Any) -> StandIn:
-        """Stands where the pipeline reads its denoiser."""
-        return StandIn(original, call=functools.partial(self._denoise, original))
+    def denoiser(self, original: Any) -> Any:
+        """Stands where the pipeline reads a denoiser; nothing stands for nothing."""
+        return None if original is None else StandIn(original, call=functools.partial(self._denoise, original))
 
     def scheduler(self, original: Any) -> StandIn:
         """Stands where the pipeline reads its scheduler."""
 
         @functools.wraps(original.step)  # the pipeline looks for eta and generator in its signature
         def step(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-            if len(self._due) != 1:
+            noted, self._noted = self._noted, []
+            if not noted:
                 raise GuardBypassed("the scheduler stepped with a prediction that did not come through the guard.")
-            moved = self._due.pop()
-            return original.step(model_output, timestep, sample if moved is None else moved, *args, **kwargs)
+            place = self.schedule.visit(raw(self.pipe, "scheduler"), float(timestep))
+            if self.record is not None:
+                looks = self._see(noted, original, timestep, plain(sample), place)
+                model_output, moved = self._guide(self.record, *looks, dtype=model_output.dtype)
+                sample = sample if moved is None else moved
+            return original.step(model_output, timestep, sample, *args, **kwargs)
 
-        def scale_model_input(sample: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            self._unscaled = sample
-            return original.scale_model_input(sample, *args, **kwargs)
-
-        return StandIn(original, step=step, scale_model_input=scale_model_input)
-
-    def _denoise(
-        self, denoiser: Any, sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, **inputs: Any
-    ) -> tuple[Tensor]:
-        if inputs.pop("return_dict", True) or inputs.pop("added_cond_kwargs", None):
-            raise UnsupportedPipeline("the denoiser was called in a way that this family's pipelines do not.")
-        self.family.check_inputs(inputs)
-        halves = self.family.halves(self.pipe)
-        if len(encoder_hidden_states) != len(sample) or len(sample) % halves:
-            raise GuardBypassed(f"{len(sample)} latents met {len(encoder_hidden_states)} text states at the denoiser.")
-        place = self.schedule.visit(raw(self.pipe, "scheduler"), float(timestep))
-        context = self.text.context(encoder_hidden_states, halves, place[0] / place[2])
-        self.batch = max(self.batch, len(sample) // halves)
-        self.passes += 1
-        forward = functools.partial(self._forward, denoiser)
-        if self.record is None:
-            self._due.append(None)
-            return (forward(sample, timestep, context, inputs),)
-        step, predictor = self._see(forward, sample, timestep, context, inputs, place)
-        return (self._guide(self.record, step, predictor),)
-
-    def _forward(self, denoiser: Any, sample: Tensor, timestep: Any, context: Tensor, inputs: dict[str, Any]) -> Tensor:
-        with opened(denoiser), self.attention.watched():
-            prediction = denoiser(sample, timestep, encoder_hidden_states=context, return_dict=False, **inputs)[0]
-        self.attention.check(prediction)
-        return prediction
-
-    def _see(
-        self,
-        forward: Any,
-        sample: Tensor,
-        timestep: Any,
-        context: Tensor,
-        inputs: dict[str, Any],
-        place: tuple[int, int, int],
-    ) -> tuple[Step, Predictor]:
-        """The denoiser pass that is due, as a guard sees it."""
-        scheduler = raw(self.pipe, "scheduler")
-        halves = self.family.halves(self.pipe)
-        batch = len(sample) // halves
-        latents = plain(sample if self._unscaled is None else self._unscaled)[:batch]
-        self._unscaled = None
-        predictor = Predictor(
-            forward=forward,
-            scale=functools.partial(scheduler.scale_model_input, timestep=timestep),
-            timestep=timestep,
-            inputs=inputs,
-            beside=sample[-batch:, latents.shape[1] :],
-        )
-        prompt, empty, negative = self._conditions(context, halves)
-        share = alpha_bar(scheduler, float(timestep))
-        step = Step(
-            index=place[0],
-            substep=place[1],
-            total=place[2],
-            timestep=timestep,
-            alpha_bar=share,
-            input_scale=input_scale(scheduler, timestep),
-            noise_scale=noise_scale(scheduler, share),
-            latents=latents,
-            guidance_scale=self.family.guidance_scale(self.pipe),
-            prompt=prompt,
-            empty=empty,
-            negative=negative,
-            predict=predictor,
-        )
-        return step, predictor
-
-    def _guide(self, record: Record, step: Step, predictor: Predictor) -> Tensor:
-        with record.blame():
-            guided = record.guard.on_step(step, record.state)
-        record.check("the guided prediction", guided.noise, step.latents.shape)
-        record.check("x_t", guided.latents, step.latents.shape)
-        record.note(guided.acted, guided.scores)
-        stood = guided.latents is step.latents
-        self._due.append(None if stood else guided.latents.detach().to(step.latents.dtype))
-        return self.family.lay_out(self.pipe, guided.noise.detach(), predictor.made.get(id(step.prompt)))
-
-    def _conditions(self, context: Tensor, halves: int) -> tuple[Condition, Condition, Condition | None]:
-        """(prompt, empty, negative). A negative half that encodes nothing *is* the empty prompt."""
-        if self._empty is None:
-            self._empty = self.call.encode([""])
-        if halves == 1:
-            return Condition(context), self._empty, None
-        negative, prompt = context.chunk(2)
-        empty = self._empty.embeds
-        if negative.shape[1:] == empty.shape[1:] and torch.allclose(negative, empty, rtol=1e-2, atol=1e-3):
-            return Condition(prompt), Condition(negative), None
-        return Condition(prompt), self._empty, Condition(negative)
+        return StandIn(original, step=step)
 
     def finish(self) -> None:
         """Raise where the call ended without a guarded step."""
@@ -155,5 +83,91 @@ class StepSeam:
             raise GuardBypassed(
                 "no denoising step was taken, so no guard acted: raise strength or num_inference_steps."
             )
-        if self._due:
+        if self._noted:
             raise GuardBypassed("the last guarded prediction was never used.")
+
+    def _denoise(self, denoiser: Any, *args: Any, **kwargs: Any) -> Any:
+        one = self.family.bind(denoiser, args, kwargs)
+        self.family.check_inputs(one.inputs)
+        roles = self.family.roles(one, self.text.pictures, len(self._noted))
+        done = self.schedule.share(raw(self.pipe, "scheduler"), self.family.time(one, denoiser))
+        self.text.read(one, tuple(roles), done)
+        self._noted.append(_Noted(denoiser, roles))
+        self.batch, self.passes = max(self.batch, self.text.pictures), self.passes + (len(self._noted) == 1)
+        if self.record is None:
+            return self._forward(denoiser, one)
+        return (self.family.blank(one, denoiser),)
+
+    def _see(
+        self, noted: list[_Noted], scheduler: Any, timestep: Any, latents: Tensor, place: tuple[int, int, int]
+    ) -> tuple[Step, Predictor]:
+        """The step that is due, as a guard sees it."""
+        roles = {role: one for note in noted for role, one in note.roles.items()}
+        denoiser, scale = noted[0].denoiser, getattr(scheduler, "scale_model_input", None)
+        predictor = Predictor(
+            forward=functools.partial(self._forward, denoiser),
+            scale=functools.partial(scale, timestep=timestep) if scale else _as_it_is,
+            family=self.family,
+            shown=roles["prompt"],
+            contexts=getattr(denoiser, "cache_context", None),
+        )
+        prompt, empty, negative = self._conditions(roles)
+        level = process_of(scheduler).level(timestep)
+        step = Step(
+            index=place[0],
+            substep=place[1],
+            total=place[2],
+            timestep=timestep,
+            alpha_bar=level.alpha_bar,
+            input_scale=level.input_scale,
+            noise_scale=level.noise_scale,
+            latents=latents,
+            guidance_scale=self.family.scale(self.pipe, self.call.arguments, roles, float(timestep)),
+            prompt=prompt,
+            empty=empty,
+            negative=negative,
+            predict=predictor,
+        )
+        return step, predictor
+
+    def _guide(
+        self, record: Record, step: Step, predictor: Predictor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        """The prediction for the scheduler, and x_t where the guard moved it."""
+        with record.blame():
+            guided = record.guard.on_step(step, record.state)
+        record.check("the guided prediction", guided.noise, step.latents.shape)
+        record.check("x_t", guided.latents, step.latents.shape)
+        record.note(guided.acted, guided.scores)
+        noise, own = guided.noise.detach(), predictor.made.get(id(step.prompt))
+        if step.guidance_scale != 1.0 and own is not None:
+            noise = self.family.finish(self.pipe, self.call.arguments, noise, own)
+        stood = guided.latents is step.latents
+        return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
+
+    def _conditions(self, roles: Mapping[str, Pass]) -> tuple[Condition, Condition, Condition | None]:
+        """(prompt, empty, negative). Where the caller gave no negative prompt, that half *is* the empty prompt."""
+        prompt = self.family.condition(roles["prompt"])
+        if "negative" not in roles:
+            return prompt, self.call.encode([""]), None
+        negative = self.family.condition(roles["negative"])
+        if not self.call.negative_given or _alike(negative.embeds, self.call.encode([""]).embeds):
+            return prompt, negative, None
+        return prompt, self.call.encode([""]), negative
+
+    def _forward(self, denoiser: Any, one: Pass) -> Any:
+        with opened(denoiser), self.attention.watched(denoiser, one.inputs):
+            output = self.family.run(denoiser, one)
+        self.attention.check(output[0])
+        return output
+
+
+def _as_it_is(latents: Tensor) -> Tensor:
+    return latents
+
+
+def _alike(states: Any, empty: Any) -> bool:
+    """Whether states are the empty prompt's, but for the rounding of another batch."""
+    if not isinstance(states, Tensor) or states.shape[1:] != empty.shape[1:]:
+        return False
+    return torch.allclose(states, empty, rtol=1e-2, atol=1e-3)

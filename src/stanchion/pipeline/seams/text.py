@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ from torch import Tensor
 from ...errors import GuardBypassed
 from ...types import PromptEmbeds
 from ..attach.guard_record import Record
-from ..model.encoding import token_ids
+from ..families.base import Family, Pass
 from .text_chain import Reading, TextChain
 
-ROLES: dict[int, tuple[Literal["prompt", "negative"], ...]] = {1: ("prompt",), 2: ("negative", "prompt")}
+Role = Literal["prompt", "negative"]
 
 
 class _Known:
@@ -49,23 +50,27 @@ class _Known:
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """The last pass: a copy of the states that the pipeline gave, what the denoiser read, and until when it does."""
+class _Read:
+    """What the denoiser read of the states that the pipeline gave for some roles, and until when it does."""
 
-    halves: int
     given: Tensor
     until: float
     context: Tensor
 
 
 class TextSeam:
-    """Steers every prompt once, also one that is passed in as ``prompt_embeds``."""
+    """Steers every prompt once, also one that is passed in as ``prompt_embeds``.
 
-    def __init__(self, pipe: Any, records: list[Record]) -> None:
-        self.pipe = pipe
-        self.records = records
+    Attributes:
+        pictures: how many the call draws together: the rows of the prompt's states.
+    """
+
+    def __init__(self, pipe: Any, family: Family, records: list[Record]) -> None:
+        self.pipe, self.family, self.records = pipe, family, records
+        self.pictures = 0
+        self._calls = 0
         self._known: list[_Known] = []
-        self._kept: _Pass | None = None
+        self._kept: dict[tuple[str, ...], _Read] = {}
 
     def encode_prompt(self, original: Any) -> Any:
         """A stand-in for the pipeline's ``encode_prompt``.
@@ -80,43 +85,38 @@ class TextSeam:
                 "pipe.encode_prompt was replaced, so nobody knows what the text states say: delete that attribute, and "
                 "pass states of your own as prompt_embeds."
             )
-        if not self.records:
-            return original
         signature = inspect.signature(original)
 
         @functools.wraps(original)
-        def encode_prompt(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-            prompt, negative = original(*args, **kwargs)
+        def encode_prompt(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            asked = bound.arguments
-            text = None if asked["prompt_embeds"] is not None else asked["prompt"]
-            prompt = self._steer(prompt, "prompt", text)
-            if negative is not None and asked["do_classifier_free_guidance"]:
-                text = None if asked["negative_prompt_embeds"] is not None else asked["negative_prompt"] or ""
-                negative = self._steer(negative, "negative", text)
-            return prompt, negative
+            asked = {name: list(value) if isinstance(value, list) else value for name, value in bound.arguments.items()}
+            outputs = list(original(*args, **kwargs))  # Z-Image writes its template into the caller's list of texts
+            for said in self.family.text_states(outputs, asked, self._calls):
+                states = outputs[said.place]
+                if said.role == "prompt":
+                    self.pictures = len(states)
+                if self.records:
+                    outputs[said.place] = self._steer(states, cast(Role, said.role), said.texts)
+            self._calls += 1
+            return tuple(outputs)
 
         return encode_prompt
 
-    def context(self, embeds: Tensor, halves: int, done: float) -> Tensor:
-        """The states to denoise with, (halves * B, L, D), at a fraction of the schedule.
+    def read(self, one: Pass, roles: Sequence[str], done: float) -> None:
+        """Put the states to denoise with into a pass of the denoiser, at a fraction of the schedule.
 
-        A copy of its own, and the very same one for as long as nothing changes: who projects it need not do so again.
+        They are a copy, and the very same one for as long as nothing changes: who projects it need not do so again.
         Whether something changed is seen from the values, in every pass; that reads the states once, which is nothing
         beside the pass, and waits for the device.
 
         Raises:
-            GuardBypassed: these are not the states that the guards returned for this half of guidance.
+            GuardBypassed: these are not the states that the guards returned for this role in guidance.
         """
-        done = torch.tensor(done, dtype=torch.float32).item()  # as exact as ``until``, with which it is compared
-        kept = self._kept
-        if kept and kept.halves == halves and done < kept.until and _same(kept.given, embeds):
-            return kept.context
-        given = embeds.clone()
-        context, until = self._read(given, halves, done) if self.records else (given, inf)
-        self._kept = _Pass(halves, given, until, context)
-        return context
+        name = self.family.conditions[0]
+        if isinstance(one.inputs[name], Tensor):
+            one.inputs[name] = self._context(one.inputs[name], tuple(roles), done)
 
     def finish(self) -> None:
         """Say what the guards did, or raise where the call ended without a prompt that they have seen."""
@@ -127,13 +127,23 @@ class TextSeam:
                 for place, record in enumerate(self.records):
                     record.note(known.fired[place], details=known.chain.details(place))
 
-    def _read(self, embeds: Tensor, halves: int, done: float) -> tuple[Tensor, float]:
-        known = [self._find(half, role) for half, role in zip(embeds.chunk(halves), ROLES[halves], strict=True)]
+    def _context(self, embeds: Tensor, roles: tuple[str, ...], done: float) -> Tensor:
+        done = torch.tensor(done, dtype=torch.float32).item()  # as exact as ``until``, with which it is compared
+        kept = self._kept.get(roles)
+        if kept and done < kept.until and _same(kept.given, embeds):
+            return kept.context
+        given = embeds.clone()
+        context, until = self._steered(given, roles, done) if self.records else (given, inf)
+        self._kept[roles] = _Read(given, until, context)
+        return context
+
+    def _steered(self, embeds: Tensor, roles: tuple[str, ...], done: float) -> tuple[Tensor, float]:
+        known = [self._find(part, role) for part, role in zip(embeds.chunk(len(roles)), roles, strict=True)]
         states, ends = zip(*(one.at(done) for one in known), strict=True)
         return torch.cat(states), min(ends)
 
-    def _find(self, half: Tensor, role: str) -> _Known:
-        seen = [known for known in self._known if _same(known.given, half)]
+    def _find(self, part: Tensor, role: str) -> _Known:
+        seen = [known for known in self._known if _same(known.given, part)]
         for known in seen:
             if known.role == role:
                 return known
@@ -145,12 +155,12 @@ class TextSeam:
             "Pass them as prompt_embeds from the start, or let the callback use pipe.encode_prompt."
         )
 
-    def _steer(self, embeds: Tensor, role: Literal["prompt", "negative"], text: str | list[str] | None) -> Tensor:
+    def _steer(self, embeds: Tensor, role: Role, text: str | Sequence[str] | None) -> Tensor:
         texts = None if text is None else [text] if isinstance(text, str) else list(text)
         if texts is not None:
             repeats = len(embeds) // len(texts)
             texts = [text for text in texts for _ in range(repeats)]
-        ids, content = (None, None) if texts is None else token_ids(self.pipe, texts, embeds)
+        ids, content = (None, None) if texts is None else self.family.tokens(self.pipe, texts, embeds)
         own = embeds.clone()
         view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role)
         known = _Known(TextChain(self.records, view))

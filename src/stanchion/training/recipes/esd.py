@@ -94,7 +94,7 @@ class ESDRecipe(Recipe):
 
         schedule = Schedule(settings.steps, settings.batch, settings.lr, min(20, settings.steps), 0.0, 0.0)
         fit(student, loss, schedule, run.folder, seed=run.seed, workers=run.workers)
-        name = bench.family.denoiser
+        name = bench.family.denoisers[0]
         originals = dict(bench.denoiser.named_parameters())
         return ESD(
             self.concept,

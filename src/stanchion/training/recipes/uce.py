@@ -87,7 +87,7 @@ class UCERecipe(Recipe):
             preserve=preserve,
             ridge=self.settings.ridge * float(size) / PUBLISHED_SQUARE,
         )
-        name = bench.family.denoiser
+        name = bench.family.denoisers[0]
         before = {
             f"{name}.{path}.{which}.weight": getattr(layer, which).weight
             for path, layer in bench.cross_attentions().items()

@@ -168,7 +168,7 @@ class ForceForgetRecipe(Recipe):
         return ForceForget(
             self.concept,
             tensors=tensors,
-            base={"unet": bench.base_of(bench.family.denoiser)},
+            base={"unet": bench.base_of(bench.family.denoisers[0])},
             training={"images": trainer.images, "stopped": trainer.stopped, "seconds": round(trainer.seconds, 1)},
             tokens=self.settings.tokens,
             position=self.settings.position,

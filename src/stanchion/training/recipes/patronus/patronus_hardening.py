@@ -145,7 +145,7 @@ class PatronusHardeningRecipe(Recipe):
         self._fit(student, Losses(bench, settings, *self._data(bench, run.seed), run.workers), run)
         merge_low_rank(student)
         weights, originals = dict(student.named_parameters()), dict(bench.denoiser.named_parameters())
-        name = bench.family.denoiser
+        name = bench.family.denoisers[0]
         return PatronusHardening(
             self.concept,
             tensors={f"{name}.{path}": weights[path].detach().cpu().half() for path in changed},

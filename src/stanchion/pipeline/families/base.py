@@ -1,0 +1,340 @@
+"""What a family of pipelines is: which names it uses, and how its denoiser is asked.
+
+The seams know no family. A trajectory guard's prediction takes the place of ``model_output`` at ``scheduler.step``, so
+a family need not say how its pipelines lay predictions out, only how to ask for one (``put``) and what the pipeline
+would have done to a guided one (``finish``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...errors import UnsupportedPipeline
+from ...types import Condition
+from ..noise import process_of
+
+TEXT = "encoder_hidden_states"
+ATTENTION = (
+    "cross_attention_kwargs",
+    "joint_attention_kwargs",
+    "attention_kwargs",
+)  # of which a LoRA's scale is let in
+
+
+@dataclass
+class Pass:
+    """One call of the denoiser.
+
+    Attributes:
+        inputs: by parameter name.
+        rows: the prompt's, once it is known which.
+        placed: names of the inputs that the pipeline gave by their place, as hooks on the denoiser expect them.
+    """
+
+    inputs: dict[str, Any]
+    rows: slice = field(default_factory=lambda: slice(None))
+    placed: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where text tokens are projected.
+
+    Attributes:
+        layer, which: what guards call it: a path in the denoiser, and "q", "k" or "v".
+        module: the projection.
+        rows: which of its input's tokens are text: "all", "first" (before the picture's) or "last".
+        columns: its output's columns, where it makes more than this one; None for all.
+        once: whether it reads the text alone, so that it gives the same in every step.
+    """
+
+    layer: str
+    which: str
+    module: Any
+    rows: str = "all"
+    columns: tuple[int, int] | None = None
+    once: bool = True
+
+
+class Said(NamedTuple):
+    """Text states among the outputs of ``encode_prompt``: in which role, at which place, of which texts."""
+
+    role: str
+    place: int
+    texts: Any
+
+
+class Stream(NamedTuple):
+    """Token ids (B, L) and content mask (B, L) of the part ``[start, start + L)`` of the text states."""
+
+    start: int
+    ids: Tensor
+    content: Tensor
+    tokenizer: Any
+
+
+class Family:
+    """Pipelines that condition and denoise alike. A file of this folder holds one; its defaults serve most.
+
+    Attributes:
+        name: the file's stem.
+        title: how people call the family.
+        classes: names of its diffusers classes.
+        denoisers: attributes of the pipeline that hold denoisers.
+        encoders: attributes that hold text encoders and tokenizers.
+        sample: the denoiser's input that holds latents.
+        conditions: its inputs that say what to draw; the first are the text states.
+        rowed: its other inputs with a row a picture.
+        inputs: what else it may be given that says nothing about the prompt; anything else is refused.
+        halves: the roles in one batched pass. Separate passes come prompt first.
+        time_scale: turns the denoiser's timestep into the scheduler's.
+        callbacks: arguments of a call that are the caller's own code, run between its steps.
+        pictured: the beginnings of the paths of what turns latents into pictures.
+        refused: arguments of the pipeline's call that no seam follows, and why.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
+    denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
+    encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
+    sample: ClassVar[str] = "hidden_states"
+    conditions: ClassVar[tuple[str, ...]] = (TEXT,)
+    rowed: ClassVar[tuple[str, ...]] = ("timestep",)
+    inputs: ClassVar[tuple[str, ...]] = ()
+    halves: ClassVar[tuple[str, ...]] = ("negative", "prompt")
+    time_scale: ClassVar[float] = 1.0
+    callbacks: ClassVar[tuple[str, ...]] = ("callback_on_step_end", "callback")
+    pictured: ClassVar[tuple[str, ...]] = ("vae.decoder.", "vae.post_quant_conv.")
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            "ip_adapter_image",
+            "ip_adapter_image_embeds",
+            "negative_ip_adapter_image",
+            "negative_ip_adapter_image_embeds",
+        ),
+        "an image prompt would go past the guards, which know text conditions only",
+    )
+
+    def denoisers_of(self, pipe: Any) -> list[Any]:
+        """The denoisers that the pipeline holds."""
+        return [one for name in self.denoisers if (one := vars(pipe).get(name)) is not None]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Attributes that must stay the same objects while a guard is attached."""
+        return (*self.denoisers, "vae", *(name for name in self.encoders if name.startswith("text_encoder")))
+
+    def drawn_with(self, output_type: str | None) -> tuple[str, ...]:
+        """The beginnings of the paths of the modules without which no picture of this type is made."""
+        return (f"{self.denoisers[0]}.", *(() if output_type == "latent" else self.pictured))
+
+    # --- text ----------------------------------------------------------------------------------------
+
+    def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
+        """Texts as conditions, encoded as the call's prompt is; what a text does not decide is left out."""
+        raise NotImplementedError
+
+    def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
+        """The text states in what ``encode_prompt`` returned to its ``calls``-th call of this picture, from 0."""
+        return [Said("negative" if calls else "prompt", 0, arguments.get("prompt"))]
+
+    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+        """Which tokens the states (B, L, D) are of: one stream a tokenizer.
+
+        Raises:
+            UnsupportedPipeline: nobody knows; a language model's template is no text of the prompt's.
+        """
+        raise UnsupportedPipeline(f"which of {self.title}'s text states belong to which words is not known.")
+
+    def tokens(self, pipe: Any, texts: Sequence[str], states: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L) token ids of the states, and (B, L) bool that is true at the texts' own."""
+        streams = self.token_streams(pipe, texts, states)
+        return torch.cat([one.ids for one in streams], 1), torch.cat([one.content for one in streams], 1)
+
+    # --- denoiser ------------------------------------------------------------------------------------
+
+    def check_denoiser(self, denoiser: Any) -> None:
+        """Refuse a denoiser whose conditions the family does not know."""
+
+    def check_scheduler(self, scheduler: Any) -> None:
+        """Refuse a scheduler whose noise levels or predictions a guard could not read."""
+        process_of(scheduler)
+
+    def check_call(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments whose conditions a guard can't carry over to its own predictions."""
+        for name, why in self.refused.items():
+            if arguments.get(name) is not None:
+                raise UnsupportedPipeline(f"{name} is given, but {why}. Leave it out, or detach the guard.")
+        _check_attention(arguments)
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Refuse a pass of the denoiser that is given a condition which no seam knows.
+
+        Raises:
+            UnsupportedPipeline: with the input's name.
+        """
+        known = {self.sample, *self.conditions, *self.rowed, *self.inputs, *ATTENTION, "return_dict"}
+        for name, value in inputs.items():
+            if value is not None and name not in known:
+                raise UnsupportedPipeline(f"the denoiser was given {name}, and no seam knows that condition.")
+        _check_attention(inputs)
+
+    def bind(self, denoiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
+        """A call of the denoiser by its parameters' names."""
+        bound = inspect.signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
+        bound.pop("self")
+        placed = tuple(bound)[: len(args)]
+        return Pass({**bound, **bound.pop("kwargs", {})}, placed=placed)
+
+    def unbind(self, one: Pass) -> dict[str, Any]:
+        """The inputs of a pass as the denoiser takes them."""
+        return one.inputs
+
+    def run(self, denoiser: Any, one: Pass) -> Any:
+        """Call the denoiser as the pipeline does."""
+        inputs = dict(self.unbind(one))
+        return denoiser(*[inputs.pop(name) for name in one.placed], **inputs)
+
+    def time(self, one: Pass, denoiser: Any) -> float:
+        """The scheduler's timestep of a pass."""
+        return float(torch.as_tensor(one.inputs["timestep"]).flatten()[0]) * self.time_scale
+
+    def count(self, one: Pass) -> int:
+        """Rows of a pass."""
+        return len(one.inputs[self.sample])
+
+    def roles(self, one: Pass, batch: int, place: int) -> dict[str, Pass]:
+        """The conditions in the ``place``-th pass of a step of ``batch`` pictures: their rows, by role.
+
+        Raises:
+            UnsupportedPipeline: another number of conditions than the family's pipelines have.
+        """
+        count, rest = divmod(self.count(one), batch)
+        if rest or count not in (1, len(self.halves)) or (place and count != 1) or place > 1:
+            raise UnsupportedPipeline(
+                f"{self.count(one)} rows at pass {place + 1} of a step of {batch} pictures; {self.title} is known with "
+                f"{len(self.halves)} conditions in one pass, or in two."
+            )
+        names = self.halves if count > 1 else ("negative" if place else "prompt",)
+        return {role: replace(one, rows=slice(at * batch, (at + 1) * batch)) for at, role in enumerate(names)}
+
+    def condition(self, one: Pass) -> Condition:
+        """What conditions the pass's rows."""
+        values = {name: one.inputs.get(name) for name in self.conditions}
+        picked = {name: None if value is None else value[one.rows] for name, value in values.items()}
+        return Condition(picked.pop(self.conditions[0]), picked)
+
+    def put(self, one: Pass, conditions: Sequence[Condition], sample: Tensor, rows: Tensor | None = None) -> Pass:
+        """A pass that predicts for each condition at ``sample``, the latents as the denoiser reads them.
+
+        Args:
+            one: the prompt's pass: what a condition does not say is taken from there.
+            sample: (B, …), or (len(rows), …) where ``rows`` says which pictures these are.
+        """
+        copies, inputs = len(conditions), dict(one.inputs)
+        for name in self.rowed:
+            value = inputs.get(name)
+            if value is not None:
+                inputs[name] = self._rows_of(value, one, rows, copies)
+        was = pick(inputs[self.sample][one.rows], rows)
+        inputs[self.sample] = torch.cat([beside(sample, was)] * copies)
+        own = self.condition(one)
+        for name in self.conditions:
+            values = [self._value(name, condition, own, len(sample), rows) for condition in conditions]
+            inputs[name] = None if values[0] is None else torch.cat(values)
+        return replace(one, inputs=inputs, rows=slice(None))
+
+    def _rows_of(self, value: Any, one: Pass, rows: Tensor | None, copies: int) -> Any:
+        """The prompt's rows of an input that has one a picture, or of each of several (a ControlNet's residuals)."""
+        if isinstance(value, list | tuple):
+            return [self._rows_of(item, one, rows, copies) for item in value]
+        if not value.ndim or len(value) != self.count(one):
+            return value
+        return torch.cat([pick(value[one.rows], rows)] * copies)
+
+    def _value(self, name: str, condition: Condition, own: Condition, count: int, rows: Tensor | None) -> Any:
+        value = condition.embeds if name == self.conditions[0] else {**own.extra, **condition.extra}[name]
+        if value is None:
+            return None
+        value = pick(plain(value), rows)
+        return value.expand(count, *value.shape[1:])
+
+    def fits_together(self, first: Condition, second: Condition) -> bool:
+        """Whether two conditions can share a pass."""
+        return first.embeds.shape[1:] == second.embeds.shape[1:]
+
+    def outputs(self, answer: Any, latents: Tensor, count: int) -> list[Tensor]:
+        """What the denoiser answered for ``count`` conditions, each as the scheduler takes it.
+
+        Learned variances and tokens beside x_t are cut off.
+        """
+        raw = answer[0]
+        for dim in range(1, latents.ndim):
+            raw = raw.narrow(dim, 0, latents.shape[dim])
+        return list(raw.chunk(count))
+
+    def blank(self, one: Pass, denoiser: Any) -> Any:
+        """What the pipeline's own arithmetic gets while its call is noted: ones, for some families divide by a norm."""
+        return torch.ones_like(one.inputs[self.sample])
+
+    # --- guidance ------------------------------------------------------------------------------------
+
+    def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
+        """s in e + s (p - e), for a step whose passes had these roles: 1 where there was no second prediction."""
+        return float(pipe.guidance_scale) if "negative" in roles else 1.0
+
+    def finish(self, pipe: Any, arguments: Mapping[str, Any], guided: Tensor, prompt: Tensor) -> Tensor:
+        """What the pipeline does to a guided prediction: rescaling, norms. ``prompt`` is the prompt's prediction."""
+        return guided
+
+    # --- parts ---------------------------------------------------------------------------------------
+
+    def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
+        """Every projection of text tokens in the denoiser's attention, in the model's order."""
+        found: list[Place] = []
+        for name, module in denoiser.named_modules():
+            if getattr(module, "add_k_proj", None) is not None:
+                found += [Place(name, one, getattr(module, f"add_{one}_proj"), once=False) for one in which]
+            elif name.endswith("attn2"):
+                found += [Place(name, one, getattr(module, f"to_{one}")) for one in which]
+        return found
+
+    def text_rows(self, place: Place, inputs: Mapping[str, Any]) -> slice:
+        """The tokens of a projection's input that are text, in a pass with these inputs."""
+        if place.rows == "all":
+            return slice(None)
+        length = inputs[self.conditions[0]].shape[1]
+        return slice(0, length) if place.rows == "first" else slice(-length, None)
+
+
+def pick(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows of some pictures; a single row belongs to all of them."""
+    return tensor if rows is None or len(tensor) == 1 else tensor[rows]
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Autograd does not take tensors that were made under ``inference_mode``."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def beside(sample: Tensor, was: Tensor) -> Tensor:
+    """``sample`` with what the pipeline puts beside it: channels (inpainting) or tokens (editing)."""
+    for dim in range(1, sample.ndim):
+        if (more := was.shape[dim] - sample.shape[dim]) > 0:
+            return torch.cat([sample, plain(was.narrow(dim, sample.shape[dim], more)).to(sample.dtype)], dim)
+    return sample.to(was.dtype)
+
+
+def _check_attention(given: Mapping[str, Any]) -> None:
+    for name in ATTENTION:
+        if others := sorted(set(given.get(name) or ()) - {"scale"}):
+            raise UnsupportedPipeline(
+                f"{name} holds {others[0]!r}, a condition that would go past the guards (GLIGEN's phrases come so): "
+                "only scale may be given. Leave it out, or detach the guard."
+            )
