@@ -75,7 +75,7 @@ def test_a_concept_is_not_steered(pipe):
         encoded = []
         guard.begin = lambda call: encoded.append(call.encode([concept.text, concept.text * 9])) or begin(call)
         tiny.draw(pipe)
-    assert torch.allclose(encoded[0].embeds[0], plain[0], atol=1e-5)
+    assert near(encoded[0].embeds[0], plain[0])  # read in another batch
 
 
 def test_a_callback_that_changes_the_prompt_is_noticed(pipe):
