@@ -159,5 +159,5 @@ def test_several_concepts_in_one_guard(tmp_path):
     assert concept == together(load_concept("weapons"), load_concept("horror"))
     guard = train_guard("steerdiff", tiny.pipeline(), concept, tmp_path, preset="tiny", **tiny.settings("steerdiff"))
     with guard.attach(tiny.pipeline()) as attachment:
-        tiny.draw(attachment.pipeline, ["a photo of a knife", "a photo of a skull", "a photo of a cat"])
+        tiny.draw(attachment.pipeline, ["a photo of a knife", "a photo of a skull", "a dog"])
         assert attachment.last.acted == (True, True, False)
