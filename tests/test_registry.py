@@ -43,7 +43,7 @@ def test_unknown_name_gives_the_nearest(house: Path) -> None:
 
 def test_entry_points_join_but_never_replace(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [EntryPoint("gamma", "collections:OrderedDict", "stanchion.guards")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "stanchion.guards" else [])
+    monkeypatch.setattr(registry, "installed", lambda group: points if group == "stanchion.guards" else [])
     assert registry.names("guards") == ["alpha", "beta", "gamma"]
     assert registry.get("guards", "gamma").__name__ == "OrderedDict"
     points.append(EntryPoint("alpha", "evil:Guard", "stanchion.guards"))
@@ -66,7 +66,7 @@ def test_an_entry_point_without_its_class_is_a_mistake_of_its_package(
     for kind in registry.FOLDERS:
         group = f"stanchion.{kind}"
         points = {group: [EntryPoint("gamma", value, group)]}
-        monkeypatch.setattr(registry, "entry_points", lambda group, points=points: points.get(group, []))
+        monkeypatch.setattr(registry, "installed", lambda group, points=points: points.get(group, []))
         with pytest.raises(ConfigError, match=f"'gamma' .*{message}"):
             registry.get(kind, "gamma")
 
@@ -75,7 +75,7 @@ def test_a_class_that_is_no_judge_or_no_guard_is_refused(monkeypatch: pytest.Mon
     points = {
         f"stanchion.{kind}": [EntryPoint("gamma", "collections:OrderedDict", kind)] for kind in ("judges", "guards")
     }
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.get(group, []))
+    monkeypatch.setattr(registry, "installed", lambda group: points.get(group, []))
     with pytest.raises(ConfigError, match="is no Judge"):
         load_judge("gamma")
     with pytest.raises(ConfigError, match="is no Guard"):

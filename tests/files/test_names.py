@@ -84,6 +84,6 @@ def test_pictures_of_different_guards_are_different_files_of_the_folder(tmp_path
 @pytest.mark.parametrize("name", ["a+b", "a,b", "a/b", ".."])
 def test_a_plug_in_of_another_package_has_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint(name, "package.module:Class", "stanchion.guards")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "installed", lambda group: [point])
     with pytest.raises(ConfigError, match=r"guard \(package\.module:Class\)"):
         registry.names("guards")

@@ -33,7 +33,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Learnt is registered, and ships with a package whose artefacts lie in this folder."""
     point = EntryPoint("learnt", f"{__name__}:Learnt", "stanchion.guards")
     monkeypatch.setattr(EntryPoint, "load", lambda self: Learnt)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "stanchion.guards" else [])
+    monkeypatch.setattr(registry, "installed", lambda group: [point] if group == "stanchion.guards" else [])
     monkeypatch.setattr(loading, "SHIPPED", tmp_path)
     Learnt("weapons", tensors={"w": torch.ones(2)}, base={"text_encoder": "00 11"}).save(tmp_path / "learnt-weapons")
     return tmp_path

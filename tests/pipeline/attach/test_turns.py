@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
+from functools import partial
 
 import diffusers
 import pytest
@@ -114,3 +116,17 @@ def test_what_a_reader_sees(pipe):
     assert repr(attachment).endswith(", detached>")
     assert repr(report.guards[0]) == "<half (text): acted on 2 of 2, steps (1, 1)>"
     assert repr(report).startswith("<Report of 2 passes over 2 steps: <half (text)")
+
+
+def test_pipelines_that_share_a_tokenizer_only_read_their_prompts_one_after_the_other():
+    """A fast tokenizer sets its padding in one line and reads in the next; in between, another thread sets its own."""
+    pipes = [tiny.pipeline(seed=seed) for seed in range(4)]
+    assert len({id(pipe.tokenizer) for pipe in pipes}) == 1
+    prompts = ["a knife", "a photo of " + "a dog and " * 9 + "a cat"]
+    with ExitStack() as attached:
+        for pipe in pipes:
+            attached.enter_context(TraSCE("weapons", lazy_tol=1e-3).attach(pipe))
+        works = [partial(tiny.draw, pipe, prompt, num_inference_steps=1) for pipe in pipes for prompt in prompts]
+        alone = [work() for work in works]
+        for _ in range(5):
+            assert all(same_bits(a, b) for a, b in zip(alone, _in_threads(works), strict=True))

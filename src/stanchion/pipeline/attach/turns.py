@@ -30,17 +30,34 @@ def turn(objects: Iterable[Any], refusal: str) -> Iterator[None]:
     Raises:
         GuardBypassed: this very thread has one of them already; ``refusal`` says what that means.
     """
-    with _BOOK:
-        turns = sorted({_TURNS.setdefault(one, _Turn()) for one in objects if one is not None}, key=id)
-    with ExitStack() as held:
-        for one in turns:  # in one order everywhere, or two threads would wait for each other
-            held.enter_context(one.lock)
+    with _held(objects) as (held, turns):
         if any(one.taken for one in turns):
             raise GuardBypassed(refusal)
         for one in turns:
             one.taken = True
         held.callback(_leave, turns)
         yield
+
+
+@contextmanager
+def alone_with(*objects: Any) -> Iterator[None]:
+    """Other threads that want one of ``objects`` wait; this thread may come again.
+
+    For what pipelines share and use for a moment: a fast tokenizer keeps its padding and truncation between two lines
+    of its call.
+    """
+    with _held(objects):
+        yield
+
+
+@contextmanager
+def _held(objects: Iterable[Any]) -> Iterator[tuple[ExitStack, list[_Turn]]]:
+    with _BOOK:
+        turns = sorted({_TURNS.setdefault(one, _Turn()) for one in objects if one is not None}, key=id)
+    with ExitStack() as held:
+        for one in turns:  # in one order everywhere, or two threads would wait for each other
+            held.enter_context(one.lock)
+        yield held, turns
 
 
 def _leave(turns: list[_Turn]) -> None:

@@ -130,6 +130,10 @@ class Family:
         """Attributes that must stay the same objects while a guard is attached."""
         return (*self.denoisers, "vae", *(name for name in self.encoders if name.startswith("text_encoder")))
 
+    def tokenizers_of(self, pipe: Any) -> list[Any]:
+        """The tokenizers that the pipeline holds."""
+        return [vars(pipe).get(name) for name in self.encoders if name.startswith("tokenizer")]
+
     def drawn_with(self, output_type: str | None) -> tuple[str, ...]:
         """The beginnings of the paths of the modules without which no picture of this type is made."""
         return (f"{self.denoisers[0]}.", *(() if output_type == "latent" else self.pictured))

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from ...types import Condition, PromptEmbeds
 from ..attach.guarded_class import CURRENT, raw
+from ..attach.turns import alone_with
 from ..families.base import Family
 from ..phrase_cache import PhraseBook, identity_of
 
@@ -47,7 +48,8 @@ class Encoding:
             UnsupportedPipeline: the pipeline has no text encoder to encode a concept with.
         """
         embeds = self.encode(texts).embeds
-        ids, content = self.family.tokens(self.pipe, texts, embeds)
+        with alone_with(*self.family.tokenizers_of(self.pipe)):
+            ids, content = self.family.tokens(self.pipe, texts, embeds)
         return PromptEmbeds(embeds, ids, content, tuple(texts))
 
     @torch.no_grad()
@@ -69,7 +71,8 @@ class Encoding:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
         known = self._known
         if (key := tuple(texts)) not in known:
-            _warn_of_cuts(self.pipe.tokenizer, texts)
+            with alone_with(*self.family.tokenizers_of(self.pipe)):
+                _warn_of_cuts(self.pipe.tokenizer, texts)
             known[key] = self._encode(texts)
         return known[key]
 
@@ -96,7 +99,7 @@ class Encoding:
     def _encode(self, texts: Sequence[str]) -> Condition:
         token = CURRENT.set(None)  # the pipeline's own parts, not what stands for them in this call
         try:
-            with torch.no_grad():
+            with torch.no_grad(), alone_with(*self.family.tokenizers_of(self.pipe)):
                 return self.family.encode(self.pipe, texts, self.arguments)
         finally:
             CURRENT.reset(token)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...errors import GuardBypassed
 from ...types import PromptEmbeds
 from ..attach.guard_record import Record
+from ..attach.turns import alone_with
 from ..families.base import Family, Pass
 from .text_chain import Reading, TextChain
 
@@ -92,13 +93,14 @@ class TextSeam:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             asked = {name: list(value) if isinstance(value, list) else value for name, value in bound.arguments.items()}
-            outputs = list(original(*args, **kwargs))  # Z-Image writes its template into the caller's list of texts
-            for said in self.family.text_states(outputs, asked, self._calls):
-                states = outputs[said.place]
-                if said.role == "prompt":
-                    self.pictures = len(states)
-                if self.records:
-                    outputs[said.place] = self._steer(states, cast(Role, said.role), said.texts)
+            with alone_with(*self.family.tokenizers_of(self.pipe)):
+                outputs = list(original(*args, **kwargs))  # Z-Image writes its template into the caller's list
+                for said in self.family.text_states(outputs, asked, self._calls):
+                    states = outputs[said.place]
+                    if said.role == "prompt":
+                        self.pictures = len(states)
+                    if self.records:
+                        outputs[said.place] = self._steer(states, cast(Role, said.role), said.texts)
             self._calls += 1
             return tuple(outputs)
 
