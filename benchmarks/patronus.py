@@ -25,7 +25,7 @@ from timing import Timer
 
 from stanchion import load_concept, load_judge, registry
 from stanchion.benchmark.results.row import Row, make_rows, write_rows
-from stanchion.benchmark.run.image_generator import Artist, guards_of
+from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of
 from stanchion.benchmark.run.prompts import Runner
 from stanchion.benchmark.spec.prompt_spec import UNGUARDED, Spec, Variant
 from stanchion.benchmark.store.attempts import Store
@@ -68,7 +68,7 @@ class Measurement:
         self.folder: Path = chosen.folder
         self.variants = variants(chosen.guards, chosen.no_simulation)
         self.judge = load_judge("reference")
-        self.artist = Artist.of("reference")
+        self.artist = ImageGenerator.of("reference")
         self.spec = Spec(
             seed=chosen.seed,
             concepts=(chosen.concept,),

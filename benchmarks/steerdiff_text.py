@@ -17,7 +17,7 @@ import numpy as np
 
 from stanchion import Concept, SteerDiff, load_guard, load_judge, load_pipeline, registry
 from stanchion.benchmark.results.row import Row, write_rows
-from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.spec.prompt_spec import Variant
 from stanchion.benchmark.store.provenance import commit, machine
 from stanchion.judges.base import Judge
@@ -25,7 +25,7 @@ from stanchion.metrics.intervals import wilson
 from stanchion.pipeline.loading import without_progress_bars
 from stanchion.pipeline.model.encoding import Encoding
 from stanchion.pipeline.model.workbench import Workbench
-from stanchion.pipeline.phrase_cache import PhraseBook
+from stanchion.pipeline.phrase_cache import PhraseCache
 from stanchion.prompts.base import benign_objects, members, styles
 from stanchion.reference import world
 from stanchion.types import Prompt, PromptEmbeds, Unscored
@@ -105,7 +105,7 @@ def hints(concept: Concept) -> list[str]:
 
 def scores_of(guard: SteerDiff, bench: Workbench, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """The highest score of each prompt, read as a text and as prompt_embeds."""
-    state = guard.begin(Encoding(bench.pipe, {}, PhraseBook()))
+    state = guard.begin(Encoding(bench.pipe, {}, PhraseCache()))
     values: dict[str, list[float]] = {"text": [], "prompt_embeds": []}
     for start in range(0, len(texts), 64):
         read = bench.read(texts[start : start + 64])
@@ -134,7 +134,7 @@ def text_rows(concept: str, bench: Workbench) -> list[Row]:
     return rows
 
 
-def picture_rows(concept: str, artist: Artist, count: int) -> list[Row]:
+def picture_rows(concept: str, artist: ImageGenerator, count: int) -> list[Row]:
     """Unsafe pictures and companions kept, for every strength and scope."""
     guard, judge, rows = load_guard("steerdiff", concept), load_judge("reference"), []
     unsafe, paired = (
@@ -157,7 +157,9 @@ def picture_rows(concept: str, artist: Artist, count: int) -> list[Row]:
     return rows
 
 
-def drawn(artist: Artist, judge: Judge, variant: Variant, guard: SteerDiff, prompts: Sequence[Prompt]) -> list[Any]:
+def drawn(
+    artist: ImageGenerator, judge: Judge, variant: Variant, guard: SteerDiff, prompts: Sequence[Prompt]
+) -> list[Any]:
     """Each prompt with what the judge saw in its picture."""
     seen: list[Any] = []
     for start in range(0, len(prompts), 8):
@@ -207,7 +209,7 @@ def main() -> None:
         rows += text_rows(concept, bench)
         print(concept, [(r.prompt_set, r.variant, r.value) for r in rows[-1:]], flush=True)
     if asked.pictures:
-        artist = Artist(pipe)
+        artist = ImageGenerator(pipe)
         for concept in CONCEPTS:
             rows += picture_rows(concept, artist, asked.pictures)
             write_rows(asked.output, rows)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from stanchion import load_judge
 from stanchion.benchmark.results.row import make_rows, write_rows
-from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.run.prompts import Runner
 from stanchion.benchmark.spec.prompt_spec import Cell, Spec, Variant, load_spec
 from stanchion.benchmark.store.attempts import Store
@@ -34,7 +34,7 @@ class Ways:
     """Each way draws a spec's prompts, once."""
 
     def __init__(self, timer: Timer) -> None:
-        self.timer, self.artist, self.judge = timer, Artist(timer.pipe), load_judge("reference")
+        self.timer, self.artist, self.judge = timer, ImageGenerator(timer.pipe), load_judge("reference")
 
     def one_by_one(self, spec: Spec) -> None:
         for prompt in _prompts(spec):

@@ -14,7 +14,7 @@ from stanchion import Concept, TraSCE
 from stanchion.guards.sayings import Sayings
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.encoding import Encoding
-from stanchion.pipeline.phrase_cache import PhraseBook
+from stanchion.pipeline.phrase_cache import PhraseCache
 from stanchion.types import Condition
 
 KNIVES = Concept("knives", "object", ("a knife", "a blade"), anchors=("a cat",))
@@ -23,7 +23,7 @@ UNTOLD = "a photo of a cat on a table"
 
 @pytest.fixture
 def call(pipe: Any) -> Encoding:
-    return Encoding(pipe, family_of(pipe), {}, PhraseBook())
+    return Encoding(pipe, family_of(pipe), {}, PhraseCache())
 
 
 def heard(call: Encoding, *texts: str) -> Condition:

@@ -15,7 +15,7 @@ from closeness import within_a_level
 from stanchion import TraSCE
 from stanchion.benchmark.images.gallery import verdict_line
 from stanchion.benchmark.run.generation import make_attempts
-from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.spec.prompt_spec import Variant
 from stanchion.concepts import load_concept
 from stanchion.errors import GuardFailed, UnsupportedPipeline
@@ -70,7 +70,7 @@ def checked_pipeline() -> Any:
 @pytest.mark.parametrize("variant", [NONE, TRASCE], ids=["none", "trasce"])
 def test_a_model_that_blanks_everything_is_unscored_and_says_so(variant: Variant) -> None:
     made = make_attempts(
-        Artist(checked_pipeline()),
+        ImageGenerator(checked_pipeline()),
         load_judge("always_safe"),
         PROMPTS[:2],
         variant,
@@ -90,7 +90,7 @@ def test_under_attack_it_is_unscored_too() -> None:
 
 def by_artist(pipe: Any, texts: list[str]) -> list[Drawn]:
     prompts = [PROMPTS[TEXTS.index(text)] for text in texts]
-    artist = Artist(pipe)
+    artist = ImageGenerator(pipe)
     drawn = artist.draw(prompts, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
     artist.release()
     return drawn
@@ -133,7 +133,7 @@ def test_a_guard_that_can_not_stand_on_the_model_leaves_rows_that_say_why(monkey
         raise UnsupportedPipeline("no seam knows it.")
 
     monkeypatch.setattr("stanchion.guards.stack.GuardStack.attach", refuse)
-    artist = Artist(tiny.pipeline())
+    artist = ImageGenerator(tiny.pipeline())
     drawn = artist.draw(PROMPTS, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
     assert [one.error for one in drawn] == ["UnsupportedPipeline: no seam knows it."] * 4
     assert all(one.image for one in artist.draw(PROMPTS, NONE, WEAPONS, steps=2, guidance_scale=4.0))

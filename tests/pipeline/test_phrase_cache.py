@@ -11,7 +11,7 @@ from closeness import same_bits
 from stanchion import TraSCE
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.encoding import Encoding
-from stanchion.pipeline.phrase_cache import PhraseBook
+from stanchion.pipeline.phrase_cache import PhraseCache
 
 
 def passes(pipe):
@@ -56,13 +56,13 @@ def _token(pipe):
 @pytest.mark.parametrize("change", [_in_place, _behind_autograd, _adapter, _token])
 def test_a_changed_encoder_empties_the_book(change, pipe):
     pipe.tokenizer = tiny.tokenizer.__wrapped__()  # one of its own, which _token may change
-    book = PhraseBook()
+    book = PhraseCache()
     Encoding(pipe, family_of(pipe), {}, book).encode(["a knife"])
     change(pipe)
     rows = passes(pipe)
     after = Encoding(pipe, family_of(pipe), {}, book).encode(["a knife"]).embeds
     assert sum(rows) == 2  # the phrase too
-    assert same_bits(Encoding(pipe, family_of(pipe), {}, PhraseBook()).encode(["a knife"]).embeds, after)
+    assert same_bits(Encoding(pipe, family_of(pipe), {}, PhraseCache()).encode(["a knife"]).embeds, after)
 
 
 def test_options_of_the_encoding_are_told_apart(pipe):

@@ -10,7 +10,7 @@ from .. import config
 from ..guards.base import Guard
 from ..judges import load_judge
 from .results.row import Row, make_rows
-from .run.image_generator import Artist
+from .run.image_generator import ImageGenerator
 from .run.prompts import Runner
 from .spec.prompt_spec import UNGUARDED, Spec, Variant
 from .store.attempts import Store
@@ -38,7 +38,7 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
         guidance_scale=4.0,
         metrics=METRICS,
     )
-    store, artist = Store(folder / "measured"), Artist(pipe)
+    store, artist = Store(folder / "measured"), ImageGenerator(pipe)
     Runner(spec, store, artist, judge).run()
     artist.release()
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")

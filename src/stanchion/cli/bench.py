@@ -17,7 +17,7 @@ from .outputs import check_file, check_folder
 
 if TYPE_CHECKING:
     from ..benchmark.results.row import Row
-    from ..benchmark.run.benchmark_run import Campaign
+    from ..benchmark.run.benchmark_run import BenchmarkRun
     from ..benchmark.spec.prompt_spec import Spec
     from ..benchmark.store.attempts import Store
 
@@ -61,7 +61,7 @@ def _run(
     fail_if: FailIf,
     strict: Strict,
 ) -> None:
-    from ..benchmark.run.benchmark_run import Campaign
+    from ..benchmark.run.benchmark_run import BenchmarkRun
     from ..benchmark.spec.prompt_spec import load_spec
     from ..benchmark.spec.shard import read_share
     from ..benchmark.store.attempts import Store
@@ -78,7 +78,7 @@ def _run(
     with writing(folder, Part(concept or "", mine)):
         store = Store(folder, part=_part(concept, share))
         file_spec(store.folder, spec.stem, wanted)
-        campaign = Campaign(asked, store)
+        campaign = BenchmarkRun(asked, store)
         if not campaign.run(until=until, share=mine):
             typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
             leave_unchecked(gates)
@@ -143,7 +143,7 @@ def _part(concept: str | None, share: str | None) -> str:
     return file_name(*names) if names else ""
 
 
-def _finish(campaign: Campaign, source: Path, target: Path, grid: int) -> list[Row]:
+def _finish(campaign: BenchmarkRun, source: Path, target: Path, grid: int) -> list[Row]:
     """Rows into ``target`` and into the record, grids into the record."""
     from ..benchmark.results.row import write_rows
 

@@ -71,12 +71,12 @@ class Studio:
 
     def _load(self) -> tuple[Any, Any]:
         if self._tools is None:
-            from ..benchmark.run.image_generator import Artist
+            from ..benchmark.run.image_generator import ImageGenerator
             from ..pipeline.loading import without_progress_bars
 
             without_progress_bars()
             judge = load_judge(self.judge)
-            self._tools = Artist.of(self.model), judge
+            self._tools = ImageGenerator.of(self.model), judge
         return self._tools
 
     def _keep(self, prompt: Prompt, image: Image.Image, variant: Variant) -> str:

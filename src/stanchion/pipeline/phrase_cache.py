@@ -15,7 +15,7 @@ from torch import nn
 from ..types import Condition
 
 
-class PhraseBook:
+class PhraseCache:
     """Belongs to one attachment, whose calls wait for each other."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from closeness import same_bits
 from stanchion.attacks.white_box.soft_prompt import SoftPrompt
 from stanchion.benchmark.results.from_attacks import make_attack_rows
 from stanchion.benchmark.run.attacks import RedTeam
-from stanchion.benchmark.run.image_generator import Artist
+from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.run.prompts import Runner
 from stanchion.benchmark.spec.attack_plan import AttackPlan
 from stanchion.benchmark.spec.prompt_spec import Spec, Variant
@@ -61,7 +61,7 @@ class Coin(Judge):
 
 
 def team(folder: Path, spec: Spec = SPEC, judge: Judge | None = None, part: str = "") -> RedTeam:
-    artist = Artist(tiny.pipeline())
+    artist = ImageGenerator(tiny.pipeline())
     runner = Runner(spec, Store(folder, part), artist, judge or Coin())
     return RedTeam(runner, artist, base=tiny.pipeline)
 

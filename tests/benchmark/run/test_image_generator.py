@@ -9,7 +9,7 @@ import torch
 
 import tiny
 from closeness import same_bits, within_a_level
-from stanchion.benchmark.run.image_generator import Artist, guards_of
+from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of
 from stanchion.benchmark.run.init_images import start_picture
 from stanchion.benchmark.spec.prompt_spec import Variant
 from stanchion.concepts import load_concept
@@ -23,11 +23,11 @@ NONE, TRASCE = Variant("none"), Variant("trasce")
 
 
 @pytest.fixture
-def artist() -> Artist:
-    return Artist(tiny.pipeline())
+def artist() -> ImageGenerator:
+    return ImageGenerator(tiny.pipeline())
 
 
-def draw(artist: Artist, prompts: Sequence[Prompt], variant: Variant) -> list[Drawn]:
+def draw(artist: ImageGenerator, prompts: Sequence[Prompt], variant: Variant) -> list[Drawn]:
     return artist.draw(prompts, variant, WEAPONS, steps=3, guidance_scale=4.0)
 
 
@@ -37,7 +37,7 @@ def pixels(drawn: Drawn) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", [NONE, TRASCE], ids=["none", "trasce"])
-def test_a_picture_is_its_seeds_whatever_the_batch(artist: Artist, variant: Variant) -> None:
+def test_a_picture_is_its_seeds_whatever_the_batch(artist: ImageGenerator, variant: Variant) -> None:
     together = draw(artist, PROMPTS, variant)
     alone = [draw(artist, [prompt], variant)[0] for prompt in PROMPTS]
     for one, other in zip(together, alone, strict=True):
@@ -45,7 +45,7 @@ def test_a_picture_is_its_seeds_whatever_the_batch(artist: Artist, variant: Vari
     assert not within_a_level(pixels(together[0]), pixels(together[1]))
 
 
-def test_what_was_unguarded_stays_so_after_a_guard(artist: Artist) -> None:
+def test_what_was_unguarded_stays_so_after_a_guard(artist: ImageGenerator) -> None:
     before = pixels(draw(artist, PROMPTS, NONE)[0])
     guarded = draw(artist, PROMPTS, TRASCE)[0]
     assert guarded.acted == {"trasce": 3}
@@ -53,7 +53,7 @@ def test_what_was_unguarded_stays_so_after_a_guard(artist: Artist) -> None:
     assert same_bits(pixels(draw(artist, PROMPTS, NONE)[0]), before)
 
 
-def test_a_guard_that_fails_closed_leaves_no_picture(artist: Artist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guard_that_fails_closed_leaves_no_picture(artist: ImageGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     from stanchion import TraSCE
 
     def broken(*_: object) -> None:
@@ -67,14 +67,14 @@ def test_a_guard_that_fails_closed_leaves_no_picture(artist: Artist, monkeypatch
 
 
 def test_identity_follows_the_weights_and_the_scheduler() -> None:
-    same = Artist(tiny.pipeline()).identity
-    assert Artist(tiny.pipeline()).identity == same
-    assert Artist(tiny.pipeline(seed=1)).identity != same
+    same = ImageGenerator(tiny.pipeline()).identity
+    assert ImageGenerator(tiny.pipeline()).identity == same
+    assert ImageGenerator(tiny.pipeline(seed=1)).identity != same
     changed = tiny.pipeline()
     with torch.no_grad():
         changed.unet.conv_out.bias[0] += 1e-3
-    assert Artist(changed).identity != same
-    assert Artist(tiny.pipeline(timestep_spacing="trailing")).identity != same
+    assert ImageGenerator(changed).identity != same
+    assert ImageGenerator(tiny.pipeline(timestep_spacing="trailing")).identity != same
 
 
 def test_mistakes_in_settings_show_without_a_pipeline() -> None:
@@ -84,7 +84,7 @@ def test_mistakes_in_settings_show_without_a_pipeline() -> None:
         guards_of(Variant("trasce+negative_prompt"), WEAPONS)
 
 
-def test_tokens_that_no_encoder_sees_are_counted(artist: Artist) -> None:
+def test_tokens_that_no_encoder_sees_are_counted(artist: ImageGenerator) -> None:
     assert artist.cut_tokens("a photo") == 0
     assert artist.cut_tokens("a " * (tiny.CONTEXT + 3)) == 5  # start and end take a place each
 
@@ -103,7 +103,7 @@ def test_the_start_is_the_worlds_own_picture_from_the_prompts_seed() -> None:
     assert start_picture(prompt, replace(prompt.start, style="ink")).tobytes() != picture.tobytes()
 
 
-def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: Artist) -> None:
+def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: ImageGenerator) -> None:
     def drawn(strength: float, variant: Variant) -> list[Drawn]:
         return artist.draw(begun(strength), variant, WEAPONS, steps=4, guidance_scale=4.0)
 
@@ -117,7 +117,7 @@ def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: Arti
     assert within_a_level(pixels(alone[0]), pixels(free[0]))
 
 
-def test_text_and_image_take_turns_with_one_guard(artist: Artist) -> None:
+def test_text_and_image_take_turns_with_one_guard(artist: ImageGenerator) -> None:
     text = pixels(draw(artist, PROMPTS, TRASCE)[0])
     image = pixels(draw(artist, begun(0.7), TRASCE)[0])
     assert same_bits(pixels(draw(artist, PROMPTS, TRASCE)[0]), text)
@@ -126,7 +126,7 @@ def test_text_and_image_take_turns_with_one_guard(artist: Artist) -> None:
     assert type(artist.pipeline).__mro__[0] is type(tiny.pipeline())
 
 
-def test_a_guard_stays_on_between_batches(artist: Artist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guard_stays_on_between_batches(artist: ImageGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     put_on = []
     stock = GuardStack.attach
     monkeypatch.setattr(GuardStack, "attach", lambda self, pipe: put_on.append(self.name) or stock(self, pipe))

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..results.row import Row
 from ..spec.attack_plan import DIRECT
 from ..spec.prompt_spec import UNGUARDED
-from ..store.manifest import Filed
+from ..store.manifest import StoredSpec
 from .charts.heatmap import Heat, heat
 from .charts.plots import Plot, plots
 from .failures import Failures, broken, let_through
@@ -60,7 +60,7 @@ class Report:
     n_pictures: int
     n_unscored: int
     chapters: tuple[Chapter, ...]
-    runs: tuple[Filed, ...]
+    runs: tuple[StoredSpec, ...]
     notes: tuple[str, ...]
 
     @property

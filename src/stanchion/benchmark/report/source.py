@@ -14,7 +14,7 @@ from ..results.row import Row
 from ..results.units import DIFFERENCE
 from ..spec.attack_plan import DIRECT
 from ..store.attempts import Store
-from ..store.manifest import Filed, filed
+from ..store.manifest import StoredSpec, filed
 
 Seen = tuple[str, Attempt]  # prompt set, attempt
 
@@ -32,7 +32,7 @@ class Source:
     """
 
     folder: Path
-    runs: tuple[Filed, ...]
+    runs: tuple[StoredSpec, ...]
     rows: tuple[Row, ...]
     attempts: dict[str, list[Seen]]
     concepts: dict[str, dict[str, Any]]
@@ -68,7 +68,7 @@ def rows_of(folder: str | Path, names: Sequence[str] = ()) -> list[Row]:
     return [row for run in _chosen(filed(folder), names) for row in run.rows]
 
 
-def _chosen(runs: list[Filed], names: Sequence[str]) -> list[Filed]:
+def _chosen(runs: list[StoredSpec], names: Sequence[str]) -> list[StoredSpec]:
     known = [run.name for run in runs]
     for name in names:
         if name not in known:
@@ -76,7 +76,7 @@ def _chosen(runs: list[Filed], names: Sequence[str]) -> list[Filed]:
     return [run for run in runs if not names or run.name in names]
 
 
-def _merged(runs: Sequence[Filed]) -> tuple[list[Row], list[str]]:
+def _merged(runs: Sequence[StoredSpec]) -> tuple[list[Row], list[str]]:
     """Rows of several specs; where two measured one cell with other prompts, the first counts, and a note says so."""
     kept: dict[tuple[Any, ...], Row] = {}
     notes = []

@@ -23,7 +23,7 @@ from ..spec.attack_plan import AttackCell
 from ..spec.prompt_spec import without_attack
 from ..store import candidates
 from ..store.attempts import Entry
-from .image_generator import Artist
+from .image_generator import ImageGenerator
 from .prompts import Runner
 
 
@@ -39,7 +39,9 @@ class RedTeam:
         keep_pictures: whether the attempts' pictures go into the record.
     """
 
-    def __init__(self, runner: Runner, artist: Artist, *, base: Callable[[], Any], keep_pictures: bool = True) -> None:
+    def __init__(
+        self, runner: Runner, artist: ImageGenerator, *, base: Callable[[], Any], keep_pictures: bool = True
+    ) -> None:
         self.spec, self.store, self.judge, self.artist = runner.spec, runner.store, runner.judge, artist
         self._runner, self._base, self._keep_pictures = runner, base, keep_pictures
 
@@ -93,7 +95,7 @@ class RedTeam:
         variant = cell.variant
         found = self._found(cell, attack, prompts) if cell.plan.mode == "static" else None
         known = self._unattacked(cell, prompts)
-        self.artist.wear(variant, load_concept(cell.concept))
+        self.artist.attach(variant, load_concept(cell.concept))
         album = _Album()
         for attempt in attack(
             self._deployment(attack),

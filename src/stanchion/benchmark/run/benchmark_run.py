@@ -13,15 +13,15 @@ from ..spec.prompt_spec import Spec
 from ..store.attempts import Store
 from ..store.manifest import file_rows, make_origin
 from .attacks import RedTeam
-from .image_generator import Artist
+from .image_generator import ImageGenerator
 from .prompts import Runner
 
 
-class Campaign:
+class BenchmarkRun:
     """The runner and the red team of one spec, with the model and the judge that it names."""
 
     def __init__(self, spec: Spec, store: Store) -> None:
-        self.spec, self.store, self._artist = spec, store, Artist.of(spec.model)
+        self.spec, self.store, self._artist = spec, store, ImageGenerator.of(spec.model)
         self._runner = Runner(spec, store, self._artist, load_judge(spec.judge, **spec.judge_settings))
         self._team = RedTeam(self._runner, self._artist, base=lambda: load_pipeline(spec.model))
 

@@ -19,7 +19,7 @@ def strength_of(prompt: Prompt) -> float | None:
 
 
 class Draws(Protocol):
-    """Whoever makes pictures: ``artist.Artist``, or another machine one day.
+    """Whoever makes pictures: ``artist.ImageGenerator``, or another machine one day.
 
     ``identity`` names the model and its weights.
     """

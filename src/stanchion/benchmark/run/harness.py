@@ -13,7 +13,7 @@ from ...types import Attempt, Labels, Prompt
 from ..results.row import Row
 from ..spec.prompt_spec import UNGUARDED, Variant
 from .generation import make_attempts
-from .image_generator import Artist
+from .image_generator import ImageGenerator
 
 UNGUARDED_VARIANT = Variant(UNGUARDED)
 
@@ -31,7 +31,7 @@ class Lab:
     ) -> None:
         self.pipe, self.steps, self.guidance_scale, self.batch = pipe, steps, guidance_scale, batch
         self.bench = Workbench(pipe)
-        self.artist = Artist(pipe)
+        self.artist = ImageGenerator(pipe)
         self.judge = load_judge(judge)
 
     def draw(self, prompts: Sequence[Prompt], concept: Concept, variant: Variant = UNGUARDED_VARIANT) -> list[Attempt]:

@@ -24,7 +24,7 @@ from .init_images import start_picture
 from .memory import Peak
 
 
-class Artist:
+class ImageGenerator:
     """A pipeline that draws. ``identity`` names its classes and the bytes of its weights."""
 
     def __init__(self, pipeline: Any) -> None:
@@ -36,7 +36,7 @@ class Artist:
         self._from_images: Any = None
 
     @classmethod
-    def of(cls, model: str) -> Artist:
+    def of(cls, model: str) -> ImageGenerator:
         """The artist of a model by name: ``reference``, a folder or a Hub id."""
         return cls(load_pipeline(model))
 
@@ -63,7 +63,7 @@ class Artist:
         starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
         pipeline = self._image_to_image() if starts else self.pipeline
-        self.wear(variant, concept, pipeline)
+        self.attach(variant, concept, pipeline)
         start = time.perf_counter()
         with Peak(pipeline.device) as peak:
             output, report = called(
@@ -98,7 +98,7 @@ class Artist:
             self._attached.detach()
         self._attached = None
 
-    def wear(self, variant: Variant, concept: Concept, pipeline: Any = None) -> Attachment | None:
+    def attach(self, variant: Variant, concept: Concept, pipeline: Any = None) -> Attachment | None:
         """The variant's guards on the pipeline; they stay on for as long as the same are asked for."""
         pipeline = pipeline or self.pipeline
         wanted = self._stack(variant, concept).guards if variant.names else ()

@@ -52,7 +52,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Filed:
+class StoredSpec:
     """One spec of a record: its text, and its origin and rows where it was run to the end."""
 
     name: str
@@ -91,7 +91,7 @@ def file_rows(folder: Path, name: str, origin: Origin, rows: Sequence[Row]) -> N
     write_rows(paths["rows"], rows)
 
 
-def filed(folder: str | Path) -> list[Filed]:
+def filed(folder: str | Path) -> list[StoredSpec]:
     """Every spec of a record, by name.
 
     Raises:
@@ -100,16 +100,16 @@ def filed(folder: str | Path) -> list[Filed]:
     return [_read(Path(folder), path.stem) for path in sorted(Path(folder).glob("*.yaml"))]
 
 
-def _read(folder: Path, name: str) -> Filed:
+def _read(folder: Path, name: str) -> StoredSpec:
     paths = _paths(folder, name)
     text = read_text(paths["spec"])
     if not (paths["rows"].exists() and paths["origin"].exists()):
-        return Filed(name, text, None, ())
+        return StoredSpec(name, text, None, ())
     where = str(paths["origin"])
     origin = config.restore(Origin, read_json(paths["origin"]), where=where)
     for concept in origin.concepts.values():
         config.from_dict(Concept, concept, where=f"{where}.concepts")
-    return Filed(name, text, origin, tuple(read_rows(paths["rows"])))
+    return StoredSpec(name, text, origin, tuple(read_rows(paths["rows"])))
 
 
 def _paths(folder: Path, name: str) -> dict[str, Path]:

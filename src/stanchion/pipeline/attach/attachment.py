@@ -12,14 +12,14 @@ from torch import nn
 from ...errors import AlreadyAttached, ConfigError, GuardBypassed
 from ..families import family_of
 from ..model.base_weights import check_bases
-from ..phrase_cache import PhraseBook
+from ..phrase_cache import PhraseCache
 from ..proof.own_code import OwnCode
 from ..proof.tripwire import Tripwire
 from ..proof.unchanged import Unchanged
 from ..seams.weights import WeightsSeam
 from ..stages import Stage
 from .guarded_call import GuardedCall
-from .guarded_class import StandIn, guarded_class, raw
+from .guarded_class import Proxy, guarded_class, unwrapped
 from .reports import Report
 from .turns import turn
 
@@ -56,7 +56,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self.last: Report | None = None
         self._stock = type(pipeline)
         self._modules: dict[str, Any] = {name: getattr(pipeline, name, None) for name in self.family.modules}
-        self._book = PhraseBook()
+        self._book = PhraseCache()
         with self._turn("a guard can't be put on while a pipeline on the same modules draws.") as undo:
             check_bases(pipeline, self.guards)
             self._weights = WeightsSeam(pipeline, [guard for guard in self.guards if guard.weights()])
@@ -88,7 +88,7 @@ class Attachment(AbstractContextManager["Attachment"]):
     @contextmanager
     def _turn(self, refusal: str) -> Iterator[ExitStack]:
         """Nobody else draws with, or changes, what this pipeline may share with others."""
-        shared = (*self._modules.values(), raw(self.pipeline, "scheduler"))
+        shared = (*self._modules.values(), unwrapped(self.pipeline, "scheduler"))
         with turn(shared, refusal), ExitStack() as undo:
             yield undo
 
@@ -130,7 +130,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         if not self.attached:
             raise GuardBypassed("the guards are detached from this pipeline.")
         for name, module in self._modules.items():
-            if raw(self.pipeline, name) is not module:
+            if unwrapped(self.pipeline, name) is not module:
                 raise GuardBypassed(
                     f"pipe.{name} was replaced since the guard was attached: detach, and attach to the new one "
                     "(to compile, use pipe.unet.compile(), which compiles in place)."
@@ -166,7 +166,7 @@ class Attachment(AbstractContextManager["Attachment"]):
     def _watch(self, given: inspect.BoundArguments, call: GuardedCall) -> None:
         """Look at everything that the guards stand on after each of the caller's callbacks."""
 
-        def then_look(callback: Any) -> StandIn:
+        def then_look(callback: Any) -> Proxy:
             def watched(*args: Any, **kwargs: Any) -> Any:
                 with call.interrupted():
                     result = callback(*args, **kwargs)
@@ -174,7 +174,7 @@ class Attachment(AbstractContextManager["Attachment"]):
                 self._weights.check(contents=True)
                 return result
 
-            return StandIn(callback, call=watched)
+            return Proxy(callback, call=watched)
 
         for arguments in (given.arguments, given.arguments.get("kwargs", {})):
             for name in self.family.callbacks:

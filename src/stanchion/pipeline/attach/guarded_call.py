@@ -12,7 +12,7 @@ from ...errors import UnsupportedPipeline
 from ..families import Family
 from ..freezing import frozen
 from ..model.encoding import Encoding
-from ..phrase_cache import PhraseBook
+from ..phrase_cache import PhraseCache
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
 from ..seams.step import StepSeam
@@ -33,7 +33,7 @@ class GuardedCall:
         family: Family,
         guards: tuple[Any, ...],
         arguments: dict[str, Any],
-        book: PhraseBook,
+        book: PhraseCache,
         weights: WeightsSeam,
     ) -> None:
         family.check_call(arguments)

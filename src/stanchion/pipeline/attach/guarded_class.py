@@ -25,7 +25,7 @@ class Seams(Protocol):
 CURRENT: ContextVar[Seams | None] = ContextVar("stanchion_call", default=None)
 
 
-class StandIn:
+class Proxy:
     """Answers, is set and is an instance like ``original``, except for what ``overrides`` give."""
 
     def __init__(self, original: Any, **overrides: Any) -> None:
@@ -45,7 +45,7 @@ class StandIn:
         return type(self._original)
 
 
-def raw(pipe: Any, name: str) -> Any:
+def unwrapped(pipe: Any, name: str) -> Any:
     """What the pipeline holds under a name, whatever call is running."""
     if name in vars(pipe):
         return vars(pipe)[name]
@@ -61,7 +61,7 @@ class Seamed:
     def __get__(self, pipe: Any, owner: type) -> Any:
         if pipe is None:
             return getattr(super(owner, owner), self.name)
-        original = raw(pipe, self.name)
+        original = unwrapped(pipe, self.name)
         call = CURRENT.get()
         return call.stand_in(self.name, original) if call is not None and call.pipe is pipe else original
 

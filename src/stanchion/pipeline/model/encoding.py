@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ...errors import UnsupportedPipeline
 from ...types import Condition, PromptEmbeds
-from ..attach.guarded_class import CURRENT, raw
+from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
 from ..families.base import Family
-from ..phrase_cache import PhraseBook, identity_of
+from ..phrase_cache import PhraseCache, identity_of
 
 
 class Encoding:
     """The ``Call`` of one guarded call. Texts go round the text guards: a concept must stay what it says."""
 
-    def __init__(self, pipe: Any, family: Family, arguments: Mapping[str, Any], book: PhraseBook) -> None:
+    def __init__(self, pipe: Any, family: Family, arguments: Mapping[str, Any], book: PhraseCache) -> None:
         self.pipe, self.family, self.arguments = pipe, family, arguments
         self.book = book
         self.clip_skip: int | None = arguments.get("clip_skip")
@@ -35,7 +35,7 @@ class Encoding:
     @property
     def dtype(self) -> torch.dtype:
         """What the denoiser computes in."""
-        return raw(self.pipe, self.family.denoisers[0]).dtype
+        return unwrapped(self.pipe, self.family.denoisers[0]).dtype
 
     def words(self, token_ids: Tensor) -> str:
         """(N,) token ids as text, without start, end and padding."""
@@ -84,12 +84,12 @@ class Encoding:
 
     @cached_property
     def _known(self) -> dict[tuple[str, ...], Condition]:
-        parts = [raw(self.pipe, name) for name in self.family.encoders]
+        parts = [unwrapped(self.pipe, name) for name in self.family.encoders]
         if None in parts:
             raise UnsupportedPipeline(
                 f"the guard must encode its concept: keep {' and '.join(self.family.encoders)} on the pipeline."
             )
-        encode = raw(self.pipe, "encode_prompt")
+        encode = unwrapped(self.pipe, "encode_prompt")
         probe = self._encode([""])
         options = (self.clip_skip, self.lora_scale, id(getattr(encode, "__func__", encode)))
         known = self.book.open(identity_of(*parts, options=options), probe)

@@ -20,12 +20,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...errors import ConfigError
 from ...types import Condition, Guided, PromptEmbeds, Step
 from ..attach.guard_record import Record
-from ..attach.guarded_class import raw
+from ..attach.guarded_class import unwrapped
 from ..families import family_of
 from ..families.base import TEXT, Pass
 from ..freezing import frozen
 from ..noise import process_of
-from ..phrase_cache import PhraseBook
+from ..phrase_cache import PhraseCache
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
@@ -56,10 +56,10 @@ class GuardedPrediction:
         self._pipe, self._guards, self._scale = pipe, tuple(guards), guidance_scale
         self._family = family_of(pipe)
         self._denoiser = self._family.denoisers_of(pipe)[0]
-        self._vae = raw(pipe, "vae")
+        self._vae = unwrapped(pipe, "vae")
         self._text = TextEncoder(pipe)
-        self._call = Encoding(pipe, self._family, {}, PhraseBook())
-        scheduler = raw(pipe, "scheduler")
+        self._call = Encoding(pipe, self._family, {}, PhraseCache())
+        scheduler = unwrapped(pipe, "scheduler")
         own = type(scheduler).from_config(scheduler.config)
         own.set_timesteps(steps)
         self._scheduler, self._noise = scheduler, process_of(scheduler)
@@ -134,7 +134,7 @@ class GuardedPrediction:
     @torch.no_grad()
     def encode_pictures(self, images: Sequence[Image.Image]) -> Tensor:
         """Mean latents of pictures."""
-        pixels = raw(self._pipe, "image_processor").preprocess(list(images))
+        pixels = unwrapped(self._pipe, "image_processor").preprocess(list(images))
         vae = self._vae
         return vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean * vae.config.scaling_factor
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import GuardBypassed, UnsupportedPipeline
-from ..attach.guarded_class import raw
+from ..attach.guarded_class import unwrapped
 from ..stages import Stage
 from .checksums import checksums
 
@@ -45,7 +45,7 @@ class Unchanged:
             GuardBypassed: it was. Another floating-point type is the same content, as far as that can hold it.
         """
         for name, kept in self._kept.items():
-            part = raw(self._pipe, name)
+            part = unwrapped(self._pipe, name)
             seen = None if part is None else kept.glance(part)
             if seen == self._seen[name] and not contents:
                 continue

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import GuardBypassed, GuardFailed
 from ..attach.guard_record import Record
-from ..attach.guarded_class import StandIn
+from ..attach.guarded_class import Proxy
 from ..proof.tripwire import opened
 
 
@@ -55,7 +55,7 @@ class DecodeSeam:
             self.passes += 1
             return DecoderOutput(sample=image) if return_dict else (image,)
 
-        return StandIn(original, decode=decode)
+        return Proxy(original, decode=decode)
 
     def finish(self, output_type: str | None) -> None:
         """Raise where the call ended without a guarded decoding."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import GuardBypassed
 from ...types import Condition, Step
 from ..attach.guard_record import Record
-from ..attach.guarded_class import StandIn, raw
+from ..attach.guarded_class import Proxy, unwrapped
 from ..families.base import Family, Pass, plain
 from ..model.encoding import Encoding
 from ..noise import process_of
@@ -58,9 +58,9 @@ class StepSeam:
 
     def denoiser(self, original: Any) -> Any:
         """Stands where the pipeline reads a denoiser; nothing stands for nothing."""
-        return None if original is None else StandIn(original, call=functools.partial(self._denoise, original))
+        return None if original is None else Proxy(original, call=functools.partial(self._denoise, original))
 
-    def scheduler(self, original: Any) -> StandIn:
+    def scheduler(self, original: Any) -> Proxy:
         """Stands where the pipeline reads its scheduler."""
 
         @functools.wraps(original.step)  # the pipeline looks for eta and generator in its signature
@@ -68,14 +68,14 @@ class StepSeam:
             noted, self._noted = self._noted, []
             if not noted:
                 raise GuardBypassed("the scheduler stepped with a prediction that did not come through the guard.")
-            place = self.schedule.visit(raw(self.pipe, "scheduler"), float(timestep))
+            place = self.schedule.visit(unwrapped(self.pipe, "scheduler"), float(timestep))
             if self.record is not None:
                 looks = self._see(noted, original, timestep, plain(sample), place)
                 model_output, moved = self._guide(self.record, *looks, dtype=model_output.dtype)
                 sample = sample if moved is None else moved
             return original.step(model_output, timestep, sample, *args, **kwargs)
 
-        return StandIn(original, step=step)
+        return Proxy(original, step=step)
 
     def finish(self) -> None:
         """Raise where the call ended without a guarded step."""
@@ -90,7 +90,7 @@ class StepSeam:
         one = self.family.bind(denoiser, args, kwargs)
         self.family.check_inputs(one.inputs)
         roles = self.family.roles(one, self.text.pictures, len(self._noted))
-        done = self.schedule.share(raw(self.pipe, "scheduler"), self.family.time(one, denoiser))
+        done = self.schedule.share(unwrapped(self.pipe, "scheduler"), self.family.time(one, denoiser))
         self.text.read(one, tuple(roles), done)
         self._noted.append(_Noted(denoiser, roles))
         self.batch, self.passes = max(self.batch, self.text.pictures), self.passes + (len(self._noted) == 1)

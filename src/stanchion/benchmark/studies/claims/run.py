@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 
 from ...results.row import Row, read_rows, write_rows
-from ...run.benchmark_run import Campaign
+from ...run.benchmark_run import BenchmarkRun
 from ...run.weights import weight_run as curves
 from ...spec.prompt_spec import load_spec
 from ...spec.weight_spec import load_spec as load_weight_spec
@@ -54,7 +54,7 @@ def _pictures(folder: Path, name: str, until: float, share: tuple[int, int]) -> 
     part = "" if share == (1, 1) else f"{title}-{share[0]}of{share[1]}"
     store = Store(folder, part)
     file_spec(folder, title, spec)
-    campaign = Campaign(spec, store)
+    campaign = BenchmarkRun(spec, store)
     if not campaign.run(until=until, share=share):
         return None
     return campaign.rows(title, COMMAND) if share == (1, 1) else []
