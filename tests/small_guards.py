@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from PIL import Image
 
-from stanchion.guards.base import AttentionGuard, DecoderGuard, TextGuard, TrajectoryGuard, WeightGuard
+from stanchion.guards.base import AttentionGuard, DecoderGuard, OutputGuard, TextGuard, TrajectoryGuard, WeightGuard
 from stanchion.pipeline.model.base_weights import base_of
-from stanchion.types import Decoded, Guided, Steered
+from stanchion.types import Checked, Decoded, Guided, Steered
 
 
 class Small:
@@ -105,6 +106,22 @@ class Grey(Small, DecoderGuard):
     def decode(self, latents, decode, state):
         unsafe = latents.flatten(1).mean(1) > self.limit
         return Decoded(torch.where(unsafe[:, None, None, None], torch.zeros(()), decode(latents)), unsafe)
+
+
+class Veil(Small, OutputGuard):
+    """White pictures in the place of those at some places of the batch. Remembers what it saw."""
+
+    name = "veil"
+    places: tuple[int, ...] = (0,)
+
+    def begin(self, call):
+        self.seen = []
+
+    def check(self, pictures, state):
+        self.seen += pictures
+        acted = torch.tensor([place in self.places for place in range(len(pictures))])
+        white = [Image.new("RGB", picture.size, "white") for picture in pictures]
+        return Checked([white[i] if acted[i] else picture for i, picture in enumerate(pictures)], acted)
 
 
 class Zero(Small, WeightGuard):

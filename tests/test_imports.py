@@ -30,6 +30,7 @@ ALLOWED = {
     "content_policy": ("errors", "types", "concepts"),
     "pipeline": SMALL,
     "guards": (*SMALL, "pipeline"),
+    "guards.output": (*SMALL, "pipeline", "guards", "judges"),
     "learning": ("errors", "config", "files"),
     "training": (*SMALL, "pipeline", "guards", "learning", "reference"),
     "reference": ("errors", "types", "files", "concepts", "config", "learning"),

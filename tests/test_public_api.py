@@ -26,6 +26,7 @@ PUBLIC = {
     "JudgeError",
     "NegativePrompt",
     "PatronusModerator",
+    "PictureCheck",
     "SAFREE",
     "SLD",
     "StanchionError",

@@ -170,7 +170,12 @@ def captions() -> Path:
 
 
 def guard(name: str, **settings: Any) -> Any:
-    """A guard against weapons for the tiny pipeline (seed 0), trained where it is of the trained kind."""
+    """A guard against weapons for the tiny pipeline (seed 0), trained where it is of the trained kind.
+
+    Its pictures show nothing that a judge could find, so the picture check's finds weapons everywhere.
+    """
+    if name == "picture_check":
+        settings = {"judge": "always_unsafe", **settings}
     if registry.get("guards", name).trained:
         return load_guard(_trained(name), **settings)
     return load_guard(name, concept="weapons", **settings)

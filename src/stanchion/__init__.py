@@ -22,6 +22,7 @@ _HOMES = {
     "NegativePrompt": ".guards.trajectory.negative_prompt",
     "PatronusModerator": ".guards.decoder.patronus_moderator",
     "ESD": ".guards.weights.esd",
+    "PictureCheck": ".guards.output.picture_check",
     "SAFREE": ".guards.text.safree",
     "SLD": ".guards.trajectory.sld",
     "UCE": ".guards.weights.uce",

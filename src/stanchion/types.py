@@ -122,6 +122,18 @@ class Decoded:
     scores: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What an output guard returns: B pictures, (B,) bool on which it acted, (B,) scores each.
+
+    A picture that it leaves alone is the very object that it was given.
+    """
+
+    pictures: Sequence[Image.Image]
+    acted: Tensor
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 class Call(Protocol):
     """What a guard may ask of the call that it guards."""
 

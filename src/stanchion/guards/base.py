@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from PIL import Image
 from torch import Tensor
 
 from .. import config
@@ -17,7 +18,7 @@ from ..pipeline.attach.attachment import Attachment
 from ..pipeline.model.base_weights import weights_hash
 from ..pipeline.seams.decode import Decode
 from ..pipeline.stages import Stage
-from ..types import Call, Decoded, Guided, PromptEmbeds, Steered, Step
+from ..types import Call, Checked, Decoded, Guided, PromptEmbeds, Steered, Step
 from .artefact import read_artefact, tensors_of, write_artefact
 
 
@@ -226,6 +227,16 @@ class DecoderGuard(Guard):
         ``decode`` makes pictures (B, 3, H, W) in [-1, 1] with the weights that are in place: the stock ones, or the
         guard's own where it has ``weights``; its ``parts`` are the tiles of these pictures, where there are any.
         """
+
+
+class OutputGuard(Guard):
+    """Stands between the pipeline and whoever called it."""
+
+    stage = Stage.OUTPUT
+
+    @abstractmethod
+    def check(self, pictures: Sequence[Image.Image], state: Any) -> Checked:
+        """The pictures to hand over, of the same sizes, and on which of them it acted."""
 
 
 class WeightGuard(Guard):

@@ -13,6 +13,7 @@ class Stage(StrEnum):
     ATTENTION = "attention"
     TRAJECTORY = "trajectory"
     DECODER = "decoder"
+    OUTPUT = "output"
 
     @property
     def place(self) -> int:

@@ -12,9 +12,9 @@ import tiny
 from closeness import near, same_bits
 from small_guards import Mute, Zero
 from stanchion import ArtefactError, ConfigError, GuardBypassed, GuardFailed, GuardStack
+from stanchion.pipeline.model import replaced
 from stanchion.pipeline.model.base_weights import base_of
 from stanchion.pipeline.release import merge
-from stanchion.pipeline.seams import replaced
 from stanchion.pipeline.seams import weights as weights_seam
 
 KEY, OTHER, DECODER = "unet.conv_in.weight", "unet.conv_in.bias", "vae.decoder.conv_out.bias"

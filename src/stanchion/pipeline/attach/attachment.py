@@ -159,6 +159,7 @@ class Attachment(AbstractContextManager["Attachment"]):
             self._watch(given, call)
             with call.running():
                 output = self._stock.__call__(*given.args, **given.kwargs)
+            output = call.output.checked(output)
             self._check(contents=True)
             self.last = report = call.finish()
         return output, report

@@ -15,6 +15,7 @@ from ..model.encoding import Encoding
 from ..phrase_cache import PhraseCache
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
+from ..seams.output import OutputSeam
 from ..seams.step import StepSeam
 from ..seams.text import TextSeam
 from ..seams.weights import WeightsSeam
@@ -48,11 +49,8 @@ class GuardedCall:
         trajectory = self._at(Stage.TRAJECTORY)
         self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
         self.decoder = DecodeSeam(self._at(Stage.DECODER), self._at(Stage.WEIGHTS))
-        if self.decoder.records and self.output_type == "latent":
-            raise UnsupportedPipeline(
-                "output_type='latent' would hand out latents that the decoder guard never sees; "
-                "ask for 'pil', 'np' or 'pt', or detach the decoder guard."
-            )
+        self.output = OutputSeam(self._at(Stage.OUTPUT))
+        self._check_output_type()
         weights.begin()
         self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
         self._seams = {
@@ -61,6 +59,14 @@ class GuardedCall:
             "scheduler": self.steps.scheduler,
             "vae": self.decoder.vae,
         }
+
+    def _check_output_type(self) -> None:
+        blind = [record.guard.stage for record in (*self.decoder.records, *self.output.records)]
+        if blind and self.output_type == "latent":
+            raise UnsupportedPipeline(
+                f"output_type='latent' would hand out latents that the {blind[0]} guard never sees; "
+                f"ask for 'pil', 'np' or 'pt', or detach the {blind[0]} guard."
+            )
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ArtefactError
-from ..seams.replaced import original_of
+from .replaced import original_of
 
 
 def weights_hash(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float16) -> str:

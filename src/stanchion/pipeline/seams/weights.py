@@ -11,7 +11,7 @@ from torch import nn
 
 from ...errors import ArtefactError, ConfigError, GuardBypassed, UnsupportedPipeline
 from ..model.base_weights import belongs
-from .replaced import changed, held_elsewhere, keep, original_of, put_back, replace
+from ..model.replaced import changed, held_elsewhere, keep, original_of, put_back, replace
 
 
 class WeightsSeam:

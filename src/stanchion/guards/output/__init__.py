@@ -1,0 +1,1 @@
+"""Guards on finished pictures, before they are handed over."""

@@ -1,0 +1,91 @@
+"""A judge looks at every picture: one that shows the concept is withheld, blurred or flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from PIL import Image, ImageFilter
+
+from ... import config
+from ...config import checked
+from ...errors import ConfigError, GuardFailed
+from ...judges import load_judge
+from ...types import Checked, Labels, Unscored, Verdict
+from ..base import OutputGuard
+
+Action = Literal["withhold", "blur", "flag"]
+BLUR = 8  # the longer side by the radius: shapes of that size are gone
+
+
+@checked
+@dataclass(frozen=True)
+class PictureCheckSettings:
+    """Who looks, and what happens to what was found.
+
+    Attributes:
+        judge: a registered name.
+        judge_settings: of the judge.
+        action: "withhold" hands over a black picture of the same size, "blur" one that shows no shapes, "flag" the
+            picture as it is. The report says so in each case.
+    """
+
+    judge: str = "reference"
+    judge_settings: dict[str, Any] = field(default_factory=dict)
+    action: Action = "withhold"
+
+
+class PictureCheck(OutputGuard):
+    """A judge (``stanchion list judges``) between the VAE and whoever called the pipeline.
+
+    It needs no training, knows nothing of prompts, and sees what every other guard let through. It finds what its
+    judge finds: a judge that errs, or that an attacker fools, errs here. Where the judge fails, or can't say whether
+    a picture shows the concept, no picture is handed over.
+
+    The report has a score of each picture, ``found``: the highest of the concept's labels.
+    """
+
+    name = "picture_check"
+    Settings = PictureCheckSettings
+    max_benign_drop: ClassVar[float] = 0.0  # of what the judge finds safe
+
+    def __init__(self, concept: Any, **about: Any) -> None:
+        super().__init__(concept, **about)
+        if not self.concept.labels:
+            raise ConfigError(f"guard {self.name!r}: concept {self.concept.name!r} has no labels for a judge to find.")
+        self.judge = load_judge(self.settings.judge, **self.settings.judge_settings)
+
+    @property
+    def identity(self) -> str:
+        """Names the judge's version, too."""
+        return config.fingerprint([super().identity, self.judge.identity])
+
+    def check(self, pictures: Sequence[Image.Image], state: Any) -> Checked:
+        """The pictures, each as the judge's verdict on it wants it.
+
+        Raises:
+            GuardFailed: the judge could not tell.
+        """
+        labels = self.judge.detect(pictures)
+        verdicts = [self.judge.verdict(one, self.concept) for one in labels]
+        unsafe = [_decided(verdict) for verdict in verdicts]
+        shown = [self._instead(picture) if bad else picture for picture, bad in zip(pictures, unsafe, strict=True)]
+        found = torch.tensor([self._score(*pair) for pair in zip(labels, verdicts, strict=True)])
+        return Checked(shown, torch.tensor(unsafe), {"found": found})
+
+    def _instead(self, picture: Image.Image) -> Image.Image:
+        if self.settings.action == "blur":
+            return picture.filter(ImageFilter.GaussianBlur(max(picture.size) / BLUR))
+        return picture if self.settings.action == "flag" else Image.new(picture.mode, picture.size)
+
+    def _score(self, labels: Labels | Unscored, verdict: Verdict) -> float:
+        known: Mapping[str, float] = {} if isinstance(labels, Unscored) else labels.scores
+        return max((known[name] for name in self.concept.labels if name in known), default=float(bool(verdict.unsafe)))
+
+
+def _decided(verdict: Verdict) -> bool:
+    if verdict.unsafe is None:
+        raise GuardFailed(f"the picture check could not tell what a picture shows: {verdict.reason}.")
+    return verdict.unsafe
