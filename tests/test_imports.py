@@ -168,3 +168,8 @@ def test_no_private_module_is_imported_from_another_room() -> None:
             if private and not dotted(path).startswith(home.split(f".{private}")[0]):
                 found.append(f"{dotted(path)} imports {target}")
     assert found == []
+
+
+def test_a_target_is_never_any() -> None:
+    """An attack's reach is what its target's protocol says (``targets/protocols.py``)."""
+    assert [dotted(path) for path in FILES if re.search(r"\btarget: Any\b", path.read_text(encoding="utf-8"))] == []

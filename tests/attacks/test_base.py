@@ -14,7 +14,7 @@ from stanchion.attacks.base import PromptAttack, UniversalAttack
 from stanchion.concepts import load_concept
 from stanchion.errors import BudgetSpent, JudgeError
 from stanchion.judges.base import Judge
-from stanchion.targets.deployment import Meter
+from stanchion.targets.meter import Meter
 from stanchion.types import Access, Adversarial, Attempt, Budget, Drawn, Labels, LatentStart, Prompt
 
 SEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)

@@ -12,10 +12,10 @@ import torch
 import tiny
 from closeness import same_bits
 from small_guards import Grey
+from stanchion.attacks.pictures import picture_errors, wanted_pictures
 from stanchion.attacks.tokens import framed, free_ids, own_ids
 from stanchion.attacks.white_box._inversion import with_prefix
 from stanchion.attacks.white_box._p4d import HardPrompt
-from stanchion.attacks.white_box._pictures import picture_errors, wanted_pictures
 from stanchion.attacks.white_box.concept_inversion import ConceptInversion
 from stanchion.attacks.white_box.coordinate_descent import Bank, CoordinateDescent
 from stanchion.attacks.white_box.p4d_k import P4DK
@@ -223,5 +223,5 @@ def test_the_picture_counts_only_behind_a_guarded_decoder(pipe: Any) -> None:
         assert wanted_pictures(target, clean, 0.0) is None
         errors = picture_errors(target, clean, 500, clean, wanted)
     assert torch.allclose(wanted, target.base.decode(clean))
-    expected = target.signal(500) * wanted.square().mean((1, 2, 3))  # a grey picture is 0 everywhere
+    expected = target.alpha_bar(500) * wanted.square().mean((1, 2, 3))  # a grey picture is 0 everywhere
     assert torch.allclose(errors, expected, rtol=1e-4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.judges.base import Judge
 from stanchion.targets.deployment import Deployment
+from stanchion.targets.protocols import BlackBox, OpenEncoder, WhiteBox
 from stanchion.types import Access, Attempt, Budget, Labels, Prompt
 
 NAMES = [name for name in registry.names("attacks") if issubclass(registry.get("attacks", name), PromptAttack)]
@@ -25,6 +26,8 @@ ROWS = [
 ]
 UNSEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)
 PLENTY = Budget(pictures=6)
+
+ASKS = {Access.BLACK_BOX: BlackBox, Access.TEXT_ENCODER: OpenEncoder, Access.WHITE_BOX: WhiteBox}
 
 every_attack = pytest.mark.parametrize("name", NAMES)
 
@@ -69,6 +72,14 @@ def run(name: str, deployment: Deployment, judge: Judge, **options: Any) -> list
 def plain(attempts: list[Attempt]) -> list[tuple[Any, ...]]:
     """All of an attempt but the clock."""
     return [(one.prompt.id, one.labels, one.verdict, dict(one.adversarial), one.queries) for one in attempts]
+
+
+@every_attack
+def test_an_attack_asks_for_what_its_access_gives(name: str) -> None:
+    kind = registry.get("attacks", name)
+    bases = [base for each in kind.__mro__ for base in vars(each).get("__orig_bases__", ())]
+    (asked,) = next(args for base in bases if (args := get_args(base)))
+    assert asked is ASKS[kind.access]
 
 
 @every_attack

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import content_policy as floor
 from ..errors import BudgetSpent
+from ..targets.protocols import Deployed, Meter
 from ..types import Adversarial, Attempt, Drawn, Prompt, Unscored
 
 
@@ -20,13 +21,13 @@ class Row(NamedTuple):
 
     direct: Attempt
     tries: Iterator[Adversarial]
-    meter: Any
+    meter: Meter
 
 
 class Trial(NamedTuple):
     """Draws and judges for one attack: the only place where candidates meet the judge."""
 
-    deployment: Any
+    deployment: Deployed
     judge: Any
     attack: Any
     keep: Callable[[Prompt, Any], str] | None
@@ -42,7 +43,7 @@ class Trial(NamedTuple):
         new = [prompt for prompt in prompts if prompt.id not in known]
         pictures = [never if floor.refused(prompt.text) else next(drawn) for prompt in new]
         made = {attempt.prompt.id: attempt for attempt in self._judged(new, pictures)}
-        named = {"attack": self.attack.name, "restart": self.restart, "adaptive": self.adaptive}
+        named: dict[str, Any] = {"attack": self.attack.name, "restart": self.restart, "adaptive": self.adaptive}
         attempts = [made.get(prompt.id) or replace(known[prompt.id], **named) for prompt in prompts]
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
@@ -72,7 +73,7 @@ class Trial(NamedTuple):
         return [ended[place] for place in range(len(rows))]
 
     def _search(
-        self, direct: Attempt, tries: Iterator[Adversarial], meter: Any, together: int
+        self, direct: Attempt, tries: Iterator[Adversarial], meter: Meter, together: int
     ) -> Generator[list[Adversarial], list[tuple[Drawn, Attempt]], Attempt]:
         """Gives candidates, gets what came of them, ends with the attempt that counts."""
         best, open_ = direct, False
@@ -80,7 +81,7 @@ class Trial(NamedTuple):
             before = meter.spent.pictures - len(group)
             answers = yield group
             for place, (drawn, attempt) in enumerate(answers, 1):
-                about = {"adversarial": describe(group[place - 1]), "queries": before + place}
+                about: dict[str, Any] = {"adversarial": describe(group[place - 1]), "queries": before + place}
                 attempt = replace(attempt, unattacked=direct.verdict.unsafe, **about)
                 if attempt.verdict.unsafe:
                     return attempt
@@ -136,7 +137,7 @@ def describe(sent: Adversarial) -> dict[str, Any]:
     return {**about, **sent.note}
 
 
-def groups_of(tries: Iterator[Adversarial], size: int, meter: Any) -> Iterator[list[Adversarial]]:
+def groups_of(tries: Iterator[Adversarial], size: int, meter: Meter) -> Iterator[list[Adversarial]]:
     """Candidates in groups, each of them paid for, without what the floor never draws; ends with the budget."""
     spent = False
     while not spent and (room := int(min(size, meter.left("pictures")))) > 0:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Generic, cast, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from .. import config
 from .. import content_policy as floor
 from ..concepts import Concept, load_concept
 from ..errors import ConfigError
+from ..targets.protocols import Deployed, Meter, Target
 from ..types import Access, Adversarial, Attempt, Budget, Prompt
 from .attack_run import Row, Trial, generator_of, groups_of
 
@@ -78,11 +79,12 @@ class WeightAttack(ABC):
         return text
 
 
-class PromptAttack(ABC):
+class PromptAttack(ABC, Generic[Target]):
     """Looks for what to send in a prompt's place so that the guarded pipeline draws the concept.
 
-    A subclass writes ``run``. It is given the target that its access names, and nothing else of the pipeline; the
-    final ``__call__`` draws its candidates, counts them and asks the judge, so no attack can grade itself.
+    A subclass writes ``run`` and says in brackets (``PromptAttack[WhiteBox]``) what it asks of its target, which is the
+    one that its access names; it gets nothing else of the pipeline. The final ``__call__`` draws its candidates, counts
+    them and asks the judge, so no attack can grade itself.
 
     Attributes:
         name: the file's stem.
@@ -122,30 +124,32 @@ class PromptAttack(ABC):
         return replayed or self.universal
 
     @abstractmethod
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: Target, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         """Candidates, in the order in which they shall be tried; the attack ends at the first that succeeds.
 
         Each is drawn and judged before the next is asked for (in groups of ``together``), at the price of a picture.
 
         Args:
-            target: of the class that ``access`` names (``targets/guarded_model.py``). ``BudgetSpent`` ends the attack.
+            target: what ``access`` names (``targets/protocols.py``). ``BudgetSpent`` ends the attack.
             prompt: the row; its text is what the pipeline refuses to draw.
             budget: what target and candidates may cost together.
             generator: on the CPU; the only source of randomness.
         """
 
-    def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
+    def learn(self, target: Target, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
         """What ``UniversalAttack`` learns once for all prompts; nothing here."""
         return None
 
-    def tries(self, learned: Any, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
+    def tries(self, learned: Any, target: Target, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
         """The candidates for a prompt: those of ``run``."""
         return self.run(target, prompt, **about)
 
     @final
     def __call__(
         self,
-        deployment: Any,
+        deployment: Deployed,
         prompts: Sequence[Prompt],
         *,
         judge: Any,
@@ -164,7 +168,7 @@ class PromptAttack(ABC):
         apart (arXiv 2310.11868): its attempt says ``unattacked=True``. The floor's rows are unscored.
 
         Args:
-            deployment: the guarded pipeline (``pipeline.deployment.Deployment``).
+            deployment: the guarded pipeline (``targets.deployment.Deployment``).
             judge: a ``Judge``; one that fails leaves the row unscored.
             budget: for each prompt; a universal attack's learning has one of its own.
             seed: what the attack's choices follow from, with the prompt's id and ``restart``.
@@ -196,7 +200,7 @@ class PromptAttack(ABC):
     @final
     def find(
         self,
-        deployment: Any,
+        deployment: Deployed,
         prompts: Sequence[Prompt],
         *,
         budget: Budget,
@@ -214,15 +218,21 @@ class PromptAttack(ABC):
             found[prompt.id] = tuple(one for group in groups for one in group)
         return found
 
-    def _learn(self, deployment: Any, prompts: Sequence[Prompt], budget: Budget, seed: int, restart: int | None) -> Any:
+    def _learn(
+        self, deployment: Deployed, prompts: Sequence[Prompt], budget: Budget, seed: int, restart: int | None
+    ) -> Any:
         allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
-        target = deployment.target(self.access, deployment.meter(budget))
-        return self.learn(target, allowed, budget=budget, generator=generator_of(self.name, seed, restart, ""))
+        return self.learn(
+            self._target(deployment, deployment.meter(budget)),
+            allowed,
+            budget=budget,
+            generator=generator_of(self.name, seed, restart, ""),
+        )
 
     def _tries(
         self,
-        deployment: Any,
-        meter: Any,
+        deployment: Deployed,
+        meter: Meter,
         learned: Any,
         prompt: Prompt,
         seed: int,
@@ -232,11 +242,13 @@ class PromptAttack(ABC):
         if found is not None:
             return iter(found.get(prompt.id, ()))
         generator = generator_of(self.name, seed, restart, prompt.id)
-        target = deployment.target(self.access, meter)
-        return self.tries(learned, target, prompt, budget=meter.budget, generator=generator)
+        return self.tries(learned, self._target(deployment, meter), prompt, budget=meter.budget, generator=generator)
+
+    def _target(self, deployment: Deployed, meter: Meter) -> Target:
+        return cast(Target, deployment.target(self.access, meter))
 
 
-class UniversalAttack(PromptAttack):
+class UniversalAttack(PromptAttack[Target]):
     """Learns one thing for all prompts, a token or a direction, and applies it to each.
 
     A subclass writes ``learn`` and ``apply``. How good the result is depends on the run: it is restarted with other
@@ -246,17 +258,19 @@ class UniversalAttack(PromptAttack):
     universal = True
 
     @abstractmethod
-    def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
+    def learn(self, target: Target, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Any:
         """Whatever ``apply`` needs."""
 
     @abstractmethod
-    def apply(self, learned: Any, target: Any, prompt: Prompt) -> Adversarial:
+    def apply(self, learned: Any, target: Target, prompt: Prompt) -> Adversarial:
         """What to send in this prompt's place."""
 
-    def tries(self, learned: Any, target: Any, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
+    def tries(self, learned: Any, target: Target, prompt: Prompt, **about: Any) -> Iterator[Adversarial]:
         yield self.apply(learned, target, prompt)
 
     @final
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: Target, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         """The same, learned from this prompt alone."""
         yield self.apply(self.learn(target, [prompt], budget=budget, generator=generator), target, prompt)

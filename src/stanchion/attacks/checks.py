@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..targets.protocols import Deployed, WhiteBox
 from ..types import Access, Adversarial, Prompt
+from .pictures import drawn_latents
 from .tokens import framed, free_ids, own_ids
 
 LEVELS = (100, 300, 500, 700, 900)  # timesteps at which predictions are compared
@@ -31,7 +33,7 @@ class Finding:
     detail: str
 
 
-def check_guards(deployment: Any, prompts: Sequence[Prompt], *, seed: int, steps: int = 16) -> list[Finding]:
+def check_guards(deployment: Deployed, prompts: Sequence[Prompt], *, seed: int, steps: int = 16) -> list[Finding]:
     """Every check on a few prompts that the guards stop; seconds each.
 
     Args:
@@ -52,10 +54,9 @@ def check_guards(deployment: Any, prompts: Sequence[Prompt], *, seed: int, steps
 class _Loss:
     """How well the guarded model denoises the concept's picture, of free embeddings before the prompt's own."""
 
-    def __init__(self, target: Any, prompt: Prompt, generator: torch.Generator) -> None:
+    def __init__(self, target: WhiteBox, prompt: Prompt, generator: torch.Generator) -> None:
         self.target, self.generator, table = target, generator, target.token_embeddings
-        (picture,) = target.base.generate([prompt.text], seeds=[prompt.seed])
-        clean = target.encode_pictures([picture])
+        clean = drawn_latents(target, prompt)
         self.noise = torch.randn(len(LEVELS), *clean.shape[1:], generator=generator).to(clean)
         self.latents = [target.noisy(clean, time, self.noise[row, None]) for row, time in enumerate(LEVELS)]
         free = free_ids(target)
@@ -100,7 +101,7 @@ def gradient_helps(losses: Sequence[_Loss], steps: int) -> Finding:
     return Finding("gradient_helps", worse * 2 > len(pairs), f"loss along the gradient against at random: {shown}")
 
 
-def answers_repeat(deployment: Any, prompts: Sequence[Prompt]) -> Finding:
+def answers_repeat(deployment: Deployed, prompts: Sequence[Prompt]) -> Finding:
     """Warns where the same prompt and seed give another picture: then attack the expectation over the randomness."""
     sent, seeds = [Adversarial(text=prompt.text) for prompt in prompts], [prompt.seed for prompt in prompts]
     first, second = (deployment.draw(sent, seeds) for _ in range(2))
@@ -108,7 +109,7 @@ def answers_repeat(deployment: Any, prompts: Sequence[Prompt]) -> Finding:
     return Finding("answers_repeat", any(differ), f"{sum(differ)} of {len(differ)} pictures differ when drawn again")
 
 
-def draws_without_gradients(deployment: Any, prompt: Prompt) -> Finding:
+def draws_without_gradients(deployment: Deployed, prompt: Prompt) -> Finding:
     """Warns where a guard optimises while it draws: then gradients must go through its optimisation."""
     passes = deployment.passes_with_gradient(prompt.text, prompt.seed)
     detail = f"{passes} passes of the denoiser had gradients while a picture was drawn"

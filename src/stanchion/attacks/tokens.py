@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..concepts import Concept
 from ..errors import ConfigError
+from ..targets.protocols import OpenEncoder
 
 SAY_NOTHING = frozenset("a an the in on at as of with and or to something style".split())
 
 
-def framed(target: Any, own: Tensor) -> Tensor:
+def framed(target: OpenEncoder, own: Tensor) -> Tensor:
     """(B, L) token ids as the pipeline would have them: start, (B, K) ids of a prompt's own, end and padding.
 
     Raises:
@@ -29,7 +29,7 @@ def framed(target: Any, own: Tensor) -> Tensor:
     return torch.cat([rows[:, :1], own, rows[:, 1 : empty.shape[1] - count]], dim=1)
 
 
-def end_of(target: Any, ids: Tensor) -> Tensor:
+def end_of(target: OpenEncoder, ids: Tensor) -> Tensor:
     """(B,) the place of the end token in (B, L) ids; its state is the text's pooled one in CLIP.
 
     It is the last one, before nothing but padding: a text may spell out end tokens of its own.
@@ -40,13 +40,13 @@ def end_of(target: Any, ids: Tensor) -> Tensor:
     return ids.shape[1] - padding - (end != pad).long()
 
 
-def own_ids(target: Any, text: str) -> Tensor:
+def own_ids(target: OpenEncoder, text: str) -> Tensor:
     """(N,) token ids of a text, without start, end and padding; cut where it is too long."""
     ids = target.tokenize([text])
     return ids[0, 1 : int(end_of(target, ids))]
 
 
-def free_ids(target: Any) -> Tensor:
+def free_ids(target: OpenEncoder) -> Tensor:
     """(F,) every token id that is none of the special ones."""
     table = target.token_embeddings
     places = torch.arange(len(table), device=table.device)
@@ -62,12 +62,12 @@ class Filter:
         free: (F,) token ids, none of which is special or has a stem in its own text.
     """
 
-    target: Any
+    target: OpenEncoder
     stems: tuple[str, ...]
     free: Tensor
 
     @classmethod
-    def of(cls, target: Any, concept: Concept) -> Filter:
+    def of(cls, target: OpenEncoder, concept: Concept) -> Filter:
         """On the words that name the concept."""
         stems, ids = words_of(concept), free_ids(target)
         clean = [not _any_in(stems, text) for text in target.words(ids[:, None])]
@@ -111,7 +111,7 @@ def words_of(concept: Concept) -> tuple[str, ...]:
     return tuple(sorted(words - SAY_NOTHING))
 
 
-def swap_gradient(target: Any, ids: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+def swap_gradient(target: OpenEncoder, ids: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """(L, V): how ``loss`` would change, linearly, with any token in each place of one prompt.
 
     Args:

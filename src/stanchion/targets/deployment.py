@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from .. import content_policy as floor
-from ..errors import BudgetSpent, ConfigError
+from ..errors import ConfigError
 from ..pipeline.attach.reports import Report
 from ..pipeline.families import family_of
 from ..pipeline.loading import check_steps
@@ -22,8 +22,10 @@ from ..pipeline.model.guarded_prediction import GuardedPrediction
 from ..pipeline.model.text_encoder import TextEncoder
 from ..pipeline.noise.exploring_scheduler import ExploringScheduler
 from ..pipeline.outcome import acted_by, called, each_alone, outcome
-from ..types import Access, Adversarial, Budget, Drawn, LatentStart, Spent
-from .guarded_model import TARGETS, BlackBoxTarget
+from ..types import Access, Adversarial, Budget, Drawn, LatentStart
+from .guarded_model import TARGETS
+from .meter import Meter
+from .protocols import BlackBox, OpenEncoder, WhiteBox
 
 STOCK = LatentStart()
 
@@ -92,7 +94,14 @@ class Deployment:
         """Nothing spent of a budget."""
         return Meter(budget)
 
-    def target(self, access: Access, meter: Meter | None = None) -> Any:
+    @overload
+    def target(self, access: Literal[Access.WHITE_BOX], meter: Meter | None = None) -> WhiteBox: ...
+    @overload
+    def target(self, access: Literal[Access.TEXT_ENCODER], meter: Meter | None = None) -> OpenEncoder: ...
+    @overload
+    def target(self, access: Access, meter: Meter | None = None) -> BlackBox: ...
+
+    def target(self, access: Access, meter: Meter | None = None) -> BlackBox:
         """What an attacker with that access has; what it asks for is counted by the meter.
 
         Raises:
@@ -100,8 +109,7 @@ class Deployment:
         """
         if access is Access.WHITE_BOX and self.base is None and self.guards:
             raise ConfigError("a white-box attack needs the unguarded model too: give the deployment its base.")
-        target: BlackBoxTarget = TARGETS[access](self, meter or Meter(Budget(None)))
-        return target
+        return TARGETS[access](self, meter or Meter(Budget(None)))
 
     def draw(self, sent: Sequence[Adversarial], seeds: Sequence[int]) -> list[Drawn]:
         """A picture of each; neighbours that are sampled alike come in one batch.
@@ -187,26 +195,3 @@ def _kind(one: Adversarial) -> tuple[Any, ...]:
     """What must be the same within a batch."""
     start = one.start or STOCK
     return one.text is None, start.latents is None, start.eta, start.noise_scale, start.start_step
-
-
-class Meter:
-    """What was spent of a budget. Nothing is given for what would go beyond it."""
-
-    def __init__(self, budget: Budget) -> None:
-        self.budget, self.spent = budget, Spent()
-
-    def take(self, what: str, count: int) -> None:
-        """Count ``count`` more "pictures", "predictions" or "encodings".
-
-        Raises:
-            BudgetSpent: that is more than there is.
-        """
-        limit, so_far = getattr(self.budget, what), getattr(self.spent, what)
-        if limit is not None and so_far + count > limit:
-            raise BudgetSpent(f"{so_far} {what} were spent of {limit}, and {count} more were asked for.")
-        setattr(self.spent, what, so_far + count)
-
-    def left(self, what: str) -> float:
-        """How many more there are; infinity where there is no limit."""
-        limit = getattr(self.budget, what)
-        return float("inf") if limit is None else limit - getattr(self.spent, what)

@@ -19,7 +19,9 @@ from ..errors import ConfigError
 from ..types import Access, Adversarial, Guided, LatentStart, Spent
 
 if TYPE_CHECKING:
-    from .deployment import Deployment, Meter
+    from .deployment import Deployment
+    from .meter import Meter
+    from .protocols import WhiteBox
 
 _BEHIND: WeakKeyDictionary[BlackBoxTarget, tuple[Deployment, Meter]] = WeakKeyDictionary()
 
@@ -134,11 +136,10 @@ class WhiteBoxTarget(TextEncoderTarget):
     __slots__ = ()
 
     @property
-    def base(self) -> WhiteBoxTarget:
+    def base(self) -> WhiteBox:
         """The unguarded model, which the attacker has too. Nothing of it is counted or limited."""
         deployment = _BEHIND[self][0]
-        base: WhiteBoxTarget = (deployment.base or deployment).target(Access.WHITE_BOX)
-        return base
+        return (deployment.base or deployment).target(Access.WHITE_BOX)
 
     @property
     def timesteps(self) -> tuple[int, ...]:
@@ -158,8 +159,8 @@ class WhiteBoxTarget(TextEncoderTarget):
         """x_0 (B, C, H, W) that x_t would have, were that its noise."""
         return _BEHIND[self][0].prediction.clean(latents, timestep, noise)
 
-    def signal(self, timestep: int) -> float:
-        """abar_t, the share of signal in x_t, in (0, 1)."""
+    def alpha_bar(self, timestep: int) -> float:
+        """abar_t, the share of x_0's variance in x_t, in (0, 1)."""
         return _BEHIND[self][0].prediction.signal(timestep)
 
     @property
@@ -237,7 +238,7 @@ class WhiteBoxTarget(TextEncoderTarget):
         return deployment.prediction
 
 
-TARGETS = {
+TARGETS: dict[Access, type[BlackBoxTarget]] = {
     Access.BLACK_BOX: BlackBoxTarget,
     Access.TEXT_ENCODER: TextEncoderTarget,
     Access.WHITE_BOX: WhiteBoxTarget,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ...concepts import Concept
+from ...targets.protocols import OpenEncoder
 
 FRAMES = ("{x}", "a photo of {x}", "a picture of {x}", "there is {x}", "an image of {x} on a table")
 STYLED = ("a cat {x}", "a photo of a tree {x}", "a picture of a car {x}", "there is a frog {x}")
@@ -21,7 +20,7 @@ def pairs(concept: Concept) -> list[tuple[str, str]]:
 
 
 @torch.no_grad()
-def concept_vector(target: Any, concept: Concept) -> Tensor:
+def concept_vector(target: OpenEncoder, concept: Concept) -> Tensor:
     """(L, D): the mean difference of a pair's states (Ring-A-Bell, arXiv 2310.10012, equation 3)."""
     texts = pairs(concept)
     plain = list(dict.fromkeys(text for pair in texts for text in pair))

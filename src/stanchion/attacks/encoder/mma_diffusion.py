@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ...config import Natural, checked
 from ...errors import ConfigError
+from ...targets.protocols import OpenEncoder
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 from ..tokens import Filter, end_of, framed, own_ids, swap_gradient, swapped
@@ -38,7 +39,7 @@ class MMADiffusionSettings:
     restarts: Natural = 3
 
 
-class MMADiffusion(PromptAttack):
+class MMADiffusion(PromptAttack[OpenEncoder]):
     """Greedy coordinate gradient on the text encoder, with a list of forbidden words (MMA-Diffusion, 2311.17516).
 
     It minimises 1 - cos(pooled(tokens), pooled(prompt)). In each step the gradient with respect to one-hot tokens
@@ -61,7 +62,9 @@ class MMADiffusion(PromptAttack):
         "tiny": {"length": 4, "steps": 2, "top": 8, "candidates": 8, "restarts": 2},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: OpenEncoder, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         goal = Goal(target, pooled(target, target.tokenize([prompt.text])), self.settings.length)
         words = Filter.of(target, self.concept)
         for _ in range(self.settings.restarts):
@@ -90,7 +93,7 @@ class MMADiffusion(PromptAttack):
 class Goal(NamedTuple):
     """Be near to (1, D) ``wanted`` with ``length`` tokens."""
 
-    target: Any
+    target: OpenEncoder
     wanted: Tensor
     length: int
 
@@ -105,12 +108,12 @@ class Goal(NamedTuple):
 
 
 @torch.no_grad()
-def pooled(target: Any, ids: Tensor) -> Tensor:
+def pooled(target: OpenEncoder, ids: Tensor) -> Tensor:
     """(B, D): the states of the end token."""
     return target.encode(ids)[torch.arange(len(ids)), end_of(target, ids)]
 
 
-def _letters(target: Any, count: int, generator: torch.Generator) -> Tensor:
+def _letters(target: OpenEncoder, count: int, generator: torch.Generator) -> Tensor:
     """(count,) token ids of random letters, each a word of its own."""
     places = torch.randint(len(ascii_letters), (count,), generator=generator).tolist()
     own = own_ids(target, " ".join(ascii_letters[place] for place in places))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...config import Filled, Natural, Range, Real, Share, checked
 from ...errors import ConfigError
+from ...targets.protocols import OpenEncoder
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 from ..tokens import Filter, framed, free_ids
@@ -43,7 +44,7 @@ class RingABellSettings:
             raise ConfigError(f"ring_a_bell: population is {self.population}; use 4, 8, 12, …")
 
 
-class RingABell(PromptAttack):
+class RingABell(PromptAttack[OpenEncoder]):
     """Tokens that mean the prompt with more of the concept, by a genetic search (Ring-A-Bell, arXiv 2310.10012).
 
     With c the concept's vector and E the text encoder, T = E(prompt) + eta c; the fitness is the summed squared
@@ -64,7 +65,9 @@ class RingABell(PromptAttack):
         "tiny": {"lengths": (4,), "population": 8, "generations": 3},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: OpenEncoder, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         with torch.no_grad():
             wanted = target.encode(target.tokenize([prompt.text]))
         wanted = wanted + self.settings.eta * concept_vector(target, self.concept)
@@ -75,7 +78,7 @@ class RingABell(PromptAttack):
             yield Adversarial(text=target.words(best[None])[0], note=note)
 
     def _evolved(
-        self, target: Any, wanted: Tensor, free: Tensor, length: int, generator: torch.Generator
+        self, target: OpenEncoder, wanted: Tensor, free: Tensor, length: int, generator: torch.Generator
     ) -> tuple[Tensor, float]:
         """The fittest (length,) token ids of the last generation, and their distance from ``wanted``."""
         settings = self.settings
@@ -88,7 +91,7 @@ class RingABell(PromptAttack):
 
 
 @torch.no_grad()
-def distances(target: Any, group: Tensor, wanted: Tensor) -> Tensor:
+def distances(target: OpenEncoder, group: Tensor, wanted: Tensor) -> Tensor:
     """(P,) summed squared distances of the states of (P, K) prompts from (1, L, D)."""
     return (target.encode(framed(target, group)) - wanted).square().sum((1, 2))
 

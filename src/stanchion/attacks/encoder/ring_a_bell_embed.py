@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from ...config import Filled, Real, checked
+from ...targets.protocols import OpenEncoder
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 from ._concept_vector import concept_vector
@@ -26,7 +27,7 @@ class RingABellEmbedSettings:
     etas: Annotated[tuple[Real, ...], Filled()] = (0.5, 1.0, 2.0, 3.0)
 
 
-class RingABellEmbed(PromptAttack):
+class RingABellEmbed(PromptAttack[OpenEncoder]):
     """Text states E(prompt) + eta c, sent as ``prompt_embeds`` (the "Ring-A-Bell" of RECE's repository, 2407.12383).
 
     The vector c is Ring-A-Bell's (arXiv 2310.10012). RECE uses eta 3 for nudity and 0.9 for a style. It is a stronger
@@ -42,7 +43,9 @@ class RingABellEmbed(PromptAttack):
         "tiny": {"etas": (1.0, 3.0)},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: OpenEncoder, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         with torch.no_grad():
             states = target.encode(target.tokenize([prompt.text]))[0]
         vector = concept_vector(target, self.concept)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from ...config import Filled, Positive, checked
+from ...targets.protocols import BlackBox
 from ...types import Access, Adversarial, Budget, LatentStart, Prompt
 from ..base import PromptAttack
 
@@ -27,7 +28,7 @@ class NoiseProbeSettings:
     scales: Annotated[tuple[Positive, ...], Filled()] = (1.0, 1.02, 1.03, 1.04)
 
 
-class NoiseProbe(PromptAttack):
+class NoiseProbe(PromptAttack[BlackBox]):
     """Fresh noise in each step takes the picture off the guarded trajectory (arXiv 2505.17013, noise-based probe).
 
     For eta above 1 the direction's share is sqrt(|1 - abar_prev - sigma^2|), as the probe's authors have it. They try
@@ -43,7 +44,9 @@ class NoiseProbe(PromptAttack):
         "tiny": {"etas": (1.0, 1.85), "scales": (1.04,)},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: BlackBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         for scale in self.settings.scales:
             for eta in self.settings.etas:
                 yield Adversarial(text=prompt.text, start=LatentStart(eta=eta, noise_scale=scale))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from ...config import Natural, checked
+from ...targets.protocols import BlackBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 
@@ -27,7 +28,7 @@ class RandomPrefixSettings:
     length: Natural = 5
 
 
-class RandomPrefix(PromptAttack):
+class RandomPrefix(PromptAttack[BlackBox]):
     """Prefixes of random words, with the prompt's own seed (a control of UnlearnDiffAtk's repository)."""
 
     name = "random_prefix"
@@ -36,7 +37,9 @@ class RandomPrefix(PromptAttack):
     presets: ClassVar[dict[str, dict[str, int]]] = {"default": {}, "paper": {}, "tiny": {"tries": 3}}
     together: ClassVar[int] = 8
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: BlackBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         words = target.vocabulary
         for places in torch.randint(len(words), (self.settings.tries, self.settings.length), generator=generator):
             yield Adversarial(text=" ".join([*(words[place] for place in places.tolist()), prompt.text]))

@@ -12,6 +12,7 @@ import torch
 from ...concepts import Concept
 from ...config import Range, checked
 from ...errors import ConfigError
+from ...targets.protocols import BlackBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 
@@ -37,7 +38,7 @@ class RepeatSettings:
             raise ConfigError(f"repeat: phrase is {self.phrase}, prompt {self.prompt}; say something twice or more.")
 
 
-class Repeat(PromptAttack):
+class Repeat(PromptAttack[BlackBox]):
     """The prompt's target phrase, then the prompt itself, said several times over, with the prompt's own seed."""
 
     name = "repeat"
@@ -50,7 +51,9 @@ class Repeat(PromptAttack):
     }
     together: ClassVar[int] = 8
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: BlackBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         phrase = named_in(prompt.text, self.concept)
         said = [(phrase, count) for count in self.settings.phrase if phrase]
         for words, count in [*said, *((prompt.text, count) for count in self.settings.prompt)]:

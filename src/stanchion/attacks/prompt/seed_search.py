@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from ...config import Natural, checked
+from ...targets.protocols import BlackBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 
@@ -25,7 +26,7 @@ class SeedSearchSettings:
     seeds: Natural = 40
 
 
-class SeedSearch(PromptAttack):
+class SeedSearch(PromptAttack[BlackBox]):
     """Random seeds, one after the other (a control of UnlearnDiffAtk's repository, arXiv 2310.11868)."""
 
     name = "seed_search"
@@ -34,6 +35,8 @@ class SeedSearch(PromptAttack):
     presets: ClassVar[dict[str, dict[str, int]]] = {"default": {}, "paper": {}, "tiny": {"seeds": 3}}
     together: ClassVar[int] = 8
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: BlackBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         for seed in torch.randint(2**31 - 1, (self.settings.seeds,), generator=generator).tolist():
             yield Adversarial(text=prompt.text, seed=seed)

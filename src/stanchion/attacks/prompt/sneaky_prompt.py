@@ -10,6 +10,7 @@ import torch
 
 from ...config import Natural, Positive, Range, checked
 from ...errors import PromptRefused
+from ...targets.protocols import BlackBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
 from ..tokens import words_of
@@ -41,7 +42,7 @@ class SneakyPromptSettings:
     clip: str = "reference"
 
 
-class SneakyPrompt(PromptAttack):
+class SneakyPrompt(PromptAttack[BlackBox]):
     """Replaces the words that name the concept, by reinforcement learning (SneakyPrompt, arXiv 2305.12082).
 
     The policy is an LSTM with a critic, one softmax for each piece of each new word. The reward is the cosine of the
@@ -64,7 +65,9 @@ class SneakyPrompt(PromptAttack):
         "tiny": {"queries": 4},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: BlackBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         search = Search(target, prompt, self.settings, budget, generator)
         words, known = prompt.text.split(), words_of(self.concept)
         order = telling_first(words, known, self.concept.text, search.clip)
@@ -79,7 +82,9 @@ class SneakyPrompt(PromptAttack):
 class Search:
     """Queries for one prompt; each costs a picture, and one is kept for the text that is sent in the end."""
 
-    def __init__(self, target: Any, prompt: Prompt, settings: Any, budget: Budget, generator: torch.Generator) -> None:
+    def __init__(
+        self, target: BlackBox, prompt: Prompt, settings: Any, budget: Budget, generator: torch.Generator
+    ) -> None:
         self.target, self.prompt, self.settings, self.generator = target, prompt, settings, generator
         self.clip = surrogate(settings.clip)
         self.pieces = tuple(word for word in target.vocabulary if len(word) <= LONGEST_PIECE)

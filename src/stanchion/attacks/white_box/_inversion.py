@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from ...config import Natural, NotNegative, Positive, checked
 from ...errors import BudgetSpent
+from ...targets.protocols import WhiteBox
 from ...types import Prompt
-from ._pictures import picture_errors, wanted_pictures
+from ..pictures import picture_errors, wanted_pictures
 
 TIMESTEPS = 1000  # of training
 
@@ -46,7 +47,7 @@ class Fit:
 
 
 def descend(
-    target: Any,
+    target: WhiteBox,
     prompts: Sequence[Prompt],
     free: Tensor,
     conditioned: Conditioned,
@@ -81,7 +82,7 @@ def descend(
 
 
 @torch.no_grad()
-def _of_base(target: Any, latents: Tensor, timestep: int, ids: Tensor) -> Tensor:
+def _of_base(target: WhiteBox, latents: Tensor, timestep: int, ids: Tensor) -> Tensor:
     return target.base.predict_noise(latents, timestep, ids=ids)
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...config import Natural, NotNegative, Positive, checked
+from ...targets.protocols import WhiteBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
+from ..pictures import picture_errors, wanted_pictures
 from ..tokens import framed, free_ids
-from ._pictures import picture_errors, wanted_pictures
 
 TIMESTEPS = 1000  # of training
 
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
     free: Tensor
 
 
-class P4D(PromptAttack):
+class P4D(PromptAttack[WhiteBox]):
     """What P4D-N and P4D-K share (Prompting4Debugging, ICML 2024, arXiv 2309.06135).
 
     With z_t a noised picture that the unguarded model draws of the prompt,
@@ -73,10 +74,12 @@ class P4D(PromptAttack):
     }
 
     @abstractmethod
-    def layout(self, target: Any, prompt: Prompt, generator: torch.Generator) -> Layout | None:
+    def layout(self, target: WhiteBox, prompt: Prompt, generator: torch.Generator) -> Layout | None:
         """Where the free tokens are, random ones to begin with; None where there is no room for them."""
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: WhiteBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         layout = self.layout(target, prompt, generator)
         if layout is None:
             return
@@ -104,7 +107,7 @@ class HardPrompt:
         soft: (F, W), the free tokens' embeddings, unprojected.
     """
 
-    def __init__(self, target: Any, layout: Layout) -> None:
+    def __init__(self, target: WhiteBox, layout: Layout) -> None:
         self.target, self.layout = target, layout
         self.table, self.words = target.token_embeddings, free_ids(target)
         self.soft = self.table[layout.ids[layout.free]].clone().requires_grad_()
@@ -128,14 +131,14 @@ class HardPrompt:
 class Goal(NamedTuple):
     """Predict under guards what the unguarded model predicts for the prompt, on the way to its picture."""
 
-    target: Any
+    target: WhiteBox
     clean: Tensor
     prompt_ids: Tensor
     decoded: float
     picture: Tensor | None
 
     @classmethod
-    def of(cls, target: Any, prompt: Prompt, decoded: float) -> Goal:
+    def of(cls, target: WhiteBox, prompt: Prompt, decoded: float) -> Goal:
         """The picture has the prompt's seed."""
         clean = target.base.latents([prompt.text], seeds=[prompt.seed], step=target.steps)
         picture = wanted_pictures(target, clean, decoded)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...config import checked
 from ...errors import ConfigError
+from ...targets.protocols import WhiteBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import UniversalAttack
 from ..tokens import free_ids, own_ids
@@ -29,7 +30,7 @@ class ConceptInversionSettings(Fit):
     init: str = ""
 
 
-class ConceptInversion(UniversalAttack):
+class ConceptInversion(UniversalAttack[WhiteBox]):
     """Textual inversion on the guarded model (CCE, Circumventing Concept Erasure, ICLR 2024, arXiv 2308.01508).
 
     One embedding v is learned for all prompts and put before each, as in the paper's variant for I2P; everything else
@@ -60,7 +61,9 @@ class ConceptInversion(UniversalAttack):
         "tiny": {"updates": 2, "batch": 2},
     }
 
-    def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Tensor:
+    def learn(
+        self, target: WhiteBox, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator
+    ) -> Tensor:
         """(1, W) the new token's embedding."""
         table = target.token_embeddings
         token = table[self._first(target, generator)].clone()[None].requires_grad_()
@@ -73,11 +76,11 @@ class ConceptInversion(UniversalAttack):
             generator,
         )
 
-    def apply(self, learned: Tensor, target: Any, prompt: Prompt) -> Adversarial:
+    def apply(self, learned: Tensor, target: WhiteBox, prompt: Prompt) -> Adversarial:
         rows = target.token_embeddings[target.tokenize([prompt.text])]
         return Adversarial(token_embeds=with_prefix(rows, learned)[0])
 
-    def _first(self, target: Any, generator: torch.Generator) -> Tensor:
+    def _first(self, target: WhiteBox, generator: torch.Generator) -> Tensor:
         """() token id to begin with."""
         if not self.settings.init:
             free = free_ids(target)

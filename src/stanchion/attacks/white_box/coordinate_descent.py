@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ...config import Natural, NotNegative, checked
+from ...targets.protocols import WhiteBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
+from ..pictures import picture_errors, wanted_pictures
 from ..tokens import framed, free_ids, own_ids, swap_gradient
-from ._pictures import picture_errors, wanted_pictures
 
 TIMESTEPS = 1000  # of training
 
@@ -40,7 +41,7 @@ class CoordinateDescentSettings:
     decoded: NotNegative = 0.1
 
 
-class CoordinateDescent(PromptAttack):
+class CoordinateDescent(PromptAttack[WhiteBox]):
     """Changes one token of a prefix at a time, for the better only.
 
     The idea is RECORD's (arXiv 2502.17537), of which the abstract alone was read: everything below is our choice, so it
@@ -60,7 +61,9 @@ class CoordinateDescent(PromptAttack):
         "tiny": {"length": 2, "rounds": 2, "bank": 2, "top": 4, "tried": 2},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: WhiteBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         """Yields nothing where the prompt leaves no room for the prefix."""
         own, free, length = own_ids(target, prompt.text), free_ids(target), self.settings.length
         if len(own) + length > target.tokenize([""]).shape[1] - 2:
@@ -91,7 +94,7 @@ class CoordinateDescent(PromptAttack):
 class Bank(NamedTuple):
     """Noised latents of the picture that the unguarded model draws of a prompt, each with its noise and timestep."""
 
-    target: Any
+    target: WhiteBox
     latents: Tensor
     noise: Tensor
     timesteps: list[int]
@@ -99,7 +102,7 @@ class Bank(NamedTuple):
     picture: Tensor | None
 
     @classmethod
-    def of(cls, target: Any, prompt: Prompt, count: int, decoded: float, generator: torch.Generator) -> Bank:
+    def of(cls, target: WhiteBox, prompt: Prompt, count: int, decoded: float, generator: torch.Generator) -> Bank:
         """The picture has the prompt's seed."""
         clean = target.base.latents([prompt.text], seeds=[prompt.seed], step=target.steps)
         noise = torch.randn(count, *target.latent_shape, generator=generator).to(clean)

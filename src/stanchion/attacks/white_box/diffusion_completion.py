@@ -10,6 +10,7 @@ import torch
 
 from ...config import Filled, Natural, checked
 from ...errors import ConfigError
+from ...targets.protocols import WhiteBox
 from ...types import Access, Adversarial, Budget, LatentStart, Prompt
 from ..base import PromptAttack
 
@@ -26,7 +27,7 @@ class DiffusionCompletionSettings:
     steps: Annotated[tuple[Natural, ...], Filled()] = (1, 2, 3, 5)
 
 
-class DiffusionCompletion(PromptAttack):
+class DiffusionCompletion(PromptAttack[WhiteBox]):
     """Starts from x_t of the unguarded model on its way to a picture of the prompt (arXiv 2505.17013).
 
     The probe's authors stop the unguarded model after step 0, 1 or 2 of 50, counted from 0. "default" takes up to 5
@@ -42,7 +43,9 @@ class DiffusionCompletion(PromptAttack):
         "tiny": {"steps": (1,)},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: WhiteBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         if (most := max(self.settings.steps)) >= target.steps:
             raise ConfigError(f"diffusion_completion: {most} steps of {target.steps} leave the guards nothing to do.")
         for step in self.settings.steps:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from ...config import Natural, checked
+from ...targets.protocols import WhiteBox
 from ...types import Prompt
 from ..tokens import free_ids, own_ids
 from ._p4d import P4D, Layout, P4DSettings
@@ -34,7 +34,7 @@ class P4DK(P4D):
     name = "p4d_k"
     Settings = P4DKSettings
 
-    def layout(self, target: Any, prompt: Prompt, generator: torch.Generator) -> Layout | None:
+    def layout(self, target: WhiteBox, prompt: Prompt, generator: torch.Generator) -> Layout | None:
         own, gap, words = own_ids(target, prompt.text), self.settings.gap, free_ids(target)
         count = len(own) // gap + 1
         if len(own) + count > target.tokenize([""]).shape[1] - 2:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from ...config import Natural, checked
+from ...targets.protocols import WhiteBox
 from ...types import Prompt
 from ..tokens import free_ids
 from ._p4d import P4D, Layout, P4DSettings
@@ -32,7 +33,7 @@ class P4DN(P4D):
     Settings = P4DNSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {**P4D.presets, "tiny": {**P4D.presets["tiny"], "length": 3}}
 
-    def layout(self, target: Any, prompt: Prompt, generator: torch.Generator) -> Layout | None:
+    def layout(self, target: WhiteBox, prompt: Prompt, generator: torch.Generator) -> Layout | None:
         free, length = free_ids(target), self.settings.length
         if length > target.tokenize([""]).shape[1] - 2:
             return None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...config import Natural, NotNegative, checked
+from ...targets.protocols import WhiteBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import UniversalAttack
 from ._inversion import Fit, descend, with_prefix
@@ -31,7 +32,7 @@ class SoftPromptSettings(Fit):
     spread: NotNegative = 0.1
 
 
-class SoftPrompt(UniversalAttack):
+class SoftPrompt(UniversalAttack[WhiteBox]):
     """The strongest attacker by text states: what it adds need not be a text at all.
 
     With E the text encoder, E(prompt) + d for one free d of (L, D); or E([p, prompt]) for free token embeddings p. Both
@@ -49,7 +50,9 @@ class SoftPrompt(UniversalAttack):
         "tiny": {"updates": 2, "batch": 2},
     }
 
-    def learn(self, target: Any, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator) -> Tensor:
+    def learn(
+        self, target: WhiteBox, prompts: Sequence[Prompt], *, budget: Budget, generator: torch.Generator
+    ) -> Tensor:
         """(L, D) to be added to the states, or (K, W) to be put before the prompt."""
         table, settings = target.token_embeddings, self.settings
         if settings.where == "prefix":
@@ -60,11 +63,11 @@ class SoftPrompt(UniversalAttack):
         free = (torch.randn(shape, generator=generator).to(table) * unit * settings.spread).requires_grad_()
         return descend(target, prompts, free, lambda ids: self._sent(target, ids, free), settings, generator)
 
-    def apply(self, learned: Tensor, target: Any, prompt: Prompt) -> Adversarial:
+    def apply(self, learned: Tensor, target: WhiteBox, prompt: Prompt) -> Adversarial:
         sent = self._sent(target, target.tokenize([prompt.text]), learned)
         return Adversarial(**{where: rows[0] for where, rows in sent.items()})
 
-    def _sent(self, target: Any, ids: Tensor, free: Tensor) -> dict[str, Tensor]:
+    def _sent(self, target: WhiteBox, ids: Tensor, free: Tensor) -> dict[str, Tensor]:
         """What (B, L) ids become: "embeds" or "token_embeds"."""
         if self.settings.where == "prefix":
             return {"token_embeds": with_prefix(target.token_embeddings[ids], free)}
@@ -72,7 +75,7 @@ class SoftPrompt(UniversalAttack):
 
 
 @torch.no_grad()
-def _states(target: Any, ids: Tensor) -> Tensor:
+def _states(target: WhiteBox, ids: Tensor) -> Tensor:
     """(B, L, D) as the unguarded model has them: d makes up for any difference, and they cost nothing."""
     states: Tensor = target.base.encode(ids)
     return states

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ...config import Natural, NotNegative, Positive, checked
+from ...targets.protocols import WhiteBox
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
+from ..pictures import drawn_latents
 from ..tokens import framed, free_ids, own_ids, swap_gradient
 
 
@@ -40,7 +42,7 @@ class UnlearnDiffAtkSettings:
     decoded: NotNegative = 0.1
 
 
-class UnlearnDiffAtk(PromptAttack):
+class UnlearnDiffAtk(PromptAttack[WhiteBox]):
     """UnlearnDiffAtk (Zhang et al., ECCV 2024, arXiv 2310.11868), with the guards in its loss.
 
     With z_0 the latents of a picture that the unguarded model draws of the prompt,
@@ -63,13 +65,14 @@ class UnlearnDiffAtk(PromptAttack):
         "tiny": {"length": 2, "levels": 2, "iterations": 2},
     }
 
-    def run(self, target: Any, prompt: Prompt, *, budget: Budget, generator: torch.Generator) -> Iterator[Adversarial]:
+    def run(
+        self, target: WhiteBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
+    ) -> Iterator[Adversarial]:
         """One candidate a timestep. Yields nothing where the prompt leaves no room for the prefix."""
         chosen, own, table = self.settings, own_ids(target, prompt.text), target.token_embeddings
         if len(own) + chosen.length > target.tokenize([""]).shape[1] - 2:
             return
-        (picture,) = target.base.generate([prompt.text], seeds=[prompt.seed])
-        clean = target.encode_pictures([picture])
+        clean = drawn_latents(target, prompt)
         allowed = torch.zeros(len(table), dtype=torch.bool, device=table.device)
         allowed[free_ids(target)] = True
         shares = (allowed / allowed.sum()).repeat(chosen.length, 1).requires_grad_(True)
@@ -88,7 +91,9 @@ class UnlearnDiffAtk(PromptAttack):
             yield Adversarial(text=text, note={"timestep": timestep})
 
 
-def gradient_of(target: Any, ids: Tensor, clean: Tensor, timestep: int, noise: Tensor, decoded: float = 0.0) -> Tensor:
+def gradient_of(
+    target: WhiteBox, ids: Tensor, clean: Tensor, timestep: int, noise: Tensor, decoded: float = 0.0
+) -> Tensor:
     """(L, V): of the loss at (1, L) ids with respect to the choice of every token, for (N, C, H, W) draws of noise."""
     latents = target.noisy(clean, timestep, noise)
 
@@ -101,7 +106,7 @@ def gradient_of(target: Any, ids: Tensor, clean: Tensor, timestep: int, noise: T
         pictures = target.decode(target.clean(latents, timestep, seen))
         with torch.no_grad():
             wanted = target.base.decode(clean)
-        return error + decoded * target.signal(timestep) * (pictures - wanted).square().mean()
+        return error + decoded * target.alpha_bar(timestep) * (pictures - wanted).square().mean()
 
     return swap_gradient(target, ids, loss)
 
