@@ -77,6 +77,7 @@ def test_ctrl_c_says_so_and_the_same_command_goes_on(
         "variants: [{guard: none}, {guard: trasce}]\nprompts: {unsafe: 4}\nmetrics: [unsafe_rate]\nbatch: 2\n"
     )
     logging.enable_progress_bar()  # of the files of a model: a program has them off
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts jobs in the background without
     command = ["bench", str(spec), "--grid", "0", "--output", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
         append = Store.append

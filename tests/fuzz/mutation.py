@@ -30,7 +30,7 @@ class Mutator:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
 
-    def unwrapped(self, raw: bytes) -> bytes:
+    def raw(self, raw: bytes) -> bytes:
         """Bytes that were damaged once to three times."""
         for _ in range(self.random.randint(1, 3)):
             raw = self.random.choice((self._flip, self._cut, self._insert, self._repeat, self._swap_lines))(raw)
