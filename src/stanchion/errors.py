@@ -11,10 +11,18 @@
     │   └── AlreadyAttached    the pipeline carries guards already
     ├── JudgeError             an image that a judge can't score (becomes UNSCORED in a record)
     ├── BudgetSpent            an attack asked for more than its budget allows
-    └── PromptRefused          a prompt that is never drawn, whatever is measured
+    ├── PromptRefused          a prompt that is never drawn, whatever is measured
+    └── ServiceError           the service gave no picture
+        ├── Refused            a guard found what the policy refuses
+        ├── Busy               too much waits already; ask again later
+        └── ServiceUnavailable the log, the drawing or the time failed
 
 A guard fails closed: whoever catches a ``GuardError`` has no image in hand.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class StanchionError(Exception):
@@ -63,3 +71,36 @@ class BudgetSpent(StanchionError):
 
 class PromptRefused(StanchionError):
     """A prompt that is never drawn, whatever is measured."""
+
+
+class ServiceError(StanchionError):
+    """The service gave no picture."""
+
+
+class Refused(ServiceError):
+    """A guard found what the policy refuses.
+
+    Attributes:
+        stage, concept: where it was found, and what.
+        scores: the guard's.
+    """
+
+    def __init__(self, stage: str, concept: str, scores: Mapping[str, float] | None = None) -> None:
+        super().__init__(f"the request was refused: {concept} was found at the stage {stage!r}.")
+        self.stage, self.concept, self.scores = stage, concept, dict(scores or {})
+
+
+class Busy(ServiceError):
+    """Too much waits already, or was asked for lately.
+
+    Attributes:
+        retry_after: seconds after which to ask again.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ServiceUnavailable(ServiceError):
+    """The log, the drawing or the time failed, so there is no picture."""

@@ -18,6 +18,7 @@ from .export import export
 from .generate import generate
 from .judge import judge
 from .list import list_
+from .policy import policy
 from .report import report
 from .train import train
 
@@ -65,3 +66,4 @@ app.command()(attack)
 app.command()(check)
 app.command()(export)
 app.command()(demo)
+app.add_typer(policy, name="policy")

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from diffusers import (
+    DiffusionPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+)
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
@@ -69,12 +74,25 @@ def image_to_image(pipe: Any) -> Any:
     Raises:
         UnsupportedPipeline: there is none for this kind of pipeline.
     """
+    return _sibling(pipe, StableDiffusionImg2ImgPipeline, "image to image")
+
+
+def inpainting(pipe: Any) -> Any:
+    """The inpainting pipeline of a text-to-image one: another object on the same modules and scheduler.
+
+    Raises:
+        UnsupportedPipeline: there is none for this kind of pipeline.
+    """
+    return _sibling(pipe, StableDiffusionInpaintPipeline, "inpainting")
+
+
+def _sibling(pipe: Any, kind: Any, what: str) -> Any:
     if type(pipe) is not StableDiffusionPipeline:
         raise UnsupportedPipeline(
-            f"{type(pipe).__name__}: image to image is made from an unguarded StableDiffusionPipeline only."
+            f"{type(pipe).__name__}: {what} is made from an unguarded StableDiffusionPipeline only."
         )
     checked = pipe.config.get("requires_safety_checker", True)
-    sibling = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=checked)
+    sibling = kind(**pipe.components, requires_safety_checker=checked)
     sibling.set_progress_bar_config(**getattr(pipe, "_progress_bar_config", {}))
     return sibling
 

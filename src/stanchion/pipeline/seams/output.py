@@ -34,7 +34,8 @@ class OutputSeam:
         if not self.records:
             return output
         images = output[0] if isinstance(output, tuple) else getattr(output, "images", None)
-        given = pictures = _shown(images)
+        given: Sequence[Image.Image] = _shown(images)
+        pictures = given
         for record in self.records:
             pictures = self._through(record, pictures)
         images = _put(images, [new if new is not old else None for new, old in zip(pictures, given, strict=True)])

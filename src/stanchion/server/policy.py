@@ -1,0 +1,179 @@
+"""What a server guards against and what it does then: one YAML file, read strictly.
+
+model: reference
+concepts:
+  - {concept: weapons, guards: [steerdiff], when: steer}
+  - {concept: weapons, guards: [picture_check], when: refuse}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from .. import config, registry
+from ..concepts import load_concept
+from ..config import Count, Filled, Natural, NotNegative, Positive
+from ..errors import ConfigError, UnknownName
+
+When = Literal["steer", "say", "blur", "blank", "regenerate", "refuse"]
+WHEN: tuple[When, ...] = ("steer", "say", "blur", "blank", "regenerate", "refuse")  # the last of several counts
+DIGITS = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A concept, its guards, and what happens to a picture on which one of them acted.
+
+    Attributes:
+        concept: a built-in name, or a YAML file.
+        guards: registered names, or folders of saved guards, whose concept must be the same.
+        settings: of each guard, by the name that stands in ``guards``.
+        when: "steer" hands out what the guard made of it, "say" too and says so; "blur" and "blank" hide the picture;
+            "regenerate" draws it with another seed, ``Policy.tries`` times at most, and then refuses; "refuse"
+            answers with an error.
+    """
+
+    concept: str
+    guards: Annotated[tuple[str, ...], Filled()]
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    when: When = "steer"
+
+
+@dataclass(frozen=True)
+class Key:
+    """Somebody who may ask.
+
+    Attributes:
+        name: goes into the audit log, where the key itself never does.
+        sha256: of the key, 64 hex digits; ``stanchion policy key`` makes both.
+        per_minute: pictures.
+    """
+
+    name: str
+    sha256: str
+    per_minute: Natural = 60
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for, and how many may wait.
+
+    Attributes:
+        body_bytes: of a request.
+        body_seconds: in which a request must have been sent.
+        connections: open ones; what is beyond gets 503.
+        prompt_characters: of a prompt.
+        pictures: ``n`` at most.
+        side: the largest width and height, in pixels.
+        steps: denoising steps at most.
+        queue: pictures that may wait; what is beyond gets 429.
+        seconds: from the asking to the answer; what is not drawn by then gets 503.
+        batch: pictures drawn together at most.
+        wait_ms: how long the first of a batch waits for others.
+    """
+
+    body_bytes: Natural = 16_000_000
+    body_seconds: Positive = 30.0
+    connections: Natural = 256
+    prompt_characters: Natural = 4_000
+    pictures: Natural = 10
+    side: Natural = 2048
+    steps: Natural = 100
+    queue: Natural = 64
+    seconds: Positive = 120.0
+    batch: Natural = 8
+    wait_ms: Count = 10
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Where it is written down what was asked and done.
+
+    Attributes:
+        file: JSON lines; None writes nowhere.
+        prompts: whether the prompts' text is written, too.
+        rotate_bytes: a file that has grown to this is renamed, and a new one begun.
+        keep: renamed files that are kept; older ones are deleted.
+    """
+
+    file: Path | None = None
+    prompts: bool = False
+    rotate_bytes: Natural = 50_000_000
+    keep: Natural = 10
+
+
+RECOMMENDED = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All of it.
+
+    Attributes:
+        model: "reference", a folder, or a Hub id.
+        concepts: what is guarded against.
+        steps, guidance_scale: where a request does not say.
+        tries: further seeds for "regenerate".
+        keys: who may ask; empty for everybody.
+    """
+
+    model: str = "reference"
+    concepts: Annotated[tuple[Rule, ...], Filled()] = RECOMMENDED
+    steps: Natural = 20
+    guidance_scale: NotNegative = 4.0
+    tries: Count = 3
+    keys: tuple[Key, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    audit: Audit = field(default_factory=Audit)
+
+    def __post_init__(self) -> None:
+        if self.steps > self.limits.steps:
+            raise ConfigError(f"policy: steps is {self.steps}, above limits.steps, {self.limits.steps}.")
+        if self.limits.pictures > self.limits.queue:
+            raise ConfigError(f"policy: limits.pictures is {self.limits.pictures}, and the queue holds fewer.")
+        names = [key.name for key in self.keys]
+        if len(set(names)) < len(names):
+            raise ConfigError("policy: two keys have the same name.")
+        for key in self.keys:
+            if len(key.sha256) != 64 or not set(key.sha256) <= DIGITS:
+                raise ConfigError(
+                    f"policy: sha256 of key {key.name!r} is not 64 hex digits; 'stanchion policy key' makes one."
+                )
+
+    def key_of(self, secret: str) -> Key | None:
+        """Whose key that is; None where it is nobody's."""
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+        return next((key for key in self.keys if hmac.compare_digest(key.sha256, digest)), None)
+
+    def guards(self) -> Iterator[tuple[Rule, str, dict[str, Any]]]:
+        """Every guard that is to be attached: its rule, its name or folder, its settings."""
+        for rule in self.concepts:
+            for name in rule.guards:
+                settings = rule.settings.get(name, {})
+                if name == "picture_check" and rule.when == "blur":  # it would be black before it is blurred
+                    settings = {"action": "blur", **settings}
+                yield rule, name, settings
+
+
+def load_policy(path: str | Path | None = None) -> Policy:
+    """A policy from a YAML file, its names looked up; the recommended one where there is no file. Loads no torch.
+
+    Raises:
+        ConfigError: no such file, an unknown key, a value that makes no sense.
+        UnknownName: a guard or a concept that nobody knows.
+    """
+    policy = Policy() if path is None else config.load(Policy, path)
+    for rule in policy.concepts:
+        load_concept(rule.concept)
+        for name in rule.settings:
+            if name not in rule.guards:
+                raise UnknownName(f"policy, rule of {rule.concept!r}: {registry.unknown('guard', name, rule.guards)}")
+    for _, name, _ in policy.guards():
+        if not Path(name).is_dir():
+            registry.check("guards", [name])
+    return policy

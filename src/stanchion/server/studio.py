@@ -1,0 +1,158 @@
+"""Draws batches with the policy's guards attached, and says what the policy makes of what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image, ImageFilter
+
+from .. import content_policy, registry
+from ..concepts import load_concept
+from ..errors import ConfigError, Refused
+from ..guards.loading import guard_from
+from ..guards.stack import GuardStack
+from ..pipeline.attach.looking import look, read
+from ..pipeline.attach.reports import GuardReport, Report
+from ..pipeline.loading import check_steps, image_to_image, inpainting, load_pipeline
+from ..pipeline.outcome import acted_by, outcome
+from ..pipeline.stages import Stage
+from .policy import WHEN, Policy, Rule
+from .requests import Finding, Picture, Seen, Shot
+
+BLUR = 8  # the longer side by the radius
+
+
+class Studio:
+    """The pipelines of a policy's model, one a task on the same modules, each guarded by the same guards.
+
+    Args:
+        pipeline: an unguarded text-to-image pipeline; loaded as the policy says where it is None.
+
+    Raises:
+        ConfigError: guards that can't stand together, or are not for the concept of their rule.
+        StanchionError: whatever else keeps a guard from being attached.
+    """
+
+    def __init__(self, policy: Policy, pipeline: Any = None) -> None:
+        self.policy = policy
+        pipe = pipeline or load_pipeline(policy.model)
+        check_steps(pipe, policy.limits.steps)
+        self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+        self._rules: dict[int, Rule] = {}
+        guards = []
+        for rule, name, settings in policy.guards():
+            for guard in _guards(rule, name, settings):
+                guards.append(guard)
+                self._rules[id(guard)] = rule
+        tasks = {"text": pipe, "image": image_to_image(pipe), "inpaint": inpainting(pipe)}
+        self._attached = {task: GuardStack(*guards).attach(one) for task, one in tasks.items()}
+        self.guards = self._attached["text"].guards
+
+    def draw(self, shots: Sequence[Shot]) -> list[Picture | Refused | None]:
+        """A picture for each shot, or why there is none; None where it is to be tried again. All of them are alike.
+
+        Raises:
+            StanchionError: a guard failed; nobody gets a picture.
+        """
+        output, report = self._attached[shots[0].ask.task].call(**_arguments(shots))
+        drawn = outcome(output, acted_by(report, len(shots)), seconds=0.0)
+        pairs = enumerate(zip(shots, drawn, strict=True))
+        return [self._judged(shot, one, self._findings(report, at)) for at, (shot, one) in pairs]
+
+    def read(self, texts: Sequence[str]) -> list[Seen]:
+        """What the text guards and the content policy say of each text.
+
+        Raises:
+            ConfigError: the policy has no guard that reads texts.
+            GuardFailed: a guard failed.
+        """
+        reports = read(self._attached["text"], texts)
+        floor = [{"content_policy": float(content_policy.refused(text))} for text in texts]
+        return [self._seen(Stage.TEXT, reports, at, extra) for at, extra in enumerate(floor)]
+
+    def look(self, pictures: Sequence[Image.Image]) -> list[Seen]:
+        """What the output guards say of each picture.
+
+        Raises:
+            ConfigError: the policy has no guard that looks at pictures.
+            GuardFailed: a guard failed.
+        """
+        reports = look(self._attached["text"], pictures)
+        return [self._seen(Stage.OUTPUT, reports, at, {}) for at in range(len(pictures))]
+
+    def _seen(self, stage: Stage, reports: Sequence[GuardReport], at: int, scores: dict[str, float]) -> Seen:
+        if not reports:
+            raise ConfigError(f"the policy has no guard of the stage {str(stage)!r}, so it can't say anything of that.")
+        found = {name for name, score in scores.items() if score}
+        guards = (guard for guard in self.guards if guard.stage is stage)
+        for guard, told in zip(guards, reports, strict=True):
+            name, acted = guard.concept.name, told.acted[at]
+            scores[name] = max(scores.get(name, 0.0), _scores(told, at).get("found", float(acted)))
+            found |= {name} if acted else set()
+        return Seen(scores, frozenset(found))
+
+    def _findings(self, report: Report, at: int) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(told.stage, told.guard, guard.concept.name, self._rules[id(guard)].when, _scores(told, at))
+            for guard, told in zip(self.guards, report.guards, strict=True)
+            if told.acted[at]
+        )
+
+    def _judged(self, shot: Shot, drawn: Any, findings: tuple[Finding, ...]) -> Picture | Refused | None:
+        """What the strictest rule makes of a picture."""
+        if drawn.image is None:
+            return Refused("output", "safety_checker")
+        worst = max(findings, key=lambda one: WHEN.index(one.action), default=None)
+        if worst and worst.action == "regenerate" and shot.again < self.policy.tries:
+            return None
+        if worst and worst.action in ("regenerate", "refuse"):
+            return Refused(worst.stage, worst.concept, worst.scores)
+        return Picture(_hidden(drawn.image, worst.action if worst else ""), shot.seed, findings)
+
+
+def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
+    """The guard, or those of a saved stack.
+
+    Raises:
+        ConfigError: a saved one is of another concept than its rule.
+    """
+    concept = load_concept(rule.concept)
+    named = name in registry.names("guards")  # a folder has its own concept
+    loaded = guard_from(name, concept if named else None, settings)
+    guards = loaded.guards if isinstance(loaded, GuardStack) else (loaded,)
+    for guard in guards:
+        if guard.concept.name != concept.name:
+            raise ConfigError(f"policy: {name} guards against {guard.concept.name}, its rule says {concept.name}.")
+    return guards
+
+
+def _arguments(shots: Sequence[Shot]) -> dict[str, Any]:
+    """A pipeline's arguments for shots that are alike."""
+    asks = [shot.ask for shot in shots]
+    first, negatives = asks[0], [ask.negative for ask in asks]
+    values: dict[str, Any] = {
+        "prompt": [ask.prompt for ask in asks],
+        "negative_prompt": negatives if any(negatives) else None,
+        "num_inference_steps": first.steps,
+        "guidance_scale": first.guidance_scale,
+        "generator": [torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
+        "output_type": "pil",
+    }
+    if first.task != "image":  # it keeps the size of the picture that it begins with
+        values |= {"width": first.width, "height": first.height}
+    if first.task != "text":
+        values |= {"image": [ask.image for ask in asks], "strength": first.strength}
+    return values | ({"mask_image": [ask.mask for ask in asks]} if first.task == "inpaint" else {})
+
+
+def _scores(told: GuardReport, at: int) -> dict[str, float]:
+    """The highest of each of a guard's scores for a picture."""
+    return {name: max(row[at] for row in series) for name, series in told.scores.items() if series}
+
+
+def _hidden(image: Image.Image, action: str) -> Image.Image:
+    if action == "blur":
+        return image.filter(ImageFilter.GaussianBlur(max(image.size) / BLUR))
+    return Image.new(image.mode, image.size) if action == "blank" else image

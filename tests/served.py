@@ -1,0 +1,70 @@
+"""Services for the tests: on the tiny pipeline with real guards, or with a studio that fails as it is told."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import tiny
+from stanchion.server.policy import Limits, Policy, Rule
+from stanchion.server.requests import Ask
+from stanchion.server.service import GuardedService
+from stanchion.server.studio import Studio
+
+SAFE = {"picture_check": {"judge": "always_safe"}}
+UNSAFE = {"picture_check": {"judge": "always_unsafe"}}
+
+
+def policy(*rules: Rule, **values: Any) -> Policy:
+    """A policy for the tiny pipeline; without rules its picture check finds nothing."""
+    limits = replace(Limits(side=64, steps=8, queue=16, wait_ms=0), **values.pop("limits", {}))
+    return Policy(concepts=rules or (Rule("weapons", ("picture_check",), SAFE),), steps=2, limits=limits, **values)
+
+
+def finding(when: Any, settings: Any = UNSAFE) -> Policy:
+    """A policy whose picture check finds weapons everywhere."""
+    return policy(Rule("weapons", ("picture_check",), settings, when))
+
+
+def words(when: Any = "refuse") -> Rule:
+    """A rule whose guard reads prompts: trained on the tiny pipeline."""
+    return Rule("weapons", (str(tiny._trained("steerdiff")),), when=when)
+
+
+class Gated(Studio):
+    """Draws only while its gate is open, fails while ``error`` says so, and remembers its batches and its threads."""
+
+    def __init__(self, policy: Policy, error: Exception | None = None) -> None:
+        super().__init__(policy, tiny.pipeline())
+        self.gate, self.error = threading.Event(), error
+        self.gate.set()
+        self.entered = threading.Event()
+        self.batches: list[list[str]] = []
+        self.threads: set[str] = set()
+
+    def draw(self, shots):
+        self.batches.append([shot.ask.prompt for shot in shots])
+        self.threads.add(threading.current_thread().name)
+        self.entered.set()
+        assert self.gate.wait(20)
+        if self.error and any("fails" in shot.ask.prompt for shot in shots):
+            raise self.error
+        return super().draw(shots)
+
+
+def service(policy: Policy, **options: Any) -> GuardedService:
+    """A running service."""
+    return GuardedService(policy, Gated(policy, **options))
+
+
+def ask(prompt: str = "a photo of a cat", **values: Any) -> Ask:
+    """A request for tiny pictures."""
+    return Ask(prompt, **{"width": 16, "height": 16, "seed": 0, "steps": 2, **values})
+
+
+@cache
+def picture(seed: int = 0) -> Any:
+    """What the bare tiny pipeline draws."""
+    return tiny.draw(tiny.pipeline(), steps=2, seed=seed, guidance_scale=4.0, output_type="pil")[0]

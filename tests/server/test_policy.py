@@ -1,0 +1,85 @@
+"""The policy: one strict file, and a command that prints it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from stanchion import ConfigError, config
+from stanchion.cli.app import app
+from stanchion.server.policy import Policy, load_policy
+
+RULE = "concepts: [{concept: weapons, guards: [picture_check], when: refuse}]\n"
+
+
+def load(tmp_path, text):
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    return load_policy(file)
+
+
+def test_without_a_file_the_model_in_the_box_is_guarded_before_and_behind():
+    rules = [(rule.guards, rule.when) for rule in load_policy().concepts]
+    assert rules == [(("steerdiff",), "steer"), (("picture_check",), "refuse")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("concept: []\n", "did you mean concepts"),
+        ("concepts: []\n", "one or more"),
+        ("concepts: [{concept: weapons, guards: []}]\n", "one or more"),
+        ("concepts: [{concept: weapons}]\n", "missing guards"),
+        (RULE.replace("refuse", "forbid"), "one of 'steer'"),
+        (RULE.replace("weapons", "wepons"), "built-in concepts"),
+        (RULE.replace("picture_check", "picture_chek"), "did you mean picture_check"),
+        (RULE.replace("when:", "settings: {trasce: {}}, when:"), "unknown guard 'trasce'"),
+        (RULE + "limits: {queue: 0}\n", "1 or more"),
+        (RULE + "limits: {queue: 2}\n", "the queue holds fewer"),
+        (RULE + "limits: {seconds: 0}\n", "above 0"),
+        (RULE + "steps: 101\n", "limits.steps"),
+        (RULE + "keys: [{name: a, sha256: secret}]\n", "64 hex digits"),
+        (RULE + f"keys: [{{name: a, sha256: {'0a' * 32}}}, {{name: a, sha256: {'0b' * 32}}}]\n", "the same name"),
+        (RULE + RULE, "twice"),
+    ],
+)
+def test_what_makes_no_sense_is_said_with_its_place(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(ConfigError, match="can't read"):
+        load_policy(tmp_path / "policy.yaml")
+
+
+def test_check_prints_what_it_reads_with_every_default(tmp_path):
+    (tmp_path / "policy.yaml").write_text(RULE)
+    result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "policy.yaml")])
+    assert result.exit_code == 0
+    (tmp_path / "printed.yaml").write_text(result.output)
+    assert config.load(Policy, tmp_path / "printed.yaml") == load(tmp_path, RULE)
+    assert "per_minute" not in result.output and "body_bytes: 16000000" in result.output
+
+
+def test_check_ends_with_2_where_it_is_wrong(tmp_path):
+    (tmp_path / "policy.yaml").write_text("models: reference\n")
+    result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "policy.yaml")])
+    assert result.exit_code == 2
+    assert "did you mean model" in result.output
+
+
+def test_a_key_opens_and_another_does_not(tmp_path):
+    result = CliRunner().invoke(app, ["policy", "key", "school"])
+    secret = re.search(r"school: (\S+)", result.stderr)[1]
+    made = load(tmp_path, RULE + "keys:\n" + result.stdout)
+    assert made.key_of(secret).name == "school"
+    assert made.key_of(secret + "x") is None and made.key_of("") is None
+    assert secret not in result.stdout
+
+
+def test_a_picture_that_is_to_be_blurred_is_not_blackened_first(tmp_path):
+    made = load(tmp_path, RULE.replace("refuse", "blur"))
+    assert [settings for _, _, settings in made.guards()] == [{"action": "blur"}]
