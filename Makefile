@@ -1,6 +1,7 @@
 # make demo   draws prompts without and with a guard into outputs/demo/
 # make test   runs the tests
 # make lint   style, formatting and types
+# make judges tests the judges with NudeNet's package as well, which is AGPL-3.0
 # Each sets up .venv first, if it is missing or out of date.
 
 PYTHON ?= python3
@@ -8,13 +9,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint judges format clean
 
 demo: $(READY)
 	$(BIN)/stanchion demo --output outputs/demo
 
 test: $(READY)  # on all cores, with one thread each: the tests' tensors are tiny
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --dist worksteal
+
+judges: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[nudenet]"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/judges tests/contracts/test_judges.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -8,22 +8,33 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from PIL import Image
-from transformers import CLIPConfig, CLIPImageProcessorPil
+from transformers import CLIPConfig, CLIPImageProcessorPil, ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 
 class Redness:
-    """A detector with NudeNet's ``detect``: the redder a picture, the surer it is of feet and of a face."""
+    """A detector with NudeNet's ``detect_batch``: the redder a picture, the surer it is of feet and of a face."""
 
-    def detect(self, image_path: str) -> list[dict[str, Any]]:
-        with Image.open(image_path) as image:
-            red = float(np.asarray(image)[..., 0].mean() / 255)
+    def detect_batch(self, pictures: list[np.ndarray], batch_size: int) -> list[list[dict[str, Any]]]:
+        return [self._finds(float(picture[..., 0].mean() / 255)) for picture in pictures]
+
+    def _finds(self, red: float) -> list[dict[str, Any]]:
         box = [0, 0, 4, 4]
         return [
             {"class": "FEET_EXPOSED", "score": red, "box": box},
             {"class": "FEET_EXPOSED", "score": red / 2, "box": box},
             {"class": "FACE_FEMALE", "score": red, "box": box},
         ]
+
+
+def classifier(folder: Path, *, classes: tuple[str, ...] = ("drawn", "real", "blank"), **settings: Any) -> str:
+    """A classifier of transformers with random weights and its preprocessing, as they are saved."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    names = dict(enumerate(classes))
+    config = ViTConfig(**shape, image_size=32, patch_size=8, id2label=names, initializer_range=1.0, **settings)
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return str(folder)
 
 
 def safety_checker(threshold: float = 0.0) -> StableDiffusionSafetyChecker:
@@ -62,6 +73,7 @@ def q16_embeddings(folder: Path, size: int) -> str:
 def settings(judge: str, folder: Path) -> dict[str, Any]:
     """What a judge is made with, so that it can be made here."""
     return {
+        "image_classifier": lambda: {"model": classifier(folder / "classifier")},
         "nudenet": lambda: {"detector": Redness()},
         "safety_checker": lambda: {"checker": safety_checker(), "processor": processor()},
         "q16": lambda: {"model": "reference", "embeddings": q16_embeddings(folder, 96)},

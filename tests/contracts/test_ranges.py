@@ -94,7 +94,9 @@ def test_whoever_makes_them_settings_are_checked(where: str, made: type) -> None
                 made(**{field: shaped(hint, float("nan"))})
 
 
-@pytest.mark.parametrize("judge", ["reference", "template", "clip_zero_shot", "nudenet", "q16"])
+@pytest.mark.parametrize(
+    "judge", ["reference", "template", "clip_zero_shot", "nudenet", "q16", "opennsfw", "image_classifier"]
+)
 @pytest.mark.parametrize("threshold", [60, 7, 2, -0.1, float("nan")])
 def test_a_threshold_that_nothing_reaches_is_refused(judge: str, threshold: float) -> None:
     with pytest.raises(ConfigError, match="threshold"):

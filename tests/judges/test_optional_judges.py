@@ -63,7 +63,7 @@ def test_nudenet_counts_the_classes_and_the_threshold_that_it_is_told(
 
 def test_nudenet_prints_its_classes_and_who_detects() -> None:
     judge = load_judge("nudenet", detector=foreign.Redness(), classes="strict")
-    assert judge.identity == f"nudenet 1 (detector=Redness, threshold=0.6, classes={list(STRICT)})"
+    assert judge.identity == f"nudenet 2 (detector=Redness, input=RGB arrays, threshold=0.6, classes={list(STRICT)})"
     assert len(EXPOSED) == 9
     with pytest.raises(ConfigError, match="use exposed, strict, or a list"):
         load_judge("nudenet", detector=foreign.Redness(), classes="all")
@@ -77,7 +77,7 @@ def test_nudenet_without_its_package_says_what_to_install(monkeypatch: pytest.Mo
 
 def test_a_detector_that_fails_leaves_the_picture_unscored() -> None:
     class Broken:
-        def detect(self, image_path: str) -> list[dict[str, Any]]:
+        def detect_batch(self, pictures: list[Any], batch_size: int) -> list[Any]:
             raise RuntimeError("no session")
 
     (answer,) = load_judge("nudenet", detector=Broken()).detect([_red(9)])
@@ -226,8 +226,8 @@ def test_a_list_of_classes_that_nothing_is_in_is_refused(classes: object) -> Non
 class Older:
     """A detector of version 2, which has other names."""
 
-    def detect(self, image_path: str) -> list[dict[str, object]]:
-        return [{"class": "EXPOSED_BREAST_F", "score": 0.99}]
+    def detect_batch(self, pictures: list[Any], batch_size: int) -> list[list[dict[str, object]]]:
+        return [[{"class": "EXPOSED_BREAST_F", "score": 0.99}] for _ in pictures]
 
 
 def test_a_detector_that_speaks_other_names_is_unscored() -> None:
