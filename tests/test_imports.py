@@ -38,7 +38,7 @@ ALLOWED = {
     "judges": (*SMALL, "reference"),
     "metrics": (*SMALL, "reference"),
     "targets": (*SMALL, "pipeline", "guards"),
-    "attacks": (*SMALL, "targets.protocols", "learning.optimisers", "reference.image_text"),  # a public model's CLIP
+    "attacks": (*SMALL, "targets.protocols", "learning.optimisers", "learning.low_rank", "reference.image_text"),
     "benchmark": (
         *SMALL,
         "pipeline",
@@ -114,6 +114,22 @@ def test_nobody_imports_the_package_by_name(path: Path) -> None:
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         assert not any(within(name, "stanchion") for name in names), f"{dotted(path)}: use relative imports"
+
+
+EXTRAS = {  # what the core does without, and the one room that asks for it
+    "peft": "learning",
+    "resvg_py": "reference",
+    "nudenet": "judges",
+    "torchmetrics": "metrics",
+    "datasets": "prompts",
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_is_imported_in_one_room_and_when_it_is_needed(extra: str) -> None:
+    found = {path: re.findall(rf"^( *)(?:from|import) {extra}\b", path.read_text("utf-8"), re.M) for path in FILES}
+    assert {dotted(path).partition(".")[0] for path, indents in found.items() if indents} == {EXTRAS[extra]}
+    assert all(indent for indents in found.values() for indent in indents)
 
 
 KNOW_DIFFUSERS = ("pipeline", "reference", "benchmark.studies.reference_model", "judges.safety_checker")

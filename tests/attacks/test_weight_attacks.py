@@ -12,7 +12,7 @@ from closeness import near, same_bits
 from stanchion import ConfigError, registry
 from stanchion.attacks.base import Material, WeightAttack
 from stanchion.attacks.weights._denoising import Lesson
-from stanchion.attacks.weights._lora import adapted
+from stanchion.learning.low_rank import adapted
 from stanchion.learning.optimisers import MAKE, Updates, descend
 from stanchion.pipeline.model.workbench import Workbench
 
@@ -155,7 +155,8 @@ def test_an_unknown_part_is_an_error(bench):
 def test_adapters_begin_as_nothing_and_leave_nothing_behind(bench):
     latents, embeds = torch.ones(1, 4, 8, 8), bench.encode(["a cat"])
     plain = bench.predict(latents, torch.tensor(10), embeds)
-    with adapted(bench.attention_projections(), 3, torch.Generator().manual_seed(0)) as parameters:
+    layers, generator = list(bench.attention_projections()), torch.Generator().manual_seed(0)
+    with adapted(bench.denoiser, layers, 3, generator) as parameters:
         assert same_bits(bench.predict(latents, torch.tensor(10), embeds), plain)
         with torch.no_grad():
             for parameter in parameters:
@@ -166,11 +167,13 @@ def test_adapters_begin_as_nothing_and_leave_nothing_behind(bench):
 
 def test_an_adapter_is_the_weight_plus_its_product():
     layer = torch.nn.Linear(5, 4, dtype=torch.float64)
+    module, generator = torch.nn.ModuleDict({"layer": layer}), torch.Generator().manual_seed(1)
     inputs = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with adapted({"layer": layer}, 2, torch.Generator().manual_seed(1)) as (down, up), torch.no_grad():
+    with adapted(module, ["layer"], 2, generator) as (down, up), torch.no_grad():
         up.copy_(torch.arange(8.0).view(4, 2))
         merged = torch.nn.functional.linear(inputs, layer.weight + up @ down, layer.bias)
-        assert torch.allclose(layer(inputs), merged)
+        assert torch.allclose(module["layer"](inputs), merged)
+    assert module["layer"] is layer
 
 
 def test_dreambooth_keeps_to_its_few_pictures_and_its_word(bench, public, material):

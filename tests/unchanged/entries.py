@@ -133,7 +133,12 @@ def attacked_weights(name: str, guard: str, settings: Mapping[str, Any]) -> Iter
     material = of_drafts(goal_of(Trial((guard,), name), concept).taught, 16, 7)
     attack = registry.get("attacks", name)(**settings)
     for updates in attack.run(Workbench(pipe), material, public=Workbench(load_pipeline("reference")), seed=0):
-        yield updates, {part: getattr(pipe, part).state_dict() for part in ("text_encoder", "unet", "vae")}
+        yield updates, {part: _own(getattr(pipe, part).state_dict()) for part in ("text_encoder", "unet", "vae")}
+
+
+def _own(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's weights under their own names, without the adapters that peft puts beside them."""
+    return {name.replace(".base_layer", ""): value for name, value in state.items() if ".lora_" not in name}
 
 
 def trained_small(name: str, folder: Path) -> Mapping[str, torch.Tensor]:

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 import tiny
-from closeness import same_bits
+from closeness import difference, same_bits
 from stanchion import ConfigError
 from stanchion.learning import fit as fitting
+from stanchion.learning.low_rank import LowRank
 from stanchion.learning.simulated_attack import Attacker, SimulatedAttack
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.recipe import train_guard
-from stanchion.training.recipes.patronus._low_rank import attach_low_rank, merge_low_rank
 from stanchion.training.recipes.patronus.patronus_hardening import Losses, PatronusHardeningRecipe
 
 
@@ -84,8 +84,8 @@ def test_merged_updates_are_what_attached_ones_were(pipe):
     """Chapter 3.11: LoRA merged equals LoRA attached, and nothing else is left of it."""
     bench = Workbench(pipe)
     student = copy.deepcopy(pipe.unet).requires_grad_(False)
-    changed = attach_low_rank(student, rank=3, seed=0)
-    assert len([p for p in student.parameters() if p.requires_grad]) == 2 * len(changed)
+    updates = LowRank(student, list(bench.attention_projections()), 3, torch.Generator().manual_seed(0))
+    assert len([p for p in student.parameters() if p.requires_grad]) == 2 * len(updates.layers)
     arguments = (torch.randn(2, *bench.latent_shape), torch.tensor([900, 10]), bench.encode(["a knife", "a cat"]))
     with torch.no_grad():
         torch.testing.assert_close(bench.predict(*arguments, student), bench.predict(*arguments))
@@ -93,11 +93,22 @@ def test_merged_updates_are_what_attached_ones_were(pipe):
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn_like(parameter))
         attached = bench.predict(*arguments, student)
-        merge_low_rank(student)
+        updates.merge()
         merged = bench.predict(*arguments, student)
     assert not torch.allclose(attached, bench.predict(*arguments), atol=1e-3)
     torch.testing.assert_close(merged, attached)
     assert set(student.state_dict()) == set(pipe.unet.state_dict())
+
+
+def test_what_is_trained_as_lora_can_be_loaded_as_one(pipe, tmp_path):
+    """The guard's merged weights, and the file beside its checkpoints, draw the same."""
+    guard = train_guard("patronus_hardening", pipe, "weapons", tmp_path, preset="tiny", trainable="lora", align_lr=0.1)
+    plain = tiny.draw(pipe, "a knife", steps=2)
+    pipe.load_lora_weights(tmp_path / "training")
+    loaded = tiny.draw(pipe, "a knife", steps=2)
+    with guard.attach(merged := tiny.pipeline()):
+        rounded = difference(loaded, tiny.draw(merged, "a knife", steps=2))  # the guard keeps halves
+    assert rounded < 0.1 * difference(loaded, plain)
 
 
 @pytest.mark.parametrize("settings", [{}, {"trainable": "lora"}, {"target": "black_latent"}, {"target": "anchor"}])

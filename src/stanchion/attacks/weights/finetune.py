@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ...config import Count, checked
+from ...learning.low_rank import adapted
 from ...learning.optimisers import Updates, descend
 from ..base import Material, WeightAttack
 from ._denoising import Lesson
-from ._lora import adapted
 
 
 @checked
@@ -23,7 +23,7 @@ class Finetuning(Updates):
     """As ``Updates``.
 
     Attributes:
-        rank: of the adapters on every to_q, to_k, to_v and to_out; 0 trains the whole denoiser.
+        rank: of the adapters on every to_q, to_k, to_v and to_out (extra `train`); 0 trains the whole denoiser.
     """
 
     rank: Count = 0
@@ -46,5 +46,5 @@ class Finetune(WeightAttack):
     def _trained(self, bench: Any, seed: int) -> AbstractContextManager[Sequence[Tensor]]:
         if self.settings.rank:
             own = torch.Generator().manual_seed(seed)
-            return adapted(bench.attention_projections(), self.settings.rank, own)
+            return adapted(bench.denoiser, list(bench.attention_projections()), self.settings.rank, own)
         return nullcontext(list(bench.part("denoiser").values()))

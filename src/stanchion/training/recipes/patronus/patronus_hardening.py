@@ -21,19 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from ....config import Count, Natural, NotNegative, Positive, Share, checked
-from ....errors import ConfigError
+from ....errors import ConfigError, UnsupportedPipeline
+from ....files.tensors import save_tensors
 from ....guards.base import Guard
 from ....guards.weights.patronus_hardening import PatronusHardening
 from ....learning.fit import Schedule, fit
+from ....learning.low_rank import LowRank
 from ....learning.simulated_attack import Attackers, PersistentAttack
 from ....learning.workers import ALONE, Workers
 from ....pipeline.model.base_weights import base_of
 from ....pipeline.model.workbench import Workbench
 from ...recipe import Recipe, Run
 from ._hardening_data import Kept, UnsafePictures, benign_texts, drawn, from_folder, joined, kept, unsafe_tasks
-from ._low_rank import attach_low_rank, merge_low_rank
 
 MAX_SNR = 5.0
+LORA_FILE = "pytorch_lora_weights.safetensors"  # as diffusers names it
 Weights = tuple[NotNegative, Positive]
 
 
@@ -45,7 +47,8 @@ class HardeningTraining:
     Attributes:
         target: what is predicted for the concept: "zero", no noise at all; "black_latent", the noise that leads to a
             black picture; "anchor": its prompts are read as an anchor's, and its pictures, under any prompt, give zero.
-        trainable: "whole", every weight of the denoiser; "lora", low-rank updates of its attention, of ``rank``.
+        trainable: "whole", every weight of the denoiser; "lora", low-rank updates of its attention, of ``rank``
+            (extra `train`).
         align_steps, align_lr, align_weights: B1: updates, learning rate (it falls on a cosine), (alpha, beta).
         harden_steps, harden_lr, harden_weights: B2.
         batch, unsafe_batch: samples of L_benign and L_unsafe an update.
@@ -138,19 +141,30 @@ class PatronusHardeningRecipe(Recipe):
         """Draw the data, align, harden, keep what changed."""
         settings = self.settings
         student = copy.deepcopy(bench.denoiser).float().requires_grad_(False)
-        if settings.trainable == "lora":
-            changed = attach_low_rank(student, settings.rank, run.seed)
-        else:
+        updates = self._updates(bench, student, run.seed) if settings.trainable == "lora" else None
+        if updates is None:
             changed = [path for path, _ in student.requires_grad_(True).named_parameters()]
+        else:
+            changed = [f"{layer}.weight" for layer in updates.layers]
         self._fit(student, Losses(bench, settings, *self._data(bench, run.seed), run.workers), run)
-        merge_low_rank(student)
-        weights, originals = dict(student.named_parameters()), dict(bench.denoiser.named_parameters())
         name = bench.family.denoisers[0]
+        if updates is not None:
+            if run.workers.first:
+                save_tensors(run.folder / LORA_FILE, updates.tensors(name))
+            updates.merge()
+        weights, originals = dict(student.named_parameters()), dict(bench.denoiser.named_parameters())
         return PatronusHardening(
             self.concept,
             tensors={f"{name}.{path}": weights[path].detach().cpu().half() for path in changed},
             base={"weights": base_of({f"{name}.{path}": originals[path] for path in changed})},
         )
+
+    def _updates(self, bench: Workbench, student: nn.Module, seed: int) -> LowRank:
+        """On q, k, v and out of every attention layer."""
+        layers = list(bench.attention_projections())
+        if not layers:
+            raise UnsupportedPipeline("the denoiser has no attention projections for low-rank updates: train it whole.")
+        return LowRank(student, layers, self.settings.rank, torch.Generator().manual_seed(seed))
 
     def _fit(self, student: nn.Module, losses: Losses, run: Run) -> None:
         """B1, then B2."""
