@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import uvicorn
+from openai import OpenAI
+
 import tiny
+from stanchion.server.http.app import create_app
 from stanchion.server.policy import Limits, Policy, Rule
 from stanchion.server.requests import Ask
 from stanchion.server.service import GuardedService
@@ -19,7 +27,7 @@ UNSAFE = {"picture_check": {"judge": "always_unsafe"}}
 
 def policy(*rules: Rule, **values: Any) -> Policy:
     """A policy for the tiny pipeline; without rules its picture check finds nothing."""
-    limits = replace(Limits(side=64, steps=8, queue=16, wait_ms=0), **values.pop("limits", {}))
+    limits = replace(Limits(sides=(16, 64), steps=8, queue=16, wait_ms=0), **values.pop("limits", {}))
     return Policy(concepts=rules or (Rule("weapons", ("picture_check",), SAFE),), steps=2, limits=limits, **values)
 
 
@@ -68,3 +76,29 @@ def ask(prompt: str = "a photo of a cat", **values: Any) -> Ask:
 def picture(seed: int = 0) -> Any:
     """What the bare tiny pipeline draws."""
     return tiny.draw(tiny.pipeline(), steps=2, seed=seed, guidance_scale=4.0, output_type="pil")[0]
+
+
+@contextmanager
+def listening(serving: GuardedService) -> Iterator[str]:
+    """The service on a free port of the loopback, as ``stanchion serve`` has it; yields its address."""
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(serving), log_level="critical"))
+        thread = threading.Thread(target=server.run, args=([port],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{port.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def client(serving: GuardedService, **options: Any) -> Iterator[OpenAI]:
+    """The stock client of a service on the loopback."""
+    with listening(serving) as address:
+        options = {"api_key": "none", "max_retries": 0, **options}
+        with OpenAI(base_url=f"{address}/v1", **options) as made:
+            yield made

@@ -140,6 +140,13 @@ def test_only_pipeline_and_reference_know_diffusers(path: Path) -> None:
     assert not re.search(r"^\s*(from|import) diffusers", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
+def test_the_server_s_extra_is_imported_in_one_room() -> None:
+    """Beside the command that starts it."""
+    extra = re.compile(r"^\s*(from|import) (fastapi|starlette|uvicorn|pydantic|prometheus_client)\b", re.MULTILINE)
+    found = [dotted(path) for path in FILES if extra.search(path.read_text(encoding="utf-8"))]
+    assert not [name for name in found if not name.startswith("server.http.") and name != "cli.serve"]
+
+
 @pytest.mark.parametrize(
     "module",
     [

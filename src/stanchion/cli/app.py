@@ -20,6 +20,7 @@ from .judge import judge
 from .list import list_
 from .policy import policy
 from .report import report
+from .serve import serve
 from .train import train
 
 
@@ -66,4 +67,5 @@ app.command()(attack)
 app.command()(check)
 app.command()(export)
 app.command()(demo)
+app.command()(serve)
 app.add_typer(policy, name="policy")

@@ -69,7 +69,7 @@ class Limits:
         connections: open ones; what is beyond gets 503.
         prompt_characters: of a prompt.
         pictures: ``n`` at most.
-        side: the largest width and height, in pixels.
+        sides: the smallest and the largest width and height, in pixels.
         steps: denoising steps at most.
         queue: pictures that may wait; what is beyond gets 429.
         seconds: from the asking to the answer; what is not drawn by then gets 503.
@@ -82,7 +82,7 @@ class Limits:
     connections: Natural = 256
     prompt_characters: Natural = 4_000
     pictures: Natural = 10
-    side: Natural = 2048
+    sides: tuple[Natural, Natural] = (16, 2048)
     steps: Natural = 100
     queue: Natural = 64
     seconds: Positive = 120.0

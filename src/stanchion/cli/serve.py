@@ -1,0 +1,47 @@
+"""``stanchion serve``: a guarded image server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    model: Annotated[
+        str | None, typer.Option(help="In the place of the policy's: `reference`, a folder, a Hub id.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="A YAML file; see `stanchion policy check`.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
+) -> None:
+    """Serve OpenAI's images interface with guards that clients can't switch off."""
+    from ..errors import ConfigError
+    from ..server.policy import load_policy
+
+    chosen = load_policy(policy)
+    chosen = replace(chosen, model=model) if model else chosen
+    try:
+        import uvicorn
+
+        from ..server.http.app import create_app
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is not installed; pip install 'stanchion[server]'.") from error
+    if host not in ("127.0.0.1", "localhost", "::1") and not chosen.keys:
+        typer.echo(f"stanchion: {host} can be reached by others, and the policy names no keys.", err=True)
+
+    from ..pipeline.loading import without_progress_bars
+    from ..server.service import GuardedService
+
+    without_progress_bars()
+    uvicorn.run(
+        create_app(GuardedService(chosen)),
+        host=host,
+        port=port,
+        limit_concurrency=chosen.limits.connections,
+        timeout_graceful_shutdown=int(chosen.limits.seconds) + 1,
+        access_log=False,
+        server_header=False,
+    )

@@ -1,0 +1,1 @@
+"""HTTP around a guarded service, as clients of OpenAI's images interface speak it. Needs the extra ``server``."""
