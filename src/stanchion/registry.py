@@ -2,7 +2,9 @@
 
 ``guards/trajectory/trasce.py`` *is* the guard ``trasce``. Listing names looks at folders only and imports
 nothing, so that a command line can offer them at once. In a folder of plug-ins, ``base.py`` and files that
-start with an underscore are no plug-ins. Other packages join by entry points::
+start with an underscore are no plug-ins. A stem that *ends* with one is the beginning of many names:
+``i2i_.py`` is ``i2i_unsafe_50`` and its like, and its class says in ``called(name)`` what they are. Other
+packages join by entry points::
 
     [project.entry-points."stanchion.guards"]
     my_guard = "my_package.my_guard:MyGuard"
@@ -11,7 +13,7 @@ start with an underscore are no plug-ins. Other packages join by entry points::
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -110,18 +112,18 @@ def get(kind: str, name: str) -> Any:
     """The class registered under that name.
 
     Raises:
-        UnknownName: nothing of that name; the message gives the nearest names.
+        UnknownName: nothing of that name; the message gives the nearest names, or how names are put together.
     """
-    check(kind, [name])
-    return entries(kind)[name].load()
+    entry = _find(kind, name, entries(kind))
+    found = entry.load()
+    return found if entry.name == name else found.called(name)
 
 
 def check(kind: str, wanted: Iterable[str]) -> None:
     """Raise ``UnknownName`` for the first name that is not registered, without importing anything."""
     found = entries(kind)
     for name in wanted:
-        if name not in found:
-            raise UnknownName(unknown(kind.removesuffix("s"), name, found))
+        _find(kind, name, found)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -130,6 +132,15 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known) or 'none'}."
     return f"unknown {what} {name!r}; {hint}"
+
+
+def _find(kind: str, name: str, found: Mapping[str, Entry]) -> Entry:
+    """The entry of that name, or the one that it begins with."""
+    many = (entry for start, entry in found.items() if start.endswith("_") and name.startswith(start))
+    entry = found.get(name) or next(many, None)
+    if entry is None:
+        raise UnknownName(unknown(kind.removesuffix("s"), name, found))
+    return entry
 
 
 def _own(kind: str) -> list[Entry]:

@@ -7,13 +7,16 @@ from transformers import CLIPTokenizer
 
 from stanchion import registry
 from stanchion.concepts import BUILT_IN, Concept, load_concept
+from stanchion.errors import UnknownName
 from stanchion.prompts.base import benign_objects, members, styles
 from stanchion.prompts.world.implicit import DESCRIPTIONS
 from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS
 from stanchion.types import Prompt
 
-SETS = [name for name in registry.names("prompts") if not registry.get("prompts", name).published]
+BEGUN = [f"i2i_{asks}_{strength}" for asks in ("unsafe", "empty", "benign") for strength in (30, 50, 75)]
+ALONE = [name for name in registry.names("prompts") if not registry.get("prompts", name).published and name != "i2i_"]
+SETS = [*ALONE, *BEGUN]
 
 
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
@@ -93,9 +96,6 @@ def test_empty_and_corner_are_one_text_with_many_seeds() -> None:
     assert {row.text for row in registry.get("prompts", "corner")().rows(concept, 9, 0)} == {concept.text}
 
 
-BEGUN = [name for name in SETS if name.startswith("i2i_")]
-
-
 @pytest.mark.parametrize("name", BEGUN)
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
 def test_image_to_image_begins_with_the_concept(name: str, concept: Concept) -> None:
@@ -115,11 +115,18 @@ def test_image_to_image_begins_with_the_concept(name: str, concept: Concept) -> 
 
 
 def test_image_to_image_is_measured_at_each_strength_with_both_controls() -> None:
-    assert len(BEGUN) == 9
     at_50, at_75 = (
         {row.start for name in BEGUN if name.endswith(end) for row in _weapons(name)} for end in ("50", "75")
     )
     assert {start.objects for start in at_50 if start} == {start.objects for start in at_75 if start}
+
+
+@pytest.mark.parametrize(
+    "name", ["i2i_", "i2i_unsafe", "i2i_unsafe_0", "i2i_unsafe_101", "i2i_all_50", "i2i_empty_050"]
+)
+def test_image_to_image_says_how_it_is_called(name: str) -> None:
+    with pytest.raises(UnknownName, match="say i2i_unsafe_50"):
+        registry.get("prompts", name)()
 
 
 def _weapons(name: str) -> list[Prompt]:
