@@ -25,8 +25,9 @@ from timing import Timer
 
 from stanchion import load_concept, load_judge, registry
 from stanchion.benchmark.results.row import Row, make_rows, write_rows
+from stanchion.benchmark.run.engine import fill
 from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of
-from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.prompt_spec import UNGUARDED, Spec, Variant
 from stanchion.benchmark.store.attempts import Store
 from stanchion.benchmark.store.provenance import commit, machine
@@ -81,7 +82,7 @@ class Measurement:
     def generated(self) -> list[Row]:
         """Pictures from prompts: the usual metrics, how many came out blank, and what CLIP says less of them."""
         store = Store(self.folder)
-        Runner(self.spec, store, self.artist, self.judge).run()
+        fill(PromptWork(self.spec, store, self.artist, self.judge))
         self.artist.release()
         rows = make_rows(self.spec, store, judge=self.judge.identity, command=COMMAND)
         for cell in self.spec.cells():

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from stanchion import load_judge
 from stanchion.benchmark.results.row import make_rows, write_rows
+from stanchion.benchmark.run.engine import fill
 from stanchion.benchmark.run.image_generator import ImageGenerator
-from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.prompt_spec import Cell, Spec, Variant, load_spec
 from stanchion.benchmark.store.attempts import Store
 
@@ -54,7 +55,7 @@ class Ways:
     def _run(self, spec: Spec, then: Callable[[Store], object] = lambda store: None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
-            Runner(spec, store, self.artist, self.judge).run()
+            fill(PromptWork(spec, store, self.artist, self.judge))
             then(store)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from painted import Painter, Reader
 from stanchion.benchmark.results.row import Row, make_rows
-from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.run.engine import fill
+from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.prompt_spec import Spec, Variant
 from stanchion.benchmark.store.attempts import Store
 from stanchion.benchmark.store.manifest import file_rows, file_spec, make_origin
@@ -55,7 +56,7 @@ def record(folder: Path, spec: Spec = SPEC, *, name: str = "small", painter: Any
     """A record of one spec, run to the end."""
     store, painter, judge = Store(folder), painter or Painter(), judge or Reader()
     file_spec(folder, name, spec)
-    assert Runner(spec, store, painter, judge).run()
+    assert fill(PromptWork(spec, store, painter, judge))
     rows = make_rows(spec, store, judge=judge.identity, command="stanchion bench small.yaml")
     origin = make_origin(
         spec, command="stanchion bench small.yaml", model="painter", judge=judge.identity, guards={"a": ["b"]}

@@ -9,16 +9,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import tiny
-from stanchion.benchmark.spec.shard import read_share
 from stanchion.benchmark.store.attempts import Store
 from stanchion.cli.app import app
 from stanchion.errors import ConfigError
+from stanchion.files.shards import Shard
 from stanchion.files.writers import PREFIX, WHOLE, Part, writers, writing
 from stanchion.training.recipe import train_guard
 
 ELSEWHERE = """
-import sys; from pathlib import Path; from stanchion.files.writers import Part, writing
-with writing(Path(sys.argv[1]), Part(sys.argv[2], (int(sys.argv[3]), int(sys.argv[4])))):
+import sys; from pathlib import Path
+from stanchion.files.shards import Shard; from stanchion.files.writers import Part, writing
+with writing(Path(sys.argv[1]), Part(sys.argv[2], Shard.parse(sys.argv[3]))):
     print("there", flush=True)
     sys.stdin.read()
 """
@@ -28,7 +29,7 @@ class Elsewhere:
     """Another process that writes a part, until it is killed."""
 
     def __init__(self, folder: Path, part: Part = WHOLE) -> None:
-        words = [str(folder), part.concept, *map(str, part.share)]
+        words = [str(folder), part.concept, str(part.shard)]
         command = [sys.executable, "-c", ELSEWHERE, *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout and self.process.stdout.readline() == "there\n"
@@ -46,15 +47,17 @@ class Elsewhere:
     [
         (WHOLE, WHOLE, False),
         (WHOLE, Part("ink"), False),
-        (WHOLE, Part(share=(1, 2)), False),
+        (WHOLE, Part(shard=Shard(1, 2)), False),
         (Part("ink"), Part("ink"), False),
         (Part("ink"), Part("weapons"), True),
-        (Part(share=(1, 2)), Part(share=(2, 2)), True),
-        (Part(share=(1, 2)), Part(share=(1, 2)), False),
-        (Part(share=(1, 2)), Part(share=(2, 3)), False),
-        (Part("ink", (1, 2)), Part("ink", (2, 2)), True),
-        (Part("ink", (1, 2)), Part(share=(2, 2)), False),
-        (Part("ink", (1, 2)), Part("weapons", (1, 2)), True),
+        (Part(shard=Shard(1, 2)), Part(shard=Shard(2, 2)), True),
+        (Part(shard=Shard(1, 2)), Part(shard=Shard(1, 2)), False),
+        (Part(shard=Shard(1, 2)), Part(shard=Shard(2, 3)), False),
+        (Part(shard=Shard(1, 2)), Part(shard=Shard(4, 6)), True),
+        (Part(shard=Shard(1, 2)), Part(shard=Shard(5, 6)), False),
+        (Part("ink", Shard(1, 2)), Part("ink", Shard(2, 2)), True),
+        (Part("ink", Shard(1, 2)), Part(shard=Shard(2, 2)), False),
+        (Part("ink", Shard(1, 2)), Part("weapons", Shard(1, 2)), True),
     ],
 )
 def test_which_parts_are_apart(one: Part, other: Part, apart: bool, tmp_path: Path) -> None:
@@ -91,15 +94,15 @@ def bench(folder: Path, *more: str) -> Result:
 
 
 def test_two_processes_never_draw_one_record_twice(tmp_path: Path) -> None:
-    with Elsewhere(tmp_path / "run", Part(share=(1, 2))) as pid:
+    with Elsewhere(tmp_path / "run", Part(shard=Shard(1, 2))) as pid:
         refused = bench(tmp_path)  # needs no model: it shows before one is loaded
         assert refused.exit_code == 2
         (line,) = refused.stderr.splitlines()
-        assert f"is being written by process {pid} (share 1/2)" in line
+        assert f"is being written by process {pid} (shard 1/2)" in line
         assert not (tmp_path / "run" / "images").exists()
-        assert bench(tmp_path, "--share", "1/2").exit_code == 2
+        assert bench(tmp_path, "--shard", "1/2").exit_code == 2
         tiny.pipeline().save_pretrained(tmp_path / "model")
-        assert bench(tmp_path, "--share", "2/2").exit_code == 0
+        assert bench(tmp_path, "--shard", "2/2").exit_code == 0
     assert bench(tmp_path).exit_code == 0
     assert sum(path.read_text().count("\n") for path in (tmp_path / "run").glob("attempts*")) == 2
 
@@ -107,7 +110,7 @@ def test_two_processes_never_draw_one_record_twice(tmp_path: Path) -> None:
 def test_a_line_that_is_on_its_way_is_not_mended_by_a_reader(tmp_path: Path) -> None:
     (tmp_path / "attempts.jsonl").write_text('{"on its way')
     with Elsewhere(tmp_path):
-        Store(tmp_path)
+        Store.read(tmp_path)
         assert (tmp_path / "attempts.jsonl").read_text() == '{"on its way'
     Store(tmp_path)
     assert (tmp_path / "attempts.jsonl").read_text() == ""
@@ -123,10 +126,10 @@ def test_trainings_and_attacks_on_weights_are_not_done_twice_either(tmp_path: Pa
     assert f"process {pid}" in result.stderr
 
 
-@pytest.mark.parametrize("share", ["", "2/1", "0/1", "1", "²/2", "-1/2", "a/b"])
-def test_what_is_no_share(share: str) -> None:
+@pytest.mark.parametrize("shard", ["", "2/1", "0/1", "1", "²/2", "-1/2", "a/b"])
+def test_what_is_no_shard(shard: str) -> None:
     with pytest.raises(ConfigError, match="give I/N"):
-        read_share(share)
+        Shard.parse(shard)
 
 
 @pytest.mark.parametrize(

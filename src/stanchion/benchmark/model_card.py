@@ -10,8 +10,9 @@ from .. import config
 from ..guards.base import Guard
 from ..judges import load_judge
 from .results.row import Row, make_rows
+from .run.engine import fill
 from .run.image_generator import ImageGenerator
-from .run.prompts import Runner
+from .run.prompts import PromptWork
 from .spec.prompt_spec import UNGUARDED, Spec, Variant
 from .store.attempts import Store
 
@@ -39,7 +40,7 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
         metrics=METRICS,
     )
     store, artist = Store(folder / "measured"), ImageGenerator(pipe)
-    Runner(spec, store, artist, judge).run()
+    fill(PromptWork(spec, store, artist, judge))
     artist.release()
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")
 

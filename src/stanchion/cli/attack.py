@@ -10,7 +10,7 @@ import typer
 from ..files.writers import writing
 from ..limits import LAST
 from .asked import concept_of, names_of
-from .options import GuidanceScale
+from .options import GuidanceScale, Processes
 from .outputs import check_folder
 from .settings import parse_values
 
@@ -41,6 +41,7 @@ def attack(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     guidance_scale: GuidanceScale = 4.0,
     judge: Annotated[str, typer.Option(help="See `stanchion list judges`.")] = "reference",
+    processes: Processes = 1,
 ) -> None:
     """Attack the weights of a model that was released with GUARD merged in, and draw how fast the concept comes back.
 
@@ -62,22 +63,23 @@ def attack(
     check_folder(output)
     check(spec)
     concept_of([name for names in several for name in names], concept)
-    _run(spec, output, f"stanchion attack {name} --guard {guard} --concept {concept}")
+    _run(spec, output, f"stanchion attack {name} --guard {guard} --concept {concept}", processes)
 
 
-def _run(spec: WeightSpec, output: Path, command: str) -> None:
+def _run(spec: WeightSpec, output: Path, command: str, processes: int) -> None:
     """Carry out what the record in ``output`` lacks, and write the rows and the curve."""
     from ..benchmark.images.curve_plot import picture
     from ..benchmark.results.row import write_rows
     from ..benchmark.results.tables.curve_table import table
-    from ..benchmark.run.weights.weight_run import fill, rows_of
-    from ..benchmark.store.curves import Record
+    from ..benchmark.run.executors.local import carry_out
+    from ..benchmark.run.weights.weight_run import WeightJob, curves_in, rows_of
     from ..pipeline.loading import without_progress_bars
 
     without_progress_bars()
+    job = WeightJob(spec, output / "curves.jsonl")
     with writing(output):
-        record = Record(output / "curves.jsonl")
-        fill(spec, record, tell=lambda text: typer.echo(text, err=True))
+        carry_out(job, processes=processes, tell=lambda title: typer.echo(title, err=True))
+    record = curves_in(job.record)
     rows = rows_of(spec, record, command=command)
     write_rows(output / "rows.json", rows)
     title = f"{spec.concept} under the attack {spec.trials[0].attack}"

@@ -15,3 +15,4 @@ WantedConcept = Annotated[
         help="What must not be drawn: a name or a YAML file [default: a saved guard's own, or weapons].",
     ),
 ]
+Processes = Annotated[int, typer.Option(min=1, help="That work at the same time, each with its share of the cores.")]

@@ -16,26 +16,27 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ConfigError
+from .shards import ALL, Shard
 
 PREFIX = ".writer-"
 
 
 @dataclass(frozen=True)
 class Part:
-    """What of a folder's work a process does: all of it, that of one concept, the i-th of n shares, or both."""
+    """What of a folder's work a process does: all of it, that of one concept, a shard, or both."""
 
     concept: str = ""
-    share: tuple[int, int] = (1, 1)
+    shard: Shard = ALL
 
     def __str__(self) -> str:
-        share = "" if self.share == (1, 1) else f"share {self.share[0]}/{self.share[1]}"
-        return ", ".join(filter(None, (self.concept, share))) or "all of it"
+        shard = "" if self.shard.whole else f"shard {self.shard}"
+        return ", ".join(filter(None, (self.concept, shard))) or "all of it"
 
     def apart(self, other: Part) -> bool:
         """Whether nothing is in both."""
         if self.concept != other.concept:
             return bool(self.concept and other.concept)
-        return self.share[1] == other.share[1] and self.share[0] != other.share[0]
+        return self.shard.apart(other.shard)
 
 
 WHOLE = Part()
@@ -53,6 +54,8 @@ class Writer:
 def writing(folder: Path, part: Part = WHOLE) -> Iterator[None]:
     """Write ``part`` into ``folder``, which is made where it is missing, and let nobody else do so meanwhile.
 
+    A process that was started by one of the writers does a part of what that one does.
+
     Raises:
         ConfigError: a process that is at work there does some of the same; the message has its number.
     """
@@ -60,10 +63,10 @@ def writing(folder: Path, part: Part = WHOLE) -> Iterator[None]:
     with ExitStack() as held:
         with _alone(folder):
             for other in _writers(folder):
-                if not part.apart(other.part):
+                if other.pid != os.getppid() and not part.apart(other.part):
                     raise ConfigError(
                         f"{folder} is being written by process {other.pid} ({other.part}); wait until it is done, or "
-                        "give each process a part of its own, with --share or --concept where the command has them."
+                        "give each process a part of its own, with --shard or --concept where the command has them."
                     )
             mine = held.enter_context(tempfile.NamedTemporaryFile("w", dir=folder, prefix=PREFIX))
             _lock(mine)
@@ -89,7 +92,7 @@ def _writer(path: Path) -> Writer | None:
             _lock(file)
         except BlockingIOError:
             values = json.load(file)
-            return Writer(values["pid"], Part(values["part"]["concept"], tuple(values["part"]["share"])))
+            return Writer(values["pid"], Part(values["part"]["concept"], Shard(**values["part"]["shard"])))
         path.unlink()
     return None
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from painted import Painter, Reader
 from stanchion.benchmark.images.contact_sheet import EDGE, GAP, LINE
 from stanchion.benchmark.images.grids import grid
-from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.run.engine import fill
+from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.prompt_spec import Spec, Variant
 from stanchion.benchmark.store.attempts import Store
 
@@ -23,7 +24,7 @@ SPEC = Spec(
 def test_rows_are_prompts_and_columns_are_variants(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert grid(SPEC, store, "weapons", {"unsafe": 2}) is None
-    assert Runner(SPEC, store, Painter(), Reader()).run()
+    assert fill(PromptWork(SPEC, store, Painter(), Reader()))
     for picks, columns, count in (({"unsafe": 2}, 3, 2), ({"unsafe": 2, "benign": 1}, 2, 3), ({"unsafe": 9}, 3, 3)):
         sheet = grid(SPEC, store, "weapons", picks)
         assert sheet is not None

@@ -15,15 +15,17 @@ import tiny
 from closeness import same_bits
 from stanchion.attacks.white_box.soft_prompt import SoftPrompt
 from stanchion.benchmark.results.from_attacks import make_attack_rows
-from stanchion.benchmark.run.attacks import RedTeam
+from stanchion.benchmark.run.attacks import AttackWork
+from stanchion.benchmark.run.engine import Clock, fill
 from stanchion.benchmark.run.image_generator import ImageGenerator
-from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.attack_plan import AttackPlan
 from stanchion.benchmark.spec.prompt_spec import Spec, Variant
 from stanchion.benchmark.store import candidates
 from stanchion.benchmark.store.attempts import Entry, Store
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
+from stanchion.files.shards import Shard
 from stanchion.judges.base import Judge
 from stanchion.types import Adversarial, Labels, LatentStart
 
@@ -60,10 +62,10 @@ class Coin(Judge):
         return Labels(found, "flat", "white", {**UNSEEN, "knife": float(bool(found))})
 
 
-def team(folder: Path, spec: Spec = SPEC, judge: Judge | None = None, part: str = "") -> RedTeam:
+def team(folder: Path, spec: Spec = SPEC, judge: Judge | None = None, part: str = "") -> AttackWork:
     artist = ImageGenerator(tiny.pipeline())
-    runner = Runner(spec, Store(folder, part), artist, judge or Coin())
-    return RedTeam(runner, artist, base=tiny.pipeline)
+    prompts = PromptWork(spec, Store(folder, part), artist, judge or Coin())
+    return AttackWork(prompts, artist, base=tiny.pipeline)
 
 
 def record(folder: Path) -> dict[tuple[object, ...], tuple[object, ...]]:
@@ -85,7 +87,7 @@ def record(folder: Path) -> dict[tuple[object, ...], tuple[object, ...]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    assert team(folder).run()
+    assert fill(team(folder))
     return folder
 
 
@@ -114,7 +116,7 @@ def test_rows_count_as_unlearn_diff_atk_does(whole: Path) -> None:
             assert row.value == pytest.approx(by_hand[row.metric], abs=1e-6)
 
 
-def kill_behind(count: int, crew: RedTeam) -> None:
+def kill_behind(count: int, crew: AttackWork) -> None:
     """It dies before it can add an attack's attempt after so many: they were drawn in a whole batch, as ever."""
     append, added = crew.store.append, []
 
@@ -136,15 +138,16 @@ def test_a_run_that_was_cut_off_ends_as_a_whole_one(whole: Path, tmp_path: Path)
             crew = team(tmp_path)
             kill_behind(2, crew)
             with suppress(KeyboardInterrupt):
-                crew.fill(cell, chunk)
+                crew.carry_out(cell, chunk)
             with (tmp_path / "attempts.jsonl").open("a") as file:
                 file.write('{"concept": "weap')
-    assert team(tmp_path).run()
+    assert fill(team(tmp_path))
     assert record(tmp_path) == record(whole)
 
 
 def test_two_processes_share_the_work(whole: Path, tmp_path: Path) -> None:
-    assert team(tmp_path, part="1of2").run(share=(1, 2)) and team(tmp_path, part="2of2").run(share=(2, 2))
+    for shard, part in ((Shard(1, 2), "1of2"), (Shard(2, 2), "2of2")):
+        assert fill(team(tmp_path, part=part), shard=shard)
     assert record(tmp_path) == record(whole)
 
 
@@ -152,12 +155,12 @@ def test_the_clock_is_looked_at_before_every_prompt_that_is_attacked_alone(tmp_p
     crew, cells = team(tmp_path), list(SPEC.attack_cells())
     sizes = {cell.plan.mode: [len(chunk) for chunk in crew.chunks(cell)] for cell in cells}
     assert sizes == {"adaptive": [1] * 6, "static": [4, 1]}
-    assert not crew.run(until=0) and not list(Store(tmp_path).entries())
+    assert not fill(crew, clock=Clock(0.0)) and not list(Store(tmp_path).entries())
 
 
 def test_what_is_done_is_not_done_again(whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
-    assert team(whole).run()
+    assert fill(team(whole))
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
 
 
@@ -179,7 +182,7 @@ def test_a_universal_attack_learns_once_a_cell(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(SoftPrompt, "learn", lambda *args, **about: learned.append(1) or learn(*args, **about))
     plan = AttackPlan("soft_prompt", "adaptive", {"unsafe": 6}, preset="tiny", guards=("none",), restarts=2)
     spec = replace(SPEC, attacks=(plan,), variants=SPEC.variants[:1])
-    assert team(tmp_path, spec).run()
+    assert fill(team(tmp_path, spec))
     assert len(learned) == 2 and len(record(tmp_path)) == 6 + 2 * 6
 
 
@@ -187,7 +190,7 @@ def test_a_judge_that_fails_leaves_rows_unscored(tmp_path: Path) -> None:
     judge = Coin()
     judge.breaks = True
     spec = replace(SPEC, attacks=SPEC.attacks[:1], variants=SPEC.variants[:1])
-    assert team(tmp_path, spec, judge).run()
+    assert fill(team(tmp_path, spec, judge))
     asr = make_attack_rows(spec, Store(tmp_path), judge="coin 1", command="test")[0]
     assert asr.n + asr.n_unscored == 6
 
@@ -238,12 +241,12 @@ def test_a_guard_that_can_not_stand_on_the_model_leaves_rows_that_say_why(
     plan = AttackPlan("seed_search", mode, {"unsafe": 2}, settings={"seeds": 1})
     spec = replace(SPEC, prompts={"unsafe": 2}, attacks=(plan,))
     made = team(tmp_path, spec)
-    assert made.run()
+    assert fill(made)
     for guard, why in (("trasce", {"UnsupportedPipeline: no seam knows it."}), ("negative_prompt", {""})):
         adaptive = False if mode == "static" else None
         entries = made.store.cell(guard, "default", "weapons", "unsafe", "seed_search", adaptive, None)
         assert len(entries) == 2
         assert {entry.attempt.verdict.reason for entry in entries.values()} == why
     lines = len(made.store.path.read_text().splitlines())
-    assert made.run()
+    assert fill(made)
     assert len(made.store.path.read_text().splitlines()) == lines

@@ -9,8 +9,7 @@ import torch
 
 import tiny
 from closeness import same_bits, within_a_level
-from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of
-from stanchion.benchmark.run.init_images import start_picture
+from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of, init_image
 from stanchion.benchmark.spec.prompt_spec import Variant
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
@@ -96,11 +95,11 @@ def begun(strength: float) -> list[Prompt]:
 def test_the_start_is_the_worlds_own_picture_from_the_prompts_seed() -> None:
     prompt = begun(0.5)[0]
     assert prompt.start is not None
-    picture = start_picture(prompt, prompt.start)
+    picture = init_image(prompt, prompt.start)
     assert picture.size == (48, 48)
-    assert start_picture(prompt, prompt.start).tobytes() == picture.tobytes()
-    assert start_picture(replace(prompt, seed=8), prompt.start).tobytes() != picture.tobytes()
-    assert start_picture(prompt, replace(prompt.start, style="ink")).tobytes() != picture.tobytes()
+    assert init_image(prompt, prompt.start).tobytes() == picture.tobytes()
+    assert init_image(replace(prompt, seed=8), prompt.start).tobytes() != picture.tobytes()
+    assert init_image(prompt, replace(prompt.start, style="ink")).tobytes() != picture.tobytes()
 
 
 def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: ImageGenerator) -> None:

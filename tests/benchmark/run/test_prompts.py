@@ -8,7 +8,8 @@ import pytest
 
 from painted import Painter, Reader
 from stanchion.benchmark.results.row import make_rows, write_rows
-from stanchion.benchmark.run.prompts import Runner
+from stanchion.benchmark.run.engine import Clock, fill
+from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.prompt_spec import Spec, Variant
 from stanchion.benchmark.store.attempts import Store
 from stanchion.errors import GuardFailed
@@ -25,7 +26,7 @@ SPEC = Spec(
 
 def run(folder: Path, painter: Painter | None = None) -> tuple[Store, Painter]:
     painter, store = painter or Painter(), Store(folder)
-    assert Runner(SPEC, store, painter, Reader()).run()
+    assert fill(PromptWork(SPEC, store, painter, Reader()))
     return store, painter
 
 
@@ -96,7 +97,7 @@ def test_killed_and_resumed_equals_uninterrupted(uninterrupted: Any, tmp_path: P
 
 def test_the_clock_stops_it_cleanly(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert not Runner(SPEC, store, Painter(), Reader()).run(until=float("-inf"))
+    assert not fill(PromptWork(SPEC, store, Painter(), Reader()), clock=Clock(float("-inf")))
     assert rows(store) == {}
 
 
@@ -104,12 +105,12 @@ def test_a_changed_spec_uses_what_still_fits(tmp_path: Path) -> None:
     """More steps: all is drawn anew. Fewer prompts: rows count only those. Another seed: none of the old ones."""
     store, _ = run(tmp_path)
     for changed, count in ((replace(SPEC, steps=30), 5), (replace(SPEC, prompts={"unsafe": 2}), 2)):
-        assert Runner(changed, store, Painter(), Reader()).run()
+        assert fill(PromptWork(changed, store, Painter(), Reader()))
         made = make_rows(changed, store, judge="reader 1", command="test")
         assert {row.n for row in made if (row.prompt_set, row.metric) == ("unsafe", "unsafe_rate")} == {count}
     assert make_rows(replace(SPEC, seed=77), store, judge="reader 1", command="test") == []
     painter = Painter()
-    assert Runner(replace(SPEC, steps=30), Store(tmp_path), painter, Reader()).run()
+    assert fill(PromptWork(replace(SPEC, steps=30), Store(tmp_path), painter, Reader()))
     assert painter.batches == []
 
 
@@ -150,7 +151,7 @@ def test_a_picture_of_other_settings_is_another_picture(tmp_path: Path) -> None:
     concept, prompt = load_concept("weapons"), Prompt("x", 1, "0")
 
     def key(spec: Spec = SPEC, variant: Variant = SPEC.variants[1], at: Prompt = prompt, of: str = "weapons") -> str:
-        return Runner(spec, Store(tmp_path), Painter(), Reader()).key(variant, load_concept(of), at)
+        return PromptWork(spec, Store(tmp_path), Painter(), Reader()).key(variant, load_concept(of), at)
 
     changed = [
         key(replace(SPEC, steps=21)),
@@ -176,7 +177,7 @@ def test_processes_share_a_record_a_concept_each(tmp_path: Path) -> None:
     whole, _ = run(tmp_path / "whole")
     parts = {concept: Store(tmp_path / "shared", part=concept) for concept in SPEC.concepts}
     for concept, store in parts.items():
-        assert Runner(replace(SPEC, concepts=(concept,)), store, Painter(), Reader()).run()
+        assert fill(PromptWork(replace(SPEC, concepts=(concept,)), store, Painter(), Reader()))
     together, painter = run(tmp_path / "shared")
     assert painter.batches == []
     assert rows(together) == rows(whole)
@@ -186,7 +187,7 @@ def test_processes_share_a_record_a_concept_each(tmp_path: Path) -> None:
 def test_compared_guards_have_differences_to_every_baseline(tmp_path: Path) -> None:
     spec = replace(SPEC, variants=(*SPEC.variants, Variant("trasce")), compare=("trasce",))
     store = Store(tmp_path)
-    assert Runner(spec, store, Painter(), Reader()).run()
+    assert fill(PromptWork(spec, store, Painter(), Reader()))
     made = [row for row in make_rows(spec, store, judge="reader 1", command="test") if row.metric.startswith("diff")]
     assert {(row.guard, row.settings["against"]) for row in made} == {("trasce", "negative_prompt painted")}
     assert {(row.concept, row.prompt_set, row.metric, row.value, row.n) for row in made} == {

@@ -13,13 +13,14 @@ from stanchion.benchmark.images.curve_plot import Curve, _apart, curve_of, pictu
 from stanchion.benchmark.results.from_curves import curve_rows, unguarded_rate
 from stanchion.benchmark.results.row import read_rows
 from stanchion.benchmark.results.tables.curve_table import table
+from stanchion.benchmark.run.engine import Clock, fill
 from stanchion.benchmark.run.weights import __main__ as program
 from stanchion.benchmark.run.weights.driver import Driver
 from stanchion.benchmark.run.weights.goals import goal_of, new_objects, subject
-from stanchion.benchmark.run.weights.weight_run import fill, rows_of
+from stanchion.benchmark.run.weights.weight_run import CurveWork, curves_in, rows_of
 from stanchion.benchmark.spec.weight_spec import Trial, WeightSpec, cells_of, check, load_spec
 from stanchion.benchmark.store.curve import Point, crossing, pooled, rate
-from stanchion.benchmark.store.curves import Record
+from stanchion.files.shards import Shard
 from stanchion.types import Prompt
 
 WEAPONS = load_concept("weapons")
@@ -193,8 +194,8 @@ def spec():
 
 @pytest.fixture(scope="module")
 def record(spec, tmp_path_factory):
-    record = Record(tmp_path_factory.mktemp("record") / "curves.jsonl")
-    assert fill(spec, record, tell=lambda text: None)
+    record = curves_in(tmp_path_factory.mktemp("record") / "curves.jsonl")
+    assert fill(CurveWork(spec, record))
     return record
 
 
@@ -220,13 +221,13 @@ def test_what_is_done_is_not_done_again_and_a_torn_line_is_nothing(spec, record,
     with record.path.open("a") as file:
         file.write('\n["abc", "torn')
     monkeypatch.setattr(Driver, "points", lambda self, cell: pytest.fail(f"{cell} was carried out again"))
-    again = Record(record.path)
-    assert fill(spec, again, tell=lambda text: None)
+    again = curves_in(record.path)
+    assert fill(CurveWork(spec, again))
     assert rows_of(spec, again, command="x") == rows_of(spec, record, command="x")
 
 
 def test_rows_are_of_the_seeds_that_are_there(spec, record, tmp_path):
-    some = Record(tmp_path / "curves.jsonl")
+    some = curves_in(tmp_path / "curves.jsonl")
     driver = Driver(spec)
     for cell in list(cells_of(spec))[:2]:  # the reference and the first seed
         some.add(driver.key(cell), "x", record.get(driver.key(cell)))
@@ -241,9 +242,10 @@ def test_two_processes_share_the_cells(spec, tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(Driver, "points", lambda self, cell: done.append(str(cell)) or iter([point(0, 1)]))
     for part in (1, 2):
-        fill(spec, Record(tmp_path / "curves.jsonl"), tell=lambda text: None, share=(part, 2))
+        fill(CurveWork(spec, curves_in(tmp_path / "curves.jsonl")), shard=Shard(part, 2))
     assert sorted(done) == sorted(map(str, cells_of(spec)))
-    assert not fill(replace(spec, seed=1), Record(tmp_path / "curves.jsonl"), tell=lambda text: None, until=0.0)
+    other = CurveWork(replace(spec, seed=1), curves_in(tmp_path / "curves.jsonl"))
+    assert not fill(other, clock=Clock(0.0))
 
 
 def test_an_attackers_word_stands_in_the_prompts_it_asks(spec, monkeypatch):
@@ -261,13 +263,13 @@ def test_an_attackers_word_stands_in_the_prompts_it_asks(spec, monkeypatch):
     assert asked[0].objects[0] not in asked[0].text
 
 
-def test_the_program_writes_rows_and_a_share_does_not(tmp_path, monkeypatch):
+def test_the_program_writes_rows_and_a_shard_does_not(tmp_path, monkeypatch):
     path = tmp_path / "spec.yaml"
     path.write_text(
         "{seed: 900000, concept: weapons, guidance_scale: 4.0, steps: 1, trials: "
         "[{attack: swap, guards: [esd], settings: {parts: [cross_attention]}, n: 1}]}"
     )
-    monkeypatch.setattr("sys.argv", ["weight_attacks", str(path), "--share", "1/2"])
+    monkeypatch.setattr("sys.argv", ["weight_attacks", str(path), "--shard", "1/2"])
     program.main()
     assert not path.with_suffix(".json").exists()
     monkeypatch.setattr("sys.argv", ["weight_attacks", str(path)])

@@ -16,7 +16,7 @@ from stanchion.benchmark.spec.prompt_spec import Variant, load_spec
 from stanchion.benchmark.store import candidates
 from stanchion.benchmark.store.attempts import Entry, Store
 from stanchion.benchmark.store.curve import Point
-from stanchion.benchmark.store.curves import Record
+from stanchion.benchmark.store.lines import Lines
 from stanchion.benchmark.store.manifest import filed
 from stanchion.errors import ConfigError
 from stanchion.types import Adversarial, Attempt, Labels, LatentStart, Prompt, Verdict
@@ -124,14 +124,14 @@ def test_the_files_beside_a_record(tmp_path: Path, name: str, raw: bytes) -> Non
 )
 def test_a_line_of_curves(tmp_path: Path, text: str) -> None:
     path = tmp_path / "curves.jsonl"
-    Record(path).add("one", "title", [Point(3, (True, None), (False, False), (True, True))])
+    Lines(path, Point).add("one", "title", [Point(3, (True, None), (False, False), (True, True))])
     with path.open("a") as file:
         file.write('["torn", "tit\n')
-    assert Record(path).get("one") == [Point(3, (True, None), (False, False), (True, True))]
+    assert Lines(path, Point).get("one") == [Point(3, (True, None), (False, False), (True, True))]
     with path.open("a") as file:
         file.write(text + "\n")
     with pytest.raises(ConfigError, match=r"curves\.jsonl, line 4"):
-        Record(path)
+        Lines(path, Point)
 
 
 def test_candidates_are_those_that_were_saved(tmp_path: Path) -> None:

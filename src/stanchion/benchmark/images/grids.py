@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("record", type=Path, help="the folder that `stanchion bench SPEC --output` filled")
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
-    spec, store = load_spec(options.spec), Store(options.record)
+    spec, store = load_spec(options.spec), Store.read(options.record)
     options.output.mkdir(parents=True, exist_ok=True)
     for concept in spec.concepts:
         sheet = grid(spec, store, concept, {name: count for name, count in PICKS.items() if name in spec.prompts})

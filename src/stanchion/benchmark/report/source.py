@@ -106,7 +106,7 @@ def _attempts(folder: Path, rows: Sequence[Row], names_of: dict[str, str]) -> di
         known = measured.get(cell, (low, high))
         measured[cell] = min(known[0], low), max(known[1], high)
     found: dict[str, list[Seen]] = {}
-    for entry in Store(folder, part="report").entries():  # a part of its own: nothing that another writes is mended
+    for entry in Store.read(folder).entries():
         attempt, concept = entry.attempt, names_of.get(entry.concept, entry.concept)
         low_high = measured.get((attempt.guard, attempt.variant, concept, entry.prompt_set))
         if low_high and low_high[0] <= attempt.prompt.seed <= low_high[1]:

@@ -1,16 +1,13 @@
-"""Runs a spec's attacks, cell by cell, into a store; starts again where it stopped, with the same result."""
+"""A spec's attacks as work: made, judged, and kept prompt by prompt."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from math import inf
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from ... import registry
 from ...concepts import load_concept
@@ -24,42 +21,41 @@ from ..spec.prompt_spec import without_attack
 from ..store import candidates
 from ..store.attempts import Entry
 from .image_generator import ImageGenerator
-from .prompts import Runner
+from .prompts import PromptWork
 
 
-class RedTeam:
-    """A spec's attacks, beside the runner of its prompts alone: a row that is unsafe by itself is not attacked.
+class AttackWork:
+    """A spec's attacks, beside the work of its prompts alone: a row that is unsafe by itself is not attacked.
 
     Every cell is independent of the others but for the candidates of a static attack, which the first cell that
     needs them finds and leaves in the record (``found/``). Attempts are added prompt by prompt.
 
     Args:
-        artist: the runner's, whose pipeline is attacked.
+        artist: that of the prompts, whose pipeline is attacked.
         base: loads the model a second time, unguarded: what a white-box attacker has. Called once, if at all.
         keep_pictures: whether the attempts' pictures go into the record.
     """
 
+    unit = "prompt"
+
     def __init__(
-        self, runner: Runner, artist: ImageGenerator, *, base: Callable[[], Any], keep_pictures: bool = True
+        self, prompts: PromptWork, artist: ImageGenerator, *, base: Callable[[], Any], keep_pictures: bool = True
     ) -> None:
-        self.spec, self.store, self.judge, self.artist = runner.spec, runner.store, runner.judge, artist
-        self._runner, self._base, self._keep_pictures = runner, base, keep_pictures
+        self.spec, self.store, self.judge, self.artist = prompts.spec, prompts.store, prompts.judge, artist
+        self._prompts, self._base, self._keep_pictures = prompts, base, keep_pictures
 
-    def run(self, *, until: float = inf, share: tuple[int, int] = (1, 1)) -> bool:
-        """Fill every cell; False where the clock (``time.monotonic``) passed ``until`` first.
+    def cells(self) -> list[AttackCell]:
+        """The spec's; those that replay the same candidates follow one another."""
+        return list(self.spec.attack_cells())
 
-        ``share`` (i, n) fills the i-th of n parts: several processes can work on one record.
-        """
-        cells = list(self._mine(*share))
-        with tqdm(total=sum(cell.plan.prompts[cell.prompt_set] for cell in cells), unit="prompt", disable=None) as bar:
-            for cell in cells:
-                bar.set_description(str(cell))
-                for prompts in self.chunks(cell):
-                    if time.monotonic() > until:
-                        return False
-                    self.fill(cell, prompts)
-                    bar.update(len(prompts))
-        return True
+    def group(self, cell: AttackCell) -> tuple[Any, ...]:
+        """Cells that replay the same candidates stay together, so that these are found once."""
+        alone = cell.variant.title if cell.plan.mode == "adaptive" else ""
+        return cell.plan.title, cell.plan.mode, cell.concept, cell.prompt_set, cell.restart, alone
+
+    def size(self, cell: AttackCell) -> int:
+        """Prompts."""
+        return cell.plan.prompts[cell.prompt_set]
 
     def chunks(self, cell: AttackCell) -> Iterator[list[Prompt]]:
         """The cell's prompts as they are attacked between two looks at the clock.
@@ -72,23 +68,27 @@ class RedTeam:
         size = len(rows) if attack.universal else in_batches
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
-    def fill(self, cell: AttackCell, prompts: Sequence[Prompt]) -> None:
-        """Attack a chunk, unless the record has all of it; each attempt that it lacks is added as soon as it is made.
+    def done(self, cell: AttackCell, chunk: Sequence[Prompt]) -> bool:
+        """Whether the record has every attempt of a chunk."""
+        return not self._missing(cell, chunk)
+
+    def carry_out(self, cell: AttackCell, chunk: Sequence[Prompt]) -> None:
+        """Attack a chunk; each attempt that the record lacks is added as soon as it is made.
 
         The whole chunk, so that a batch that was cut off gives the same again.
         """
-        attack = self._attack(cell)
-        keys = {prompt.id: self.key(cell, prompt) for prompt in prompts}
-        variant = cell.variant
-        where = (variant.guard, variant.variant, cell.concept, cell.prompt_set, cell.plan.title)
-        stored = self.store.cell(*where, attack.adaptive(cell.plan.mode == "static"), cell.restart)
-        missing = [p for p in prompts if p.id not in stored or stored[p.id].picture != keys[p.id]]
-        if not missing:
-            return
+        attack, missing = self._attack(cell), self._missing(cell, chunk)
         try:
-            self._try(cell, attack, prompts, {prompt.id: keys[prompt.id] for prompt in missing})
+            self._try(cell, attack, chunk, missing)
         except UnsupportedPipeline as error:
-            self._give_up(cell, attack, missing, keys, error)
+            self._give_up(cell, attack, [prompt for prompt in chunk if prompt.id in missing], missing, error)
+
+    def _missing(self, cell: AttackCell, prompts: Sequence[Prompt]) -> dict[str, str]:
+        """Keys of the attempts that the record lacks, by the prompt's id."""
+        keys = {prompt.id: self.key(cell, prompt) for prompt in prompts}
+        where = (cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set, cell.plan.title)
+        stored = self.store.cell(*where, self._attack(cell).adaptive(cell.plan.mode == "static"), cell.restart)
+        return {name: key for name, key in keys.items() if name not in stored or stored[name].picture != key}
 
     def _try(self, cell: AttackCell, attack: Any, prompts: Sequence[Prompt], missing: Mapping[str, str]) -> None:
         """Attack; of the attempts keep those that are missing, under the key of each."""
@@ -151,20 +151,11 @@ class RedTeam:
         """The prompts alone, made in their own batches where the record lacks them."""
         plain = without_attack(cell)
         wanted = {prompt.id for prompt in prompts}
-        for chunk in self._runner.chunks(plain):
-            if wanted & {prompt.id for prompt in chunk}:
-                self._runner.fill(plain, chunk)
+        for chunk in self._prompts.chunks(plain):
+            if wanted & {prompt.id for prompt in chunk} and not self._prompts.done(plain, chunk):
+                self._prompts.carry_out(plain, chunk)
         stored = self.store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
         return {name: stored[name].attempt for name in wanted}
-
-    def _mine(self, number: int, count: int) -> Iterator[AttackCell]:
-        """Cells that replay the same candidates stay in one part, so that these are found once."""
-        groups: dict[Any, int] = {}
-        for cell in self.spec.attack_cells():
-            alone = cell.variant.title if cell.plan.mode == "adaptive" else ""
-            group = (cell.plan.title, cell.plan.mode, cell.concept, cell.prompt_set, cell.restart, alone)
-            if groups.setdefault(group, len(groups)) % count == number - 1:
-                yield cell
 
     def _lesson(self, cell: AttackCell) -> list[Prompt]:
         """What a universal attack learns from: rows that the benchmark does not draw, or the attacked ones."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
 
 from ...concepts import load_concept
+from ...files.names import file_name
+from ...files.shards import ALL, Shard
 from ...judges import load_judge
 from ...pipeline.loading import load_pipeline
 from ..results.from_attacks import make_attack_rows
@@ -12,26 +16,48 @@ from ..results.row import Row, make_rows
 from ..spec.prompt_spec import Spec
 from ..store.attempts import Store
 from ..store.manifest import file_rows, make_origin
-from .attacks import RedTeam
+from .attacks import AttackWork
 from .image_generator import ImageGenerator
-from .prompts import Runner
+from .prompts import PromptWork
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """A spec and the folder of the record that it fills; of one concept alone where that is said."""
+
+    spec: Spec
+    folder: Path
+    concept: str = ""
+    kinds: ClassVar[int] = 2
+    _opened: dict[Shard, BenchmarkRun] = field(default_factory=dict, repr=False, compare=False)
+
+    def works(self, shard: Shard = ALL) -> tuple[PromptWork, AttackWork]:
+        """The prompts alone, then the attacks, which are compared with them."""
+        return self.open(shard).works
+
+    def open(self, shard: Shard = ALL) -> BenchmarkRun:
+        """Model, judge and record, of which the shard's own part is written. Loaded once in a process."""
+        if shard not in self._opened:
+            self._opened[shard] = self._open(shard)
+        return self._opened[shard]
+
+    def _open(self, shard: Shard) -> BenchmarkRun:
+        names = [*([self.concept] if self.concept else []), *([] if shard.whole else [str(shard).replace("/", "of")])]
+        spec = replace(self.spec, concepts=(self.concept,)) if self.concept else self.spec
+        return BenchmarkRun(spec, Store(self.folder, file_name(*names) if names else ""))
 
 
 class BenchmarkRun:
-    """The runner and the red team of one spec, with the model and the judge that it names."""
+    """The works of one spec, with the model and the judge that it names."""
 
     def __init__(self, spec: Spec, store: Store) -> None:
         self.spec, self.store, self._artist = spec, store, ImageGenerator.of(spec.model)
-        self._runner = Runner(spec, store, self._artist, load_judge(spec.judge, **spec.judge_settings))
-        self._team = RedTeam(self._runner, self._artist, base=lambda: load_pipeline(spec.model))
-
-    def run(self, *, until: float = inf, share: tuple[int, int] = (1, 1)) -> bool:
-        """Fill every cell, or those of a share; False where the clock passed ``until`` first."""
-        return self._runner.run(until=until, share=share) and self._team.run(until=until, share=share)
+        prompts = PromptWork(spec, store, self._artist, load_judge(spec.judge, **spec.judge_settings))
+        self.works = prompts, AttackWork(prompts, self._artist, base=lambda: load_pipeline(spec.model))
 
     def rows(self, name: str, command: str) -> list[Row]:
         """The rows of everything that is in the record; they are filed there, under the spec's name."""
-        spec, judge = self.spec, self._runner.judge.identity
+        spec, judge = self.spec, self.works[0].judge.identity
         rows = make_rows(spec, self.store, judge=judge, command=command)
         rows += make_attack_rows(spec, self.store, judge=judge, command=command)
         guards = self._identities()

@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from ... import registry
 from ...concepts import Concept
@@ -17,11 +19,13 @@ from ...guards.stack import GuardStack
 from ...pipeline.attach.attachment import Attachment
 from ...pipeline.loading import check_steps, image_to_image, load_pipeline
 from ...pipeline.outcome import acted_by, called, each_alone, outcome
-from ...types import Drawn, Prompt
+from ...reference import world
+from ...types import Drawn, Prompt, Start
 from ..spec.prompt_spec import Variant
 from .generation import strength_of
-from .init_images import start_picture
 from .memory import Peak
+
+STREAM = 1  # beside the seed: the noise of the picture is drawn from the seed alone
 
 
 class ImageGenerator:
@@ -60,7 +64,7 @@ class ImageGenerator:
         self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, steps: int, guidance_scale: float
     ) -> list[Drawn]:
         generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
-        starts = [start_picture(prompt, prompt.start) for prompt in prompts if prompt.start]
+        starts = [init_image(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
         pipeline = self._image_to_image() if starts else self.pipeline
         self.attach(variant, concept, pipeline)
@@ -120,6 +124,12 @@ class ImageGenerator:
         if key not in self._guards:
             self._guards[key] = guards_of(variant, concept)
         return self._guards[key]
+
+
+def init_image(prompt: Prompt, start: Start) -> Image.Image:
+    """What image to image begins with, 48×48 RGB; place, size and shades follow from the prompt's seed."""
+    scene = world.Scene(start.objects, start.style or world.DEFAULT_STYLE, start.background or "white")
+    return Image.fromarray(world.render(scene, np.random.default_rng([prompt.seed, STREAM])))
 
 
 def guards_of(variant: Variant, concept: Concept) -> GuardStack:

@@ -1,15 +1,13 @@
-"""Runs a spec, cell by cell, into a store; starts again where it stopped, with the same result."""
+"""A spec's prompts as work: drawn, judged, and kept batch by batch."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import groupby
-from math import inf
 
 from PIL import Image
-from tqdm import tqdm
 
 from ...concepts import Concept, load_concept
 from ...config import fingerprint
@@ -20,31 +18,29 @@ from ..store.attempts import Entry, Store
 from .generation import Draws, make_attempts, strength_of
 
 
-class Runner:
+class PromptWork:
     """A spec, the record it fills, and the artist and the judge that fill it.
 
     A picture is made once: cells that need the same prompt, seed, model and guard share it, and every metric
     reads it from the record. Pictures are made in the same batches whether a run was interrupted or not.
     """
 
+    unit = "picture"
+
     def __init__(self, spec: Spec, store: Store, artist: Draws, judge: Judge) -> None:
         self.spec, self.store, self.artist, self.judge = spec, store, artist, judge
 
-    def run(self, *, until: float = inf, share: tuple[int, int] = (1, 1)) -> bool:
-        """Fill every cell; False where the clock (``time.monotonic``) passed ``until`` first.
+    def cells(self) -> list[Cell]:
+        """The spec's, the unguarded ones first."""
+        return list(self.spec.cells())
 
-        ``share`` (i, n) fills every n-th cell from the i-th on: several processes can work on one record.
-        """
-        cells = list(self.spec.cells())[share[0] - 1 :: share[1]]
-        with tqdm(total=sum(self.spec.prompts[cell.prompt_set] for cell in cells), unit="picture", disable=None) as bar:
-            for cell in cells:
-                bar.set_description(str(cell))
-                for chunk in self.chunks(cell):
-                    if time.monotonic() > until:
-                        return False
-                    self.fill(cell, chunk)
-                    bar.update(len(chunk))
-        return True
+    def group(self, cell: Cell) -> str:
+        """Cells that share a picture, or share one with others that do."""
+        return self._groups[str(cell)]
+
+    def size(self, cell: Cell) -> int:
+        """Pictures, at most: a concept may have less of a kind."""
+        return self.spec.prompts[cell.prompt_set]
 
     def chunks(self, cell: Cell) -> Iterator[list[Prompt]]:
         """The cell's prompts, batch by batch; those of one batch share their guidance scale and strength."""
@@ -52,22 +48,49 @@ class Runner:
             alike = list(group)
             yield from (alike[start : start + self.spec.batch] for start in range(0, len(alike), self.spec.batch))
 
-    def fill(self, cell: Cell, prompts: Sequence[Prompt]) -> None:
+    def done(self, cell: Cell, chunk: Sequence[Prompt]) -> bool:
+        """Whether the record has every picture of one batch, in this cell."""
+        return not self._missing(cell, self._keys(cell, chunk))
+
+    def carry_out(self, cell: Cell, chunk: Sequence[Prompt]) -> None:
         """Add what the record lacks of one batch. The batch is drawn whole: its size sways the last digits."""
-        variant, concept = cell.variant, load_concept(cell.concept)
-        keys = {prompt.id: self.key(variant, concept, prompt) for prompt in prompts}
-        stored = self.store.cell(variant.guard, variant.variant, cell.concept, cell.prompt_set)
-        done = {name for name, key in keys.items() if name in stored and stored[name].picture == key}
-        if len(done) == len(keys):
-            return
+        variant, concept, keys = cell.variant, load_concept(cell.concept), self._keys(cell, chunk)
+        missing = self._missing(cell, keys)
         pictures = {key: entry.attempt for key in keys.values() if (entry := self.store.picture(key))}
-        if len(pictures) < len(keys):
-            pictures = self._draw(variant, concept, prompts, keys) | pictures
+        if missing and len(pictures) < len(set(keys.values())):
+            pictures = self._draw(variant, concept, chunk, keys) | pictures
         self.store.append(
             Entry(cell.concept, cell.prompt_set, key, self._seen_as(pictures[key], prompt, variant, concept))
-            for prompt in prompts
-            if prompt.id not in done and (key := keys[prompt.id])
+            for prompt in chunk
+            if prompt.id in missing and (key := keys[prompt.id])
         )
+
+    def _keys(self, cell: Cell, chunk: Sequence[Prompt]) -> dict[str, str]:
+        """By the prompt's id."""
+        concept = load_concept(cell.concept)
+        return {prompt.id: self.key(cell.variant, concept, prompt) for prompt in chunk}
+
+    def _missing(self, cell: Cell, keys: dict[str, str]) -> set[str]:
+        """Ids of prompts whose pictures the record does not have in this cell."""
+        stored = self.store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
+        return {name for name, key in keys.items() if name not in stored or stored[name].picture != key}
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        """The name of each cell's group: that of one of its cells."""
+        parent: dict[str, str] = {}
+        owner: dict[str, str] = {}
+
+        def root(name: str) -> str:
+            while parent[name] != name:
+                name = parent[name]
+            return name
+
+        for cell in self.cells():
+            parent[str(cell)] = str(cell)
+            for key in self._keys(cell, self.spec.rows(cell)).values():
+                parent[root(str(cell))] = root(owner.setdefault(key, str(cell)))
+        return {name: root(name) for name in parent}
 
     def key(self, variant: Variant, concept: Concept, prompt: Prompt) -> str:
         """What names a picture: all that decides its pixels, and the judge that labelled it."""

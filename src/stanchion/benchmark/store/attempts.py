@@ -19,7 +19,6 @@ from ... import config
 from ...errors import ConfigError
 from ...files.documents import json_line, parse_json_lines
 from ...files.names import inside
-from ...files.writers import writers
 from ...types import Attempt, Labels
 
 WHERE = ("concept", "prompt_set", "picture")
@@ -47,21 +46,29 @@ class Store:
 
     Args:
         part: of the record that this process writes, by ``file_name``; no two at a time write one (see ``writing``).
+        reading: nothing is made and nothing mended: a torn line may be on its way.
 
     Raises:
         ConfigError: a line in the middle can't be read.
     """
 
-    def __init__(self, folder: str | Path, part: str = "") -> None:
+    def __init__(self, folder: str | Path, part: str = "", *, reading: bool = False) -> None:
         self.folder = Path(folder)
         self.path = self.folder / (f"attempts-{part}.jsonl" if part else "attempts.jsonl")
         self._images = (self.folder / "images").resolve()
-        self._images.mkdir(parents=True, exist_ok=True)
+        if not reading:
+            self._images.mkdir(parents=True, exist_ok=True)
+            _mend(self.path)
         self._cells: dict[tuple[Any, ...], dict[str, Entry]] = {}
         self._pictures: dict[str, Entry] = {}
         for path in sorted(self.folder.glob("attempts*.jsonl")):
             for entry in self._read(path):
                 self._remember(entry)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Store:
+        """A record to look at, whoever writes into it meanwhile."""
+        return cls(folder, reading=True)
 
     def cell(
         self,
@@ -105,15 +112,9 @@ class Store:
         self._pictures.setdefault(entry.picture, entry)
 
     def _read(self, path: Path) -> Iterator[Entry]:
-        whole, newline, torn = path.read_bytes().rpartition(b"\n")
-        if torn and path == self.path and not self._others():  # else that line may be on its way
-            os.truncate(path, len(whole) + len(newline))
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
         for place, line in parse_json_lines(whole, str(path)):
             yield self._from_line(line, place)
-
-    def _others(self) -> bool:
-        """Whether another process writes into the record."""
-        return any(writer.pid != os.getpid() for writer in writers(self.folder))
 
     def _from_line(self, line: Any, place: str) -> Entry:
         """The entry of a line, in which nothing is left out.
@@ -138,6 +139,14 @@ class _Where:
     concept: str
     prompt_set: str
     picture: str
+
+
+def _mend(path: Path) -> None:
+    """Drop the last line where whoever wrote it was killed in the middle."""
+    if path.exists():
+        whole, newline, torn = path.read_bytes().rpartition(b"\n")
+        if torn:
+            os.truncate(path, len(whole) + len(newline))
 
 
 def _to_line(entry: Entry) -> dict[str, Any]:

@@ -1,52 +1,83 @@
-"""Carries out a spec's cells, as many as are asked for, and makes rows of those that are done."""
+"""Attacks on weights as work, and rows of what is done of it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from math import inf
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 from .... import config
+from ....files.shards import ALL, Shard
 from ....judges import load_judge
 from ...results.from_curves import curve_rows, unguarded_rate
 from ...results.row import Row
 from ...spec.weight_spec import DIRECT, Cell, WeightSpec, attack_of, cells_of, reference_of
-from ...store.curve import pooled
-from ...store.curves import Record
+from ...store.curve import Point, pooled
+from ...store.lines import Lines
 from ...store.provenance import commit, machine
 from .driver import Driver
 from .goals import goal_of
 
 
-def fill(
-    spec: WeightSpec,
-    record: Record,
-    *,
-    tell: Callable[[str], object],
-    share: tuple[int, int] = (1, 1),
-    until: float = inf,
-) -> bool:
-    """Carry out the cells that the record lacks; False where the clock (``time.monotonic``) passed ``until`` first.
+@dataclass(frozen=True)
+class WeightJob:
+    """A spec and the record of its curves, which all processes append to."""
 
-    Args:
-        tell: gets a line for each cell that begins.
-        share: (k, n): every n-th cell from the k-th on, so that n processes fill one record.
-    """
-    driver = Driver(spec)
-    for cell in list(cells_of(spec))[share[0] - 1 :: share[1]]:
-        key = driver.key(cell)
-        if record.get(key) is not None:
-            continue
-        if time.monotonic() > until:
-            return False
-        tell(str(cell))
-        record.add(key, str(cell), list(driver.points(cell)))
-    return True
+    spec: WeightSpec
+    record: Path
+    concept: ClassVar[str] = ""
+    kinds: ClassVar[int] = 1
+
+    @property
+    def folder(self) -> Path:
+        """Of the record."""
+        return self.record.parent
+
+    def works(self, shard: Shard = ALL) -> tuple[CurveWork]:
+        """The curves."""
+        return (CurveWork(self.spec, curves_in(self.record)),)
 
 
-def rows_of(spec: WeightSpec, record: Record, *, command: str) -> list[Row]:
+class CurveWork:
+    """A spec's cells, each attacked and measured in one piece."""
+
+    unit = "curve"
+
+    def __init__(self, spec: WeightSpec, record: Lines[Point]) -> None:
+        self.spec, self.record, self._driver = spec, record, Driver(spec)
+
+    def cells(self) -> list[Cell]:
+        """The spec's, in order."""
+        return list(cells_of(self.spec))
+
+    def group(self, cell: Cell) -> str:
+        """Each is one of its own."""
+        return str(cell)
+
+    def size(self, cell: Cell) -> int:
+        """One."""
+        return 1
+
+    def chunks(self, cell: Cell) -> Iterator[list[Cell]]:
+        """The cell."""
+        yield [cell]
+
+    def done(self, cell: Cell, chunk: Sequence[Cell]) -> bool:
+        """Whether the record has its curve."""
+        return self.record.get(self._driver.key(cell)) is not None
+
+    def carry_out(self, cell: Cell, chunk: Sequence[Cell]) -> None:
+        """Attack, measure, keep."""
+        self.record.add(self._driver.key(cell), str(cell), list(self._driver.points(cell)))
+
+
+def curves_in(path: Path) -> Lines[Point]:
+    """The record of curves in a file, which need not be there yet."""
+    return Lines(path, Point)
+
+
+def rows_of(spec: WeightSpec, record: Lines[Point], *, command: str) -> list[Row]:
     """Rows of every curve of which the record has a seed at least; the rows say which seeds."""
     driver = Driver(spec)
     origin = {

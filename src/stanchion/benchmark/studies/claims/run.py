@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from math import inf
 from pathlib import Path
 
+from ....files.shards import ALL, Shard
 from ...results.row import Row, read_rows, write_rows
-from ...run.benchmark_run import BenchmarkRun
-from ...run.weights import weight_run as curves
+from ...run.benchmark_run import BenchmarkJob
+from ...run.engine import NEVER, Clock
+from ...run.executors.local import Job, carry_out
+from ...run.weights.weight_run import WeightJob, curves_in, rows_of
 from ...spec.prompt_spec import load_spec
 from ...spec.weight_spec import load_spec as load_weight_spec
-from ...store.attempts import Store
-from ...store.curves import Record
 from ...store.manifest import file_spec
 from .weights_and_times import COMMAND, beside
 
@@ -23,41 +22,34 @@ WEIGHTS = "weights"
 
 
 def measure(
-    folder: Path, *, tell: Callable[[str], object], until: float = inf, share: tuple[int, int] = (1, 1)
+    folder: Path,
+    *,
+    tell: Callable[[str], object],
+    processes: int = 1,
+    clock: Clock = NEVER,
+    shard: Shard = ALL,
 ) -> list[Row] | None:
-    """Every row that the claims need; None where the clock passed ``until`` first or only a share was filled.
+    """Every row that the claims need; None where the clock passed first or only a shard was filled.
 
     Args:
         folder: the record. One that other benchmarks filled with the same seeds saves their pictures.
         tell: is told what is being measured.
-        until: of ``time.monotonic``.
-        share: (i, n) fills the i-th of n parts; several processes can work on one record.
+        processes: at the same time.
     """
-    rows: list[Row] = []
-    whole = share == (1, 1)
-    for name in PICTURES:
+    specs = {name: load_spec(HERE / f"{name}.yaml") for name in PICTURES}
+    weights = WeightJob(load_weight_spec(HERE / f"{WEIGHTS}.yaml"), folder / "claims-curves.jsonl")
+    jobs = {name: BenchmarkJob(spec, folder) for name, spec in specs.items()}
+    every: dict[str, Job] = {**jobs, "attacks on weights": weights}
+    for name, job in every.items():
         tell(f"claims: {name}")
-        found = _pictures(folder, name, until, share)
-        if found is None:
+        if name in specs:
+            file_spec(folder, f"claims-{name}", specs[name])
+        if not carry_out(job, processes=processes, clock=clock, shard=shard, tell=tell):
             return None
-        rows += found
-    tell("claims: attacks on weights")
-    spec, record = load_weight_spec(HERE / f"{WEIGHTS}.yaml"), Record(folder / "claims-curves.jsonl")
-    curves.fill(spec, record, tell=tell, share=share, until=until)
-    if not whole or time.monotonic() > until:
+    if not shard.whole:
         return None
-    return [*rows, *curves.rows_of(spec, record, command=COMMAND), *_beside(folder)]
-
-
-def _pictures(folder: Path, name: str, until: float, share: tuple[int, int]) -> list[Row] | None:
-    spec, title = load_spec(HERE / f"{name}.yaml"), f"claims-{name}"
-    part = "" if share == (1, 1) else f"{title}-{share[0]}of{share[1]}"
-    store = Store(folder, part)
-    file_spec(folder, title, spec)
-    campaign = BenchmarkRun(spec, store)
-    if not campaign.run(until=until, share=share):
-        return None
-    return campaign.rows(title, COMMAND) if share == (1, 1) else []
+    rows = [row for name, one in jobs.items() for row in one.open().rows(f"claims-{name}", COMMAND)]
+    return [*rows, *rows_of(weights.spec, curves_in(weights.record), command=COMMAND), *_beside(folder)]
 
 
 def _beside(folder: Path) -> list[Row]:
