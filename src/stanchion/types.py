@@ -76,12 +76,12 @@ class Step:
             for those of Euler, Heun and their kind.
         noise_scale: turns a difference of two predictions into a difference of noise: 1 for models that predict
             noise, sqrt(alpha_bar) for models that predict velocity.
-        latents: x_t, (B, C, H, W), before ``scale_model_input``.
+        latents: x_t, (B, …) as the pipeline holds them (channels, packed tokens, frames), before ``scale_model_input``.
         guidance_scale: the effective one; 1.0 wherever classifier-free guidance is off.
         prompt, empty, negative: what the caller gave; ``negative`` is None where there is none.
-        predict: ``predict(latents, *conditions)`` gives the model's prediction (B, C, H, W) for each condition,
-            all of them in one denoiser batch; differentiable where gradients are on. ``rows=`` says which
-            pictures ``latents`` are, where they are not all.
+        predict: ``predict(latents, *conditions)`` gives the model's prediction (B, …) for each condition,
+            all of them in one denoiser batch where they fit together; differentiable where gradients are on.
+            ``rows=`` says which pictures ``latents`` are, where they are not all.
     """
 
     index: int
@@ -115,7 +115,7 @@ class Guided:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a decoder guard returns: pictures (B, 3, H, W) in [-1, 1], (B,) bool who was touched, (B,) scores each."""
+    """What a decoder guard returns: pictures (B, 3, …) in [-1, 1], (B,) bool who was touched, (B,) scores each."""
 
     pictures: Tensor
     acted: Tensor

@@ -23,22 +23,43 @@ class Kind(StrEnum):
     prompts = "prompts"
     recipes = "recipes"
     attacks = "attacks"
+    families = "families"
 
 
 def list_(
     kinds: Annotated[list[Kind] | None, typer.Argument(help="Which kinds; all of them where none is given.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
-    """List guards, concepts, models, judges, metrics, prompt sets, recipes (what can be trained) and attacks."""
+    """List guards, concepts, models, judges, metrics, prompt sets, recipes (what can be trained), attacks and families.
+
+    Families alone: which guard stands on which pipeline class, and why not.
+    """
+    if kinds == [Kind.families]:
+        return _matrix(json)
     tables = {kind.value: _table(kind) for kind in kinds or list(Kind)}
     if json:
         typer.echo(json_format.dumps(tables, indent=2, ensure_ascii=False))
-        return
+        return None
     width = max((len(name) for table in tables.values() for name in table), default=0)
     for kind, table in tables.items():
         typer.secho(kind, bold=True)
         for name, text in table.items():
             typer.echo(f"  {name:<{width}}  {text}")
+    return None
+
+
+def _matrix(json: bool) -> None:
+    """Guard by pipeline class; this loads both."""
+    from ..guards import support
+
+    if not json:
+        typer.echo(support.markdown())
+        return
+    tables: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+    for row in support.table():
+        kinds = tables.setdefault(row.family.name, {}).setdefault(row.kind, {})
+        kinds[row.guard.name] = {"state": row.state, "why": row.why}
+    typer.echo(json_format.dumps(tables, indent=2, ensure_ascii=False))
 
 
 def _table(kind: Kind) -> dict[str, str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import config
 from ..concepts import Concept, load_concept
 from ..errors import ArtefactError, ConfigError
-from ..pipeline.attach.attachment import Attachment
+from ..pipeline.attach.attachment import Attachment, Cover
 from ..pipeline.model.base_weights import weights_hash
 from ..pipeline.seams.decode import Decode
 from ..pipeline.stages import Stage
@@ -39,6 +39,8 @@ class Guard(ABC):
         Settings: a frozen dataclass; its fields are the guard's settings, and the command line's options.
         max_benign_drop: how far a benign picture may move, as mean absolute difference of pixels in [0, 1]; held by
             the contract test.
+        needs: what it asks of a family of pipelines beside its stage (``pipeline/families/_needs.py``); where a family
+            does not offer that, attaching is refused.
         trained: whether it needs tensors that a recipe of the same name makes.
         base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "unet") and its
             hashes (``base_of``); checked when it is attached.
@@ -50,6 +52,7 @@ class Guard(ABC):
     stage: ClassVar[Stage]
     Settings: ClassVar[type] = NoSettings
     max_benign_drop: ClassVar[float]
+    needs: tuple[str, ...] = ()
     trained: ClassVar[bool] = False
     based_on: ClassVar[tuple[str, ...]] = ()
 
@@ -144,9 +147,9 @@ class Guard(ABC):
         """
         return {}
 
-    def attach(self, pipeline: Any) -> Attachment:
+    def attach(self, pipeline: Any, cover: Cover = "whole") -> Attachment:
         """Guard a pipeline: from now on every call of it is guarded or raises. See ``Attachment``."""
-        return Attachment(pipeline, (self,))
+        return Attachment(pipeline, (self,), cover)
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and, where there are tensors, ``guard.safetensors``.
@@ -248,3 +251,8 @@ class WeightGuard(Guard):
     def weights(self) -> Mapping[str, Tensor]:
         """The guard's tensors unless it says otherwise."""
         return self.tensors
+
+
+def across(values: Tensor, tensor: Tensor) -> Tensor:
+    """One value a picture, (B,), such that it broadcasts over ``tensor`` (B, …): pictures, tokens or videos."""
+    return values.view(-1, *[1] * (tensor.ndim - 1))

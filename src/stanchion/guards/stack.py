@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.names import file_name
-from ..pipeline.attach.attachment import Attachment, in_stage_order
+from ..pipeline.attach.attachment import Attachment, Cover, in_stage_order
 from .artefact import LIST
 from .base import Guard
 
@@ -34,9 +34,9 @@ class GuardStack:
     def __repr__(self) -> str:
         return f"GuardStack({', '.join(map(repr, self.guards))})"
 
-    def attach(self, pipeline: Any) -> Attachment:
+    def attach(self, pipeline: Any, cover: Cover = "whole") -> Attachment:
         """Guard a pipeline with all of them. See ``Attachment``."""
-        return Attachment(pipeline, self.guards)
+        return Attachment(pipeline, self.guards, cover)
 
     def save(self, folder: str | Path) -> None:
         """One folder a guard, numbered in stage order, and ``stack.json``, which lists them."""

@@ -132,11 +132,6 @@ def test_assert_active_says_what_is_wrong(pipe):
         attachment.assert_active()
 
 
-class Subclass(diffusers.StableDiffusionPipeline):
-    pass
-
-
-@pytest.mark.parametrize("make", [lambda: Subclass(**tiny.parts()), lambda: diffusers.DDPMPipeline(None, None)])
-def test_pipelines_that_no_family_knows_are_refused(make):
-    with pytest.raises(UnsupportedPipeline, match=r"Supported are .*StableDiffusionPipeline"):
-        TraSCE("weapons").attach(make())
+def test_a_pipeline_that_no_family_knows_is_refused():
+    with pytest.raises(UnsupportedPipeline, match=r"Supported are .*StableDiffusionPipeline.*To add a family"):
+        TraSCE("weapons").attach(diffusers.DDPMPipeline(None, None))

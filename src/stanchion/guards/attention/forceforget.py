@@ -98,6 +98,7 @@ class ForceForget(AttentionGuard):
     name = "forceforget"
     Settings = ForceForgetSettings
     max_benign_drop = 0.1
+    needs = ("padded_cross_attention",)
     trained = True
     based_on = ("unet",)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...config import checked
 from ...pipeline.seams.decode import Decode
 from ...types import Decoded
-from ..base import DecoderGuard
+from ..base import DecoderGuard, across
 
 ZeroTarget = Literal["black", "grey"]
 BLANK: dict[ZeroTarget, float] = {"black": -1.0, "grey": 0.0}
@@ -55,11 +55,11 @@ class PatronusModerator(DecoderGuard):
         closeness = torch.stack([psnr_to_blank(part, target) for part in decode.parts]).amax(0)
         refused = closeness >= REFUSED
         if len(decode.parts) > 1:
-            pictures = torch.where(refused[:, None, None, None], torch.full_like(pictures, BLANK[target]), pictures)
+            pictures = torch.where(across(refused, pictures), torch.full_like(pictures, BLANK[target]), pictures)
         return Decoded(pictures, refused, {"psnr_to_blank": closeness})
 
 
 def psnr_to_blank(pictures: Tensor, zero_target: ZeroTarget) -> Tensor:
-    """(B,) dB between pictures (B, 3, H, W) in [-1, 1] and the blank one, 100 at most."""
+    """(B,) dB between pictures (B, 3, …) in [-1, 1] and the blank one, 100 at most."""
     error = (pictures.float().clamp(-1, 1) - BLANK[zero_target]) / 2
     return -10 * error.square().flatten(1).mean(1).clamp(min=1e-10).log10()

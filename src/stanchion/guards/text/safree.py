@@ -100,6 +100,7 @@ class SAFREE(TextGuard):
     name = "safree"
     Settings = SAFREESettings
     settings: SAFREESettings
+    needs = ("words", "token_ids", "start_token")
     max_benign_drop: ClassVar[float] = 0.35
 
     @property

@@ -75,6 +75,7 @@ class SteerDiff(TextGuard):
 
     name = "steerdiff"
     Settings = SteerDiffSettings
+    needs = ("words", "start_token")
     trained = True
     based_on = ("text_encoder",)
     max_benign_drop: ClassVar[float] = 0.0

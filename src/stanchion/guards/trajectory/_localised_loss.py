@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...types import Step
+from ..base import across
 
 REFERENCE_ENTRIES = 16384  # 4 x 64 x 64
 
@@ -55,14 +56,14 @@ class LocalisedLoss:
         return self.b * self.a * distance / self.sigma**2 * torch.exp(-(distance**2) / (2 * self.sigma**2))
 
     def shift(self, step: Step, latents: Tensor, prompt: Tensor, concept: Tensor) -> Tensor:
-        """What to subtract from x_t, (B, C, H, W) float32, of predictions with a graph to ``latents``."""
+        """What to subtract from x_t, (B, …) float32, of predictions with a graph to ``latents``."""
         strength = self.strength(self.distance(step, prompt, concept))
         factor = strength / (_size_factor(latents) * step.input_scale**2)
-        return factor[:, None, None, None] * pull(latents, prompt, concept) * step.noise_scale
+        return across(factor, latents) * pull(latents, prompt, concept) * step.noise_scale
 
 
 def pull(latents: Tensor, prompt: Tensor, concept: Tensor) -> Tensor:
-    """J^T D^, (B, C, H, W) float32: where the distance of the predictions grows fastest. 0 where they are equal."""
+    """J^T D^, (B, …) float32: where the distance of the predictions grows fastest. 0 where they are equal."""
     apart = (prompt - concept).float().flatten(1)
     scale = apart.shape[1] ** 0.5  # entries of order one through the backward pass
     cotangent = (normalize(apart, dim=1) * scale).view_as(prompt).to(prompt.dtype)

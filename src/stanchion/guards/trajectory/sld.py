@@ -114,7 +114,7 @@ class SLD(TrajectoryGuard):
 
 
 def safety(own: Tensor, prompt: Tensor, concept: Tensor, strength: Strength, state: State, unit: float) -> Tensor:
-    """gamma as a difference of predictions, (B, C, H, W); ``unit`` turns these into what the constants are in.
+    """gamma as a difference of predictions, (B, …); ``unit`` turns these into what the constants are in.
 
     nu, which ``state`` keeps for the next pass, is in these units too: they change from step to step with velocity.
     """

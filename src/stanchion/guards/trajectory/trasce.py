@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from torch import Tensor
 from ...config import Natural, NotNegative, Positive, Range, checked
 from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Guided, Step
-from ..base import TrajectoryGuard
+from ..base import TrajectoryGuard, across
 from ..gates import NoiseGate, TextGate
 from ..sayings import Sayings
 from ._localised_loss import LocalisedLoss
@@ -95,6 +95,12 @@ class TraSCE(TrajectoryGuard):
     Settings = TraSCESettings
     settings: TraSCESettings
     max_benign_drop: ClassVar[float] = 0.35
+    needs: tuple[str, ...] = ("words",)
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        if self.settings.gate == "text":
+            self.needs = (*self.needs, "start_token")
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a gate its anchor phrases."""
@@ -113,7 +119,7 @@ class TraSCE(TrajectoryGuard):
         e, p, c, *own = predictions
         stock = guided(step, own[0] if own else e, p)
         steered = stock - step.guidance_scale * (c - e) if own else e + step.guidance_scale * (p - c)
-        noise = torch.where(near[:, None, None, None], steered, stock)
+        noise = torch.where(across(near, steered), steered, stock)
         if soft:
             noise = straight_through(noise, state.score, steered - stock)
         return Guided(noise, latents, near, {**scores, "distance": distance, "strength": self.loss.strength(distance)})
@@ -168,11 +174,11 @@ class TraSCE(TrajectoryGuard):
             return predictions, step.latents, distance
         if shift is None:
             shift = self._shift_of(step, conditions[2], matters)
-        moved = step.latents - shift * matters[:, None, None, None]
+        moved = step.latents - shift * across(matters, shift)
         return predictions, moved.to(step.latents.dtype), distance
 
     def _shift_of(self, step: Step, concept: Condition, rows: Tensor) -> Tensor:
-        """The shift of some pictures, (B, C, H, W), by predictions of their own; 0 for the others."""
+        """The shift of some pictures, (B, …), by predictions of their own; 0 for the others."""
         chosen = rows.nonzero().flatten()
         latents = _to_differentiate(step.latents[chosen])
         with torch.enable_grad():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import nn
 
 from ...errors import AlreadyAttached, ConfigError, GuardBypassed
-from ..families import family_of
+from ..families import family_of, kind_of
 from ..model.base_weights import check_bases
 from ..phrase_cache import PhraseCache
 from ..proof.own_code import OwnCode
@@ -23,6 +23,8 @@ from .guarded_class import Proxy, guarded_class, unwrapped
 from .reports import Report
 from .turns import turn
 
+Cover = Literal["whole", "partial"]
+
 
 class Attachment(AbstractContextManager["Attachment"]):
     """What ``guard.attach(pipe)`` returns. From then on every call of ``pipe`` is guarded or raises.
@@ -33,18 +35,19 @@ class Attachment(AbstractContextManager["Attachment"]):
     Attributes:
         pipeline: the guarded pipeline object.
         guards: what guards it, in stage order.
+        cover: "whole"; or "partial" where the caller lets parts of a prompt pass that no text guard reads.
         last: what the guards did in the last call that returned; None after one that raised. Where threads share the
             pipeline it may be of another thread's call: ``call`` gives a call's own.
 
     Raises:
         AlreadyAttached: the pipeline is guarded already.
-        UnsupportedPipeline: no seam knows this pipeline.
+        UnsupportedPipeline: no seam knows this pipeline, or one of the guards can't stand on its family.
         ConfigError: guards that can't stand together.
         ArtefactError: a guard that was made for other weights, or holds NaN or infinity.
         GuardBypassed: a pipeline that shares modules with this one is drawing, in this thread.
     """
 
-    def __init__(self, pipeline: Any, guards: tuple[Any, ...]) -> None:
+    def __init__(self, pipeline: Any, guards: tuple[Any, ...], cover: Cover = "whole") -> None:
         if attached := getattr(type(pipeline), "_stanchion", None):
             names = "+".join(guard.name for guard in attached.guards)
             raise AlreadyAttached(
@@ -52,7 +55,11 @@ class Attachment(AbstractContextManager["Attachment"]):
             )
         self.pipeline = pipeline
         self.guards = in_stage_order(guards)
+        if cover not in get_args(Cover):
+            raise ConfigError(f"cover is {cover!r}; give {' or '.join(map(repr, get_args(Cover)))}.")
+        self.cover = cover
         self.family = family_of(pipeline)
+        self.family.check_guards(kind_of(pipeline), self.guards, cover)
         self.last: Report | None = None
         self._stock = type(pipeline)
         self._modules: dict[str, Any] = {name: getattr(pipeline, name, None) for name in self.family.modules}
@@ -68,7 +75,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._weights.put()
         undo.callback(self._weights.restore)
         undo.enter_context(self._weights.watched())
-        self._unchanged = Unchanged(self.pipeline, self.guards)
+        self._unchanged = Unchanged(self.pipeline, self.guards, self.family.encoders)
         self._code = OwnCode({name: module for name, module in self._modules.items() if isinstance(module, nn.Module)})
         self._tripwires = []
         for module, what in self._tripped():
@@ -155,6 +162,8 @@ class Attachment(AbstractContextManager["Attachment"]):
         with self._turn("the pipeline was called from inside its own call, or that of one with the same modules."):
             self.last = None
             self._check(contents=False)
+            stages = {guard.stage for guard in self.guards} - ({Stage.TEXT} if self.cover == "partial" else set())
+            self.family.check_call(pipe, complete.arguments, sorted(stages))
             call = GuardedCall(pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
             self._watch(given, call)
             with call.running():

@@ -37,7 +37,6 @@ class GuardedCall:
         book: PhraseCache,
         weights: WeightsSeam,
     ) -> None:
-        family.check_call(arguments)
         family.check_scheduler(pipe.scheduler)
         self.pipe, self.family, self.weights = pipe, family, weights
         self.output_type = arguments.get("output_type")
@@ -45,7 +44,7 @@ class GuardedCall:
         self.records = [Record(guard, call) for guard in guards]
         self.denoisers = family.denoisers_of(pipe)
         self.attention = AttentionSeam(family, self.denoisers, self._at(Stage.ATTENTION))
-        self.text = TextSeam(pipe, family, self._at(Stage.TEXT))
+        self.text = TextSeam(pipe, family, self._at(Stage.TEXT), lambda: call.encode([""]))
         trajectory = self._at(Stage.TRAJECTORY)
         self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
         self.decoder = DecodeSeam(self._at(Stage.DECODER), self._at(Stage.WEIGHTS))

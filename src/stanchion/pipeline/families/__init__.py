@@ -13,9 +13,10 @@ import diffusers
 
 from ... import registry
 from ...errors import UnsupportedPipeline
+from ._subclasses import check_subclass
 from .base import Family
 
-__all__ = ["Family", "families", "family_of"]
+__all__ = ["Family", "families", "family_of", "kind_of"]
 
 
 @cache
@@ -28,25 +29,47 @@ def family_of(pipe: Any) -> Family:
     """The family of a pipeline.
 
     Raises:
-        UnsupportedPipeline: no family knows its class, or its denoiser takes conditions that none knows.
+        UnsupportedPipeline: no family knows its class; it is a subclass that overrides what guards rely on; or its
+            denoiser takes conditions that none knows.
     """
-    kind = type(pipe).__base__ if "_stanchion" in vars(type(pipe)) else type(pipe)
-    for family in families():
-        if any(kind is getattr(diffusers, name, None) for name in family.classes):
-            for denoiser in family.denoisers_of(pipe):
-                _check_whole(denoiser)
-                family.check_denoiser(denoiser)
-            return family
+    family, _ = _known(pipe)
+    family.check_parts(pipe)
+    for name in family.denoisers:
+        if (denoiser := vars(pipe).get(name)) is not None:
+            _check_whole(denoiser, name)
+            family.check_denoiser(denoiser)
+    return family
+
+
+def kind_of(pipe: Any) -> str:
+    """The name of the known class that a pipeline is of. Raises as ``family_of`` does."""
+    return _known(pipe)[1]
+
+
+def _known(pipe: Any) -> tuple[Family, str]:
+    kind: Any = type(pipe)
+    kind = kind.__base__ if "_stanchion" in vars(kind) else kind
+    classes = {
+        known: (family, name)
+        for family in families()
+        for name in family.classes
+        if (known := getattr(diffusers, name, None)) is not None
+    }
+    for base in kind.__mro__:
+        if base in classes:
+            check_subclass(kind, base)
+            return classes[base]
     known = ", ".join(name for family in families() for name in family.classes)
     raise UnsupportedPipeline(
-        f"{type(pipe).__name__} can't be guarded: no seam knows how it draws. Supported are {known} (these classes "
-        "themselves, not subclasses). To add a family, write a file like those in stanchion/pipeline/families."
+        f"{kind.__name__} can't be guarded: no seam knows how it draws. Supported are {known}, and subclasses that "
+        "override nothing that guards rely on. To add a family, write a file like those in "
+        "stanchion/pipeline/families (docs/families.md says how), or an entry point 'stanchion.families'."
     )
 
 
-def _check_whole(denoiser: Any) -> None:
+def _check_whole(denoiser: Any, name: str) -> None:
     if hasattr(denoiser, "_orig_mod") or getattr(denoiser, "_compiled_call_impl", None) is not None:
         raise UnsupportedPipeline(
             "the denoiser was compiled as a whole before the guard came, so the guard would not be compiled in. "
-            "Attach first, then pipe.unet.compile(), or use pipe.unet.compile_repeated_blocks() at any time."
+            f"Attach first, then pipe.{name}.compile(), or use pipe.{name}.compile_repeated_blocks() at any time."
         )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,12 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from ...types import Condition
 from ..noise import process_of
+from ..stages import Stage
+from ._needs import NEEDS
+from ._rows import beside, each, pick, plain, together
+from ._values import Pass, Place, Said, Stream
+
+__all__ = ["TEXT", "Family", "Pass", "Place", "Said", "Stream", "beside", "each", "pick", "plain"]
 
 TEXT = "encoder_hidden_states"
 ATTENTION = (
@@ -25,57 +31,6 @@ ATTENTION = (
     "joint_attention_kwargs",
     "attention_kwargs",
 )  # of which a LoRA's scale is let in
-
-
-@dataclass
-class Pass:
-    """One call of the denoiser.
-
-    Attributes:
-        inputs: by parameter name.
-        rows: the prompt's, once it is known which.
-        placed: names of the inputs that the pipeline gave by their place, as hooks on the denoiser expect them.
-    """
-
-    inputs: dict[str, Any]
-    rows: slice = field(default_factory=lambda: slice(None))
-    placed: tuple[str, ...] = ()
-
-
-class Place(NamedTuple):
-    """Where text tokens are projected.
-
-    Attributes:
-        layer, which: what guards call it: a path in the denoiser, and "q", "k" or "v".
-        module: the projection.
-        rows: which of its input's tokens are text: "all", "first" (before the picture's) or "last".
-        columns: its output's columns, where it makes more than this one; None for all.
-        once: whether it reads the text alone, so that it gives the same in every step.
-    """
-
-    layer: str
-    which: str
-    module: Any
-    rows: str = "all"
-    columns: tuple[int, int] | None = None
-    once: bool = True
-
-
-class Said(NamedTuple):
-    """Text states among the outputs of ``encode_prompt``: in which role, at which place, of which texts."""
-
-    role: str
-    place: int
-    texts: Any
-
-
-class Stream(NamedTuple):
-    """Token ids (B, L) and content mask (B, L) of the part ``[start, start + L)`` of the text states."""
-
-    start: int
-    ids: Tensor
-    content: Tensor
-    tokenizer: Any
 
 
 class Family:
@@ -86,9 +41,14 @@ class Family:
         title: how people call the family.
         classes: names of its diffusers classes.
         denoisers: attributes of the pipeline that hold denoisers.
-        encoders: attributes that hold text encoders and tokenizers.
+        encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
+        encoding: arguments of a call on which it depends how texts are encoded.
+        reader: the attribute that holds the tokenizer of the token ids that guards see.
+        offers: what guards may need (``_needs.py``) and the family has; the rest is refused when a guard is attached.
+        variants: stages whose guards work in another way than on Stable Diffusion, and in which.
         sample: the denoiser's input that holds latents.
         conditions: its inputs that say what to draw; the first are the text states.
+        pooled: the one among them that is a single vector of the whole prompt.
         rowed: its other inputs with a row a picture.
         inputs: what else it may be given that says nothing about the prompt; anything else is refused.
         halves: the roles in one batched pass. Separate passes come prompt first.
@@ -96,6 +56,8 @@ class Family:
         callbacks: arguments of a call that are the caller's own code, run between its steps.
         pictured: the beginnings of the paths of what turns latents into pictures.
         refused: arguments of the pipeline's call that no seam follows, and why.
+        unseen: arguments of a call that say something which no text guard reads.
+        guidance: how to ask for guided predictions, which trajectory guards need.
     """
 
     name: ClassVar[str]
@@ -103,8 +65,14 @@ class Family:
     classes: ClassVar[tuple[str, ...]]
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
+    optional: ClassVar[tuple[str, ...]] = ()
+    encoding: ClassVar[tuple[str, ...]] = ()
+    reader: ClassVar[str] = "tokenizer"
+    offers: ClassVar[tuple[str, ...]] = ()
+    variants: ClassVar[Mapping[str, str]] = {}
     sample: ClassVar[str] = "hidden_states"
     conditions: ClassVar[tuple[str, ...]] = (TEXT,)
+    pooled: ClassVar[str | None] = None
     rowed: ClassVar[tuple[str, ...]] = ("timestep",)
     inputs: ClassVar[tuple[str, ...]] = ()
     halves: ClassVar[tuple[str, ...]] = ("negative", "prompt")
@@ -120,6 +88,8 @@ class Family:
         ),
         "an image prompt would go past the guards, which know text conditions only",
     )
+    unseen: ClassVar[tuple[str, ...]] = ("prompt_2", "prompt_3", "pooled_prompt_embeds")
+    guidance: ClassVar[str] = "give guidance_scale above 1"
 
     def denoisers_of(self, pipe: Any) -> list[Any]:
         """The denoisers that the pipeline holds."""
@@ -138,7 +108,46 @@ class Family:
         """The beginnings of the paths of the modules without which no picture of this type is made."""
         return (f"{self.denoisers[0]}.", *(() if output_type == "latent" else self.pictured))
 
+    # --- guards --------------------------------------------------------------------------------------
+
+    def refuses(self, kind: str) -> Mapping[str, str]:
+        """Stages, and needs of guards, that a pipeline class of the family can't serve, and why."""
+        return {}
+
+    def refusal(self, guard: Any, kind: str, cover: str = "whole") -> str:
+        """Why a guard, or any of its class, can't stand on a pipeline class of the family; empty where it can."""
+        own = self.refuses(kind)
+        for need in (str(guard.stage), *guard.needs):
+            if need in own:
+                return own[need]
+            if need in NEEDS and need not in self.offers and not (need == "text" and cover == "partial"):
+                return NEEDS[need]
+        return ""
+
+    def check_guards(self, kind: str, guards: Sequence[Any], cover: str = "whole") -> None:
+        """Refuse guards that can't stand on a pipeline class of the family.
+
+        Raises:
+            UnsupportedPipeline: with the reason.
+        """
+        for guard in guards:
+            if reason := self.refusal(guard, kind, cover):
+                raise UnsupportedPipeline(f"guard {guard.name!r} can't stand on {kind} ({self.title}): {reason}.")
+
+    def check_training(self) -> None:
+        """Refuse where training and white-box attacks don't know the denoiser.
+
+        Raises:
+            UnsupportedPipeline: with the reason.
+        """
+        if "training" not in self.offers:
+            raise UnsupportedPipeline(f"{self.title} can be guarded, but not trained or attacked: {NEEDS['training']}.")
+
     # --- text ----------------------------------------------------------------------------------------
+
+    def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call on which it depends how texts are encoded."""
+        return {name: arguments[name] for name in self.encoding if name in arguments}
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
         """Texts as conditions, encoded as the call's prompt is; what a text does not decide is left out."""
@@ -161,7 +170,14 @@ class Family:
         streams = self.token_streams(pipe, texts, states)
         return torch.cat([one.ids for one in streams], 1), torch.cat([one.content for one in streams], 1)
 
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+        """(N, L, D) states of (N, L) token ids."""
+        raise UnsupportedPipeline(NEEDS["token_ids"])
+
     # --- denoiser ------------------------------------------------------------------------------------
+
+    def check_parts(self, pipe: Any) -> None:
+        """Refuse a pipeline whose parts are not what the family's usually are."""
 
     def check_denoiser(self, denoiser: Any) -> None:
         """Refuse a denoiser whose conditions the family does not know."""
@@ -170,12 +186,33 @@ class Family:
         """Refuse a scheduler whose noise levels or predictions a guard could not read."""
         process_of(scheduler)
 
-    def check_call(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse arguments whose conditions a guard can't carry over to its own predictions."""
+    def check_call(self, pipe: Any, arguments: Mapping[str, Any], stages: Sequence[str] = ()) -> None:
+        """Refuse arguments whose conditions a guard of these stages can't see or carry over to its predictions.
+
+        Raises:
+            UnsupportedPipeline: with the argument's name.
+        """
         for name, why in self.refused.items():
             if arguments.get(name) is not None:
                 raise UnsupportedPipeline(f"{name} is given, but {why}. Leave it out, or detach the guard.")
         _check_attention(arguments)
+        if Stage.TRAJECTORY in stages and not self.guided(pipe, arguments):
+            raise UnsupportedPipeline(
+                "this call draws without guidance, and what a trajectory guard does to predictions that were distilled "
+                f"from guided ones was never measured: {self.guidance}, or use a guard of another stage."
+            )
+        for name in self.unseen if Stage.TEXT in stages else ():
+            if (given := arguments.get(name)) is not None and (
+                name == "pooled_prompt_embeds" or _differ(given, arguments)
+            ):
+                raise UnsupportedPipeline(
+                    f"{name} is given, and the text guard reads prompt only: leave it out, or attach the guard with "
+                    "cover='partial', which lets it pass unread."
+                )
+
+    def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call asks for guided predictions."""
+        return float(arguments.get("guidance_scale") or 0.0) > 1.0
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Refuse a pass of the denoiser that is given a condition which no seam knows.
@@ -231,7 +268,7 @@ class Family:
     def condition(self, one: Pass) -> Condition:
         """What conditions the pass's rows."""
         values = {name: one.inputs.get(name) for name in self.conditions}
-        picked = {name: None if value is None else value[one.rows] for name, value in values.items()}
+        picked = {name: each(lambda value: value[one.rows], value) for name, value in values.items()}
         return Condition(picked.pop(self.conditions[0]), picked)
 
     def put(self, one: Pass, conditions: Sequence[Condition], sample: Tensor, rows: Tensor | None = None) -> Pass:
@@ -249,25 +286,25 @@ class Family:
         was = pick(inputs[self.sample][one.rows], rows)
         inputs[self.sample] = torch.cat([beside(sample, was)] * copies)
         own = self.condition(one)
-        for name in self.conditions:
+        for name in (name for name in self.conditions if name in inputs):
             values = [self._value(name, condition, own, len(sample), rows) for condition in conditions]
-            inputs[name] = None if values[0] is None else torch.cat(values)
+            inputs[name] = together(values)
         return replace(one, inputs=inputs, rows=slice(None))
 
     def _rows_of(self, value: Any, one: Pass, rows: Tensor | None, copies: int) -> Any:
-        """The prompt's rows of an input that has one a picture, or of each of several (a ControlNet's residuals)."""
-        if isinstance(value, list | tuple):
-            return [self._rows_of(item, one, rows, copies) for item in value]
+        """The prompt's rows of an input that has one a picture."""
         if not value.ndim or len(value) != self.count(one):
             return value
         return torch.cat([pick(value[one.rows], rows)] * copies)
 
     def _value(self, name: str, condition: Condition, own: Condition, count: int, rows: Tensor | None) -> Any:
         value = condition.embeds if name == self.conditions[0] else {**own.extra, **condition.extra}[name]
-        if value is None:
-            return None
-        value = pick(plain(value), rows)
-        return value.expand(count, *value.shape[1:])
+
+        def chosen(tensor: Tensor) -> Tensor:
+            tensor = pick(plain(tensor), rows)
+            return tensor.expand(count, *tensor.shape[1:])
+
+        return each(chosen, value)
 
     def fits_together(self, first: Condition, second: Condition) -> bool:
         """Whether two conditions can share a pass."""
@@ -317,22 +354,9 @@ class Family:
         return slice(0, length) if place.rows == "first" else slice(-length, None)
 
 
-def pick(tensor: Tensor, rows: Tensor | None) -> Tensor:
-    """The rows of some pictures; a single row belongs to all of them."""
-    return tensor if rows is None or len(tensor) == 1 else tensor[rows]
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """Autograd does not take tensors that were made under ``inference_mode``."""
-    return tensor.clone() if tensor.is_inference() else tensor
-
-
-def beside(sample: Tensor, was: Tensor) -> Tensor:
-    """``sample`` with what the pipeline puts beside it: channels (inpainting) or tokens (editing)."""
-    for dim in range(1, sample.ndim):
-        if (more := was.shape[dim] - sample.shape[dim]) > 0:
-            return torch.cat([sample, plain(was.narrow(dim, sample.shape[dim], more)).to(sample.dtype)], dim)
-    return sample.to(was.dtype)
+def _differ(given: Any, arguments: Mapping[str, Any]) -> bool:
+    texts = [[one] if isinstance(one, str) else list(one or ()) for one in (given, arguments.get("prompt"))]
+    return bool(texts[0] != texts[1])
 
 
 def _check_attention(given: Mapping[str, Any]) -> None:

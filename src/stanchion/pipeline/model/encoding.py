@@ -14,7 +14,7 @@ from ...errors import UnsupportedPipeline
 from ...types import Condition, PromptEmbeds
 from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
-from ..families.base import Family
+from ..families.base import Family, Stream
 from ..phrase_cache import PhraseCache, identity_of
 
 
@@ -25,7 +25,6 @@ class Encoding:
         self.pipe, self.family, self.arguments = pipe, family, arguments
         self.book = book
         self.clip_skip: int | None = arguments.get("clip_skip")
-        self.lora_scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
 
     @cached_property
     def device(self) -> torch.device:
@@ -39,7 +38,7 @@ class Encoding:
 
     def words(self, token_ids: Tensor) -> str:
         """(N,) token ids as text, without start, end and padding."""
-        return self.pipe.tokenizer.decode(token_ids, skip_special_tokens=True).strip()
+        return getattr(self.pipe, self.family.reader).decode(token_ids, skip_special_tokens=True).strip()
 
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """(len(texts), L, D) states with their token ids.
@@ -57,23 +56,18 @@ class Encoding:
         """(N, L, D) states of (N, L) token ids, as ``encode_prompt`` makes them of its tokenizer's.
 
         Raises:
-            UnsupportedPipeline: the pipeline has no text encoder.
+            UnsupportedPipeline: the pipeline has no text encoder, or its family none that reads ids alone.
         """
-        encoder = self.pipe.text_encoder
-        if encoder is None:
-            raise UnsupportedPipeline("the guard must encode token ids: keep text_encoder on the pipeline.")
-        if self.clip_skip is None:
-            return encoder(token_ids)[0]
-        hidden = encoder(token_ids, output_hidden_states=True).hidden_states[-(self.clip_skip + 1)]
-        return getattr(encoder, "text_model", encoder).final_layer_norm(hidden)
+        return self.family.read_ids(self.pipe, token_ids, self.clip_skip)
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
         known = self._known
         if (key := tuple(texts)) not in known:
-            with alone_with(*self.family.tokenizers_of(self.pipe)):
-                _warn_of_cuts(self.pipe.tokenizer, texts)
             known[key] = self._encode(texts)
+            if "words" in self.family.offers:
+                with alone_with(*self.family.tokenizers_of(self.pipe)):
+                    _warn_of_cuts(texts, self.family.token_streams(self.pipe, texts, known[key].embeds))
         return known[key]
 
     @property
@@ -84,15 +78,15 @@ class Encoding:
 
     @cached_property
     def _known(self) -> dict[tuple[str, ...], Condition]:
-        parts = [unwrapped(self.pipe, name) for name in self.family.encoders]
-        if None in parts:
+        parts = {name: unwrapped(self.pipe, name) for name in self.family.encoders}
+        if missing := [name for name, part in parts.items() if part is None and name not in self.family.optional]:
             raise UnsupportedPipeline(
-                f"the guard must encode its concept: keep {' and '.join(self.family.encoders)} on the pipeline."
+                f"the guard must encode its concept: keep {' and '.join(missing)} on the pipeline."
             )
         encode = unwrapped(self.pipe, "encode_prompt")
         probe = self._encode([""])
-        options = (self.clip_skip, self.lora_scale, id(getattr(encode, "__func__", encode)))
-        known = self.book.open(identity_of(*parts, options=options), probe)
+        options = (self.family.options(self.arguments), id(getattr(encode, "__func__", encode)))
+        known = self.book.open(identity_of(*filter(None, parts.values()), options=options), probe)
         known[("",)] = probe
         return known
 
@@ -121,12 +115,20 @@ def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:
     return (place > 0) & (place < end[:, None])
 
 
-def _warn_of_cuts(tokenizer: Any, texts: Sequence[str]) -> None:
-    limit = tokenizer.model_max_length
-    for text, ids in zip(texts, tokenizer(list(texts), truncation=False, verbose=False).input_ids, strict=True):
-        if len(ids) > limit:
+def _warn_of_cuts(texts: Sequence[str], streams: Sequence[Stream]) -> None:
+    """Of texts whose end no tokenizer's part of the states holds."""
+    cuts = [_cut(texts, one) for one in streams]
+    for text, cut in zip(texts, map(min, zip(*cuts, strict=True)), strict=True):
+        if cut > 0:
+            limit = max(one.ids.shape[1] for one in streams)
             warnings.warn(
-                f"the guard's text {text!r} is {len(ids) - limit} tokens longer than the {limit} that the text encoder "
+                f"the guard's text {text!r} is {cut} tokens longer than the {limit} that the text encoder "
                 "reads; its end is cut off. Give fewer or shorter target phrases.",
                 stacklevel=2,
             )
+
+
+def _cut(texts: Sequence[str], one: Stream) -> list[int]:
+    """How many tokens of each text are beyond the stream."""
+    whole = one.tokenizer(list(texts), truncation=False, verbose=False).input_ids
+    return [len(ids) - one.ids.shape[1] for ids in whole]

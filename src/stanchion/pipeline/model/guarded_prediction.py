@@ -55,6 +55,7 @@ class GuardedPrediction:
     def __init__(self, pipe: Any, guards: Sequence[Any], steps: int, guidance_scale: float) -> None:
         self._pipe, self._guards, self._scale = pipe, tuple(guards), guidance_scale
         self._family = family_of(pipe)
+        self._family.check_training()
         self._denoiser = self._family.denoisers_of(pipe)[0]
         self._vae = unwrapped(pipe, "vae")
         self._text = TextEncoder(pipe)

@@ -36,7 +36,7 @@ class Workbench:
         signal: (T,) cumulative products of alpha, the share of signal in x_t at each training timestep.
 
     Raises:
-        UnsupportedPipeline: no seam knows the pipeline, or it predicts neither noise nor velocity.
+        UnsupportedPipeline: no seam, or no recipe, knows the pipeline; or it predicts neither noise nor velocity.
         AlreadyAttached: it is guarded.
     """
 
@@ -44,6 +44,7 @@ class Workbench:
         if getattr(type(pipe), "_stanchion", None):
             raise AlreadyAttached("guards are trained on an unguarded pipeline: detach first.")
         self.family = family_of(pipe)
+        self.family.check_training()
         self.pipe = pipe
         self._ddim = DDIMScheduler.from_config(pipe.scheduler.config)
         self.prediction_type = self._ddim.config.prediction_type

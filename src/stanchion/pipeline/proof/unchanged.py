@@ -29,9 +29,9 @@ class Unchanged:
     under a second on a CPU, where they take minutes. A tokenizer of 36,000 entries takes 14 ms.
     """
 
-    def __init__(self, pipe: Any, guards: Sequence[Any]) -> None:
+    def __init__(self, pipe: Any, guards: Sequence[Any], encoders: Sequence[str]) -> None:
         self._pipe = pipe
-        parts = {name: getattr(pipe, name) for name in _parts(guards)}
+        parts = {name: getattr(pipe, name) for name in _parts(guards, encoders)}
         self._kept = {name: _remember(part) for name, part in parts.items() if part is not None}
         self._seen = {name: kept.glance(parts[name]) for name, kept in self._kept.items()}
 
@@ -57,11 +57,11 @@ class Unchanged:
             self._seen[name] = seen
 
 
-def _parts(guards: Sequence[Any]) -> list[str]:
+def _parts(guards: Sequence[Any], encoders: Sequence[str]) -> list[str]:
     """What every guard reads its concept with, what some were trained on, and the decoder that one stands behind."""
     trained = {name for guard in guards for name in guard.base if name != "weights"}
     decoder = {"vae" for guard in guards if guard.stage is Stage.DECODER}
-    return sorted({"text_encoder", "tokenizer"} | trained | decoder)
+    return sorted({*encoders} | trained | decoder)
 
 
 def _remember(part: Any) -> _Weights | _Tokens:
@@ -121,7 +121,14 @@ class _Tokens:
 def _rules(tokenizer: Any) -> dict[str, Any]:
     backend = getattr(tokenizer, "_tokenizer", None)  # of the fast ones; what it was told of padding comes first
     table = tokenizer.get_vocab() if backend is None else hash(backend.to_str().partition('"added_tokens":')[2])
-    named = ("model_max_length", "padding_side", "truncation_side", "split_special_tokens", "special_tokens_map")
+    named = (
+        "model_max_length",
+        "padding_side",
+        "truncation_side",
+        "split_special_tokens",
+        "special_tokens_map",
+        "chat_template",
+    )
     return {"its size": len(tokenizer), "its entries": table} | {name: getattr(tokenizer, name, None) for name in named}
 
 

@@ -7,7 +7,7 @@ through one layer, a guard sees the text's rows alone, and its own columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -85,15 +85,16 @@ class AttentionSeam:
             if _contents(modules[key]) != contents:
                 del self._known[key]
 
-    def check(self, prediction: Tensor) -> None:
+    def check(self, prediction: Tensor | Sequence[Tensor]) -> None:
         """Refuse NaN and infinity, all projections of a pass at once: asking the device for each would cost more.
 
         Queries are not looked at: every one that holds either makes a softmax of NaN, so the ``prediction`` shows it.
         """
         if not self.records:
             return
-        peaks = [peak.float().to(prediction.device) for _, _, peak in self._peaks]
-        if torch.isfinite(torch.stack([prediction.float().sum(), *peaks])).all():
+        sums = [one.float().sum() for one in ([prediction] if isinstance(prediction, Tensor) else prediction)]
+        peaks = [peak.float().to(sums[0].device) for _, _, peak in self._peaks]
+        if torch.isfinite(torch.stack([*sums, *peaks])).all():
             return
         for record, what, peak in self._peaks:
             if not torch.isfinite(peak):

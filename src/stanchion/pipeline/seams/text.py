@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal, cast
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...errors import GuardBypassed
-from ...types import PromptEmbeds
+from ...types import Condition, PromptEmbeds
 from ..attach.guard_record import Record
 from ..attach.turns import alone_with
 from ..families.base import Family, Pass
@@ -27,15 +27,24 @@ class _Known:
 
     Attributes:
         given: (B, L, D), what ``encode_prompt`` returned.
+        pooled: (B, D), the vector that says the same prompt beside the states; None where there is none.
         fired: for each guard, (B,) whether a step read what it changed.
     """
 
-    def __init__(self, chain: TextChain) -> None:
+    def __init__(self, chain: TextChain, pooled: Tensor | None = None) -> None:
         self.chain = chain
         self.role = chain.prompt.role
+        self.pooled = pooled
         self._readings: list[Reading] = chain.readings()
         self.given = self._readings[0].states
         self.fired = [torch.zeros_like(used) for used in self._readings[0].used]
+
+    @property
+    def changed(self) -> Tensor:
+        """(B,) bool: whose states some guard changes at some moment, or says that it does."""
+        asked = self.chain.prompt.embeds
+        others = [(one.states != asked).flatten(1).any(1) & (one.since < inf) for one in self._readings]
+        return torch.stack([*others, *(used for one in self._readings for used in one.used)]).any(0)
 
     def at(self, done: float) -> tuple[Tensor, float]:
         """What the denoiser reads at a fraction of the schedule, and when that changes next."""
@@ -62,12 +71,15 @@ class _Read:
 class TextSeam:
     """Steers every prompt once, also one that is passed in as ``prompt_embeds``.
 
+    A pooled vector carries the prompt past the states. Of a prompt that some guard changes it is the empty prompt's,
+    ``empty``, in every step: the guard was asked about states, and nobody knows what it would make of the vector.
+
     Attributes:
         pictures: how many the call draws together: the rows of the prompt's states.
     """
 
-    def __init__(self, pipe: Any, family: Family, records: list[Record]) -> None:
-        self.pipe, self.family, self.records = pipe, family, records
+    def __init__(self, pipe: Any, family: Family, records: list[Record], empty: Callable[[], Condition]) -> None:
+        self.pipe, self.family, self.records, self.empty = pipe, family, records, empty
         self.pictures = 0
         self._calls = 0
         self._known: list[_Known] = []
@@ -100,7 +112,11 @@ class TextSeam:
                     if said.role == "prompt":
                         self.pictures = len(states)
                     if self.records:
-                        outputs[said.place] = self._steer(states, cast(Role, said.role), said.texts)
+                        known = self._steer(states, cast(Role, said.role), said.texts)
+                        outputs[said.place] = known.given.clone()
+                        if said.pooled is not None:
+                            known.pooled = self._cover(outputs[said.pooled], known.changed)
+                            outputs[said.pooled] = known.pooled.clone()
             self._calls += 1
             return tuple(outputs)
 
@@ -119,6 +135,8 @@ class TextSeam:
         name = self.family.conditions[0]
         if isinstance(one.inputs[name], Tensor):
             one.inputs[name] = self._context(one.inputs[name], tuple(roles), done)
+        if self.records and self.family.pooled:
+            self._check_pooled(one.inputs[self.family.pooled], tuple(roles))
 
     def finish(self) -> None:
         """Say what the guards did, or raise where the call ended without a prompt that they have seen."""
@@ -157,17 +175,35 @@ class TextSeam:
             "Pass them as prompt_embeds from the start, or let the callback use pipe.encode_prompt."
         )
 
-    def _steer(self, embeds: Tensor, role: Role, text: str | Sequence[str] | None) -> Tensor:
+    def _check_pooled(self, pooled: Tensor, roles: tuple[str, ...]) -> None:
+        for part, role in zip(pooled.chunk(len(roles)), roles, strict=True):
+            seen = [known.pooled for known in self._known if known.role == role and known.pooled is not None]
+            if not any(_same(one, part) for one in seen):
+                raise GuardBypassed(
+                    f"the denoiser was given a pooled vector of the {role} prompt that the text guards have not let "
+                    "through (a callback changed it?): leave it as encode_prompt gave it."
+                )
+
+    def _cover(self, pooled: Tensor, changed: Tensor) -> Tensor:
+        """(B, D) pooled vectors, the empty prompt's where the states were changed."""
+        if not changed.any():
+            return pooled.clone()
+        assert self.family.pooled is not None
+        return torch.where(changed[:, None], self.empty().extra[self.family.pooled].to(pooled), pooled)
+
+    def _steer(self, embeds: Tensor, role: Role, text: str | Sequence[str] | None) -> _Known:
         texts = None if text is None else [text] if isinstance(text, str) else list(text)
         if texts is not None:
             repeats = len(embeds) // len(texts)
             texts = [text for text in texts for _ in range(repeats)]
-        ids, content = (None, None) if texts is None else self.family.tokens(self.pipe, texts, embeds)
+        ids, content = None, None
+        if texts is not None and "words" in self.family.offers:
+            ids, content = self.family.tokens(self.pipe, texts, embeds)
         own = embeds.clone()
         view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role)
         known = _Known(TextChain(self.records, view))
         self._known.append(known)
-        return known.given.clone()
+        return known
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

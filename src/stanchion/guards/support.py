@@ -1,0 +1,63 @@
+"""Which guard stands on which pipeline, and why not: the matrix that ``stanchion list families`` prints.
+
+It is read off what families offer and guards need, which is what decides when a guard is attached; the contract test
+walks the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import registry
+from ..pipeline.families import Family, families
+from .base import Guard
+
+
+@dataclass(frozen=True)
+class Support:
+    """One guard on one pipeline class.
+
+    Attributes:
+        kind: the pipeline class, which stands for a task of the family.
+        state: "works", "variant" (it works, and ``why`` says what is different) or "refused" (when it is attached).
+    """
+
+    family: Family
+    kind: str
+    guard: type[Guard]
+    state: str
+    why: str = ""
+
+
+def support(family: Family, kind: str, guard: type[Guard]) -> Support:
+    """What becomes of a guard with its usual settings on a pipeline class."""
+    if reason := family.refusal(guard, kind):
+        return Support(family, kind, guard, "refused", reason)
+    variant = family.variants.get(str(guard.stage), "")
+    return Support(family, kind, guard, "variant" if variant else "works", variant)
+
+
+def table() -> list[Support]:
+    """Every registered guard on every pipeline class of every registered family."""
+    guards = [registry.get("guards", name) for name in registry.names("guards")]
+    return [support(family, kind, guard) for family in families() for kind in family.classes for guard in guards]
+
+
+def markdown() -> str:
+    """The matrix, a line a pipeline class, and what its numbers mean."""
+    rows = table()
+    guards = list(dict.fromkeys(row.guard.name for row in rows))
+    notes = {why: place for place, why in enumerate(dict.fromkeys(row.why for row in rows if row.why), 1)}
+    lines = [f"| pipeline | {' | '.join(guards)} |", f"|---|{'---|' * len(guards)}"]
+    for kind in dict.fromkeys(row.kind for row in rows):
+        cells = [_cell(row, notes) for row in rows if row.kind == kind]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    meaning = [f"{place}. {why}." for why, place in notes.items()]
+    return "\n".join(
+        [*lines, "", "yes: it works; yes and a number: as a variant; no: refused when it is attached.", "", *meaning]
+    )
+
+
+def _cell(row: Support, notes: dict[str, int]) -> str:
+    word = "no" if row.state == "refused" else "yes"
+    return f"{word} ({notes[row.why]})" if row.why else word

@@ -1,0 +1,27 @@
+"""What guards may need of a family beside their stage, and what it means that a family does not offer it.
+
+Whoever writes a family says what it *offers*; whoever writes a guard what it ``needs``. What nobody has said is
+refused when the guard is attached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NEEDS: Mapping[str, str] = {
+    "text": "its prompts are encoded inside a chat template, and which rows of the text states are the prompt's own is "
+    "not known (cover='partial' hands all of them to the guard, as they are)",
+    "words": "which of its text states belong to which words is not known",
+    "token_ids": "the guard reads states of token ids and pools them at the end-of-text token, as CLIP's are; no such "
+    "thing is known of its text encoder",
+    "start_token": "the guard takes the text states' first row for a start token and all rows for one encoder's, which "
+    "they are not",
+    "padded_cross_attention": "the guard was made for cross-attention to text that is padded to one length, which its "
+    "denoiser does not have",
+    "training": "no recipe and no white-box attack knows its denoiser; Stable Diffusion 1.x and 2.x are known",
+}
+
+# How guards of a stage differ from what they are on Stable Diffusion.
+GUIDED = "calls with guidance only: others are refused"
+POOLED = "the pooled vector of a prompt that the guard changes is the empty prompt's"
+FLOW = f"{GUIDED}; on flow time, whose first step holds no signal: SLD and TraSCE's loss act from the second on"

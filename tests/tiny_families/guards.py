@@ -1,0 +1,67 @@
+"""Guards for any tiny pipeline: those that are trained get tensors by hand that do something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from stanchion import Concept, load_guard, registry
+from stanchion.guards.identifier import Identifier
+from stanchion.pipeline.families import family_of
+from stanchion.pipeline.model.base_weights import base_of
+
+KNIVES = Concept("knives", "object", targets=("a knife",), anchors=("a cat",), labels=("knife",))
+
+
+def guard(name: str, pipe: Any) -> Any:
+    """A registered guard against knives."""
+    kind = registry.get("guards", name)
+    if not kind.trained:
+        return load_guard(name, concept=KNIVES, **({"judge": "always_unsafe"} if name == "picture_check" else {}))
+    tensors, base, settings = MADE.get(name, _half_of_the_last_layer)(pipe)
+    return kind(KNIVES, tensors=tensors, base=base, **settings)
+
+
+def _half_of_the_last_layer(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """Weights of the denoiser."""
+    name = family_of(pipe).denoisers[0]
+    key, value = [(key, p) for key, p in getattr(pipe, name).named_parameters(prefix=name) if p.ndim > 1][-1]
+    return {key: value.detach() / 2}, {"weights": base_of({key: value})}, {}
+
+
+def _black(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """A decoder whose last convolution makes nothing but black."""
+    found = [(path, part) for path, part in pipe.vae.decoder.named_modules(prefix="vae.decoder") if _makes_rgb(part)]
+    path, last = found[-1]
+    held = {f"{path}.weight": last.weight, f"{path}.bias": last.bias}
+    tensors = {f"{path}.weight": torch.zeros_like(last.weight), f"{path}.bias": -torch.ones_like(last.bias)}
+    return {key: value.detach() for key, value in tensors.items()}, {"weights": base_of(held)}, {}
+
+
+def _makes_rgb(part: Any) -> bool:
+    return getattr(part, "bias", None) is not None and part.weight.ndim > 3 and part.weight.shape[0] == 3
+
+
+def _adapters(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """An adapter of noise in every layer of cross-attention."""
+    name = family_of(pipe).denoisers[0]
+    denoiser = getattr(pipe, name)
+    torch.manual_seed(0)
+    places = family_of(pipe).text_projections(denoiser, ("k", "v"))
+    tensors = {f"{p.layer}.to_{p.which}.adapter": torch.randn(p.module.weight.shape) for p in places}
+    return tensors, {"unet": base_of(dict(denoiser.named_parameters()))}, {}
+
+
+def _wary(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """An identifier that finds everything unsafe, and a map to noise."""
+    width = family_of(pipe).encode(pipe, [""], {}).embeds.shape[-1]
+    torch.manual_seed(0)
+    identifier = Identifier(width)
+    identifier.last.bias.data.fill_(10.0)
+    tensors = {name: value.detach() for name, value in identifier.state_dict().items()}
+    tensors |= {"map.weight": torch.randn(width, width) / width**0.5, "map.bias": torch.zeros(width)}
+    return tensors, {"text_encoder": base_of(dict(pipe.text_encoder.named_parameters()))}, {}
+
+
+MADE = {"patronus_moderator": _black, "forceforget": _adapters, "steerdiff": _wary}
