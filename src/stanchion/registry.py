@@ -8,6 +8,9 @@ packages join by entry points::
 
     [project.entry-points."stanchion.guards"]
     my_guard = "my_package.my_guard:MyGuard"
+
+Whoever types a guard's, a judge's or a metric's name may name a class in a file instead (``my_judge.py:Redness``):
+``find``, ``check`` and ``is_named`` take both, ``get`` only what is registered.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 
 from .errors import ConfigError, UnknownName
 from .files.names import check_name
+from .files.plugins import check_class, in_file, load_class
 
 ROOT = Path(__file__).parent
 
@@ -36,6 +40,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "families": ("pipeline/families",),
     "recipes": ("training/recipes", "training/recipes/*"),
 }
+
+
+IN_FILES = ("guards", "judges", "metrics")
 
 
 @dataclass(frozen=True)
@@ -119,11 +126,38 @@ def get(kind: str, name: str) -> Any:
     return found if entry.name == name else found.called(name)
 
 
+def find(kind: str, name: str) -> Any:
+    """The class registered under that name, or the one that a file defines.
+
+    Raises:
+        UnknownName: nothing of that name; the message gives the nearest names.
+        ConfigError: the file or its class can't be had, or bears the name of a registered one.
+    """
+    if kind not in IN_FILES or not in_file(name):
+        return get(kind, name)
+    made = load_class(name)
+    if made.name in entries(kind):  # type: ignore[attr-defined]
+        raise ConfigError(f"{name}: {made.name!r} is a registered name; give the class another.")  # type: ignore[attr-defined]
+    return made
+
+
+def is_named(kind: str, name: str) -> bool:
+    """Whether this is a registered name, or names a class in a file; nothing is read."""
+    return _entry(name, entries(kind)) is not None or (kind in IN_FILES and in_file(name))
+
+
 def check(kind: str, wanted: Iterable[str]) -> None:
-    """Raise ``UnknownName`` for the first name that is not registered, without importing anything."""
+    """Raise ``UnknownName`` for the first name that is not registered, without importing or running anything.
+
+    Raises:
+        ConfigError: it names a class in a file, which is not there.
+    """
     found = entries(kind)
     for name in wanted:
-        _find(kind, name, found)
+        if kind in IN_FILES and in_file(name):
+            check_class(name)
+        else:
+            _find(kind, name, found)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -135,12 +169,16 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _find(kind: str, name: str, found: Mapping[str, Entry]) -> Entry:
-    """The entry of that name, or the one that it begins with."""
-    many = (entry for start, entry in found.items() if start.endswith("_") and name.startswith(start))
-    entry = found.get(name) or next(many, None)
+    entry = _entry(name, found)
     if entry is None:
         raise UnknownName(unknown(kind.removesuffix("s"), name, found))
     return entry
+
+
+def _entry(name: str, found: Mapping[str, Entry]) -> Entry | None:
+    """The entry of that name, or the one that it begins with."""
+    many = (entry for start, entry in found.items() if start.endswith("_") and name.startswith(start))
+    return found.get(name) or next(many, None)
 
 
 def _own(kind: str) -> list[Entry]:

@@ -13,9 +13,11 @@ from ..errors import ConfigError
 from ..files.names import file_name
 from ..files.shards import Shard
 from ..files.writers import Part, writing
+from ..roles import Role
 from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
-from .options import Processes
+from .options import OwnPrompts, Processes
 from .outputs import check_file, check_folder
+from .own_prompts import check_alone, write_spec
 
 if TYPE_CHECKING:
     from ..benchmark.results.row import Row
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
     from ..benchmark.spec.prompt_spec import Spec
     from ..benchmark.store.attempts import Store
 
-CLAIMS = "claims"
+CLAIMS, REFERENCE = "claims", "reference"
 
 
 def bench(
-    spec: Annotated[Path, typer.Argument(help="A YAML file; or `claims`, the four papers' claims.", dir_okay=False)],
+    spec: Annotated[
+        Path | None, typer.Argument(help="A YAML file; or `claims`, the four papers' claims.", dir_okay=False)
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the record [default: runs/SPEC]")] = None,
     rows: Annotated[Path | None, typer.Option(help="File for the rows [default: SPEC with .json]")] = None,
     concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
@@ -35,15 +39,35 @@ def bench(
     processes: Processes = 1,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
+    prompts: OwnPrompts = None,
+    guard: Annotated[list[str] | None, typer.Option(help="With --prompts: what is measured; may repeat.")] = None,
+    role: Annotated[Role | None, typer.Option(help="With --prompts: what its pictures show [default: unsafe].")] = None,
+    model: Annotated[str | None, typer.Option(help="With --prompts [default: reference].")] = None,
+    judge: Annotated[str | None, typer.Option(help="With --prompts [default: reference].")] = None,
     page: Annotated[Path | None, typer.Option(help="With `claims`: its page [default: beside the rows].")] = None,
     fail_if: FailIf = None,
     strict: Strict = False,
 ) -> None:
-    """Run SPEC. Interrupted, it goes on where it stopped when it is run again.
+    """Run SPEC, or measure guards on prompts of your own. Interrupted, it goes on where it stopped when run again.
 
     --processes N draws in N processes at once. Several machines can fill one record too, each with its own --concept
     or its own --shard; a last run without these writes the rows.
     """
+    check_alone(prompts, spec, "a SPEC")
+    if prompts is None:
+        _refuse("bench SPEC", {"--guard": guard, "--role": role, "--model": model, "--judge": judge})
+    else:
+        spec = write_spec(
+            prompts,
+            output,
+            guards=guard or ["trasce"],
+            concept=concept,
+            role=role or "unsafe",
+            model=model or REFERENCE,
+            judge=judge or REFERENCE,
+        )
+        output, concept = spec.parent, None
+    assert spec is not None
     if str(spec) == CLAIMS and not spec.is_file():
         _refuse("bench claims", {"--concept": concept, "--fail-if": fail_if})
         _claims(output or Path("runs") / CLAIMS, rows, page, _Way(shard, processes, minutes))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,7 @@ class Studio:
         _warn_of_cuts(artist, prompts)
         attempts: list[Attempt] = []
         with tqdm(total=len(prompts), desc=variant.guard, unit="picture", disable=None) as bar:
-            for start in range(0, len(prompts), self.batch):
-                chunk = prompts[start : start + self.batch]
+            for scale, chunk in self._chunks(prompts):
                 for prompt in chunk:
                     self._path(prompt, variant).unlink(missing_ok=True)  # an earlier command's is none of this one
                 attempts += make_attempts(
@@ -63,11 +63,18 @@ class Studio:
                     variant,
                     concept,
                     steps=self.steps,
-                    guidance_scale=self.guidance_scale,
+                    guidance_scale=scale,
                     keep=lambda prompt, image: self._keep(prompt, image, variant),
                 )
                 bar.update(len(chunk))
         return attempts
+
+    def _chunks(self, prompts: Sequence[Prompt]) -> Iterator[tuple[float, list[Prompt]]]:
+        """Batches of prompts that share their guidance scale: a row's own, or that of the command."""
+        for scale, alike in groupby(prompts, key=lambda row: row.guidance_scale):
+            rows = list(alike)
+            for start in range(0, len(rows), self.batch):
+                yield self.guidance_scale if scale is None else scale, rows[start : start + self.batch]
 
     def _load(self) -> tuple[Any, Any]:
         if self._tools is None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..limits import LAST
-from .options import GuidanceScale, WantedConcept
+from .options import GuidanceScale, OwnPrompts, WantedConcept
+from .own_prompts import check_alone, rows_of
 
 
 def generate(
-    prompts: Annotated[list[str], typer.Argument(help="One picture for each prompt.")],
+    prompts: Annotated[list[str] | None, typer.Argument(help="One picture for each prompt.")] = None,
+    file: OwnPrompts = None,
     model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
     concept: WantedConcept = None,
     guard: Annotated[
@@ -34,8 +37,13 @@ def generate(
     from .asked import concept_of, variant_of
     from .drawing import Studio, report
 
+    check_alone(file, prompts, "PROMPTS")
     guarded = variant_of(guard, settings)
     variants = [Variant("none"), guarded] if compare and guarded.names else [guarded]
-    rows = [Prompt(text, seed + place, f"{place:03d}") for place, text in enumerate(prompts)]
+    meant = concept_of(guarded.names, concept)
+    if file is not None:
+        rows = [replace(row, id=f"{place:03d}") for place, row in enumerate(rows_of(file, meant, seed))]
+    else:
+        rows = [Prompt(text, seed + place, f"{place:03d}") for place, text in enumerate(prompts or ())]
     studio = Studio(model, judge, output, steps=steps, guidance_scale=guidance_scale, batch=batch)
-    report(studio.compare(rows, variants, concept_of(guarded.names, concept)), output, json=json)
+    report(studio.compare(rows, variants, meant), output, json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,3 +17,9 @@ WantedConcept = Annotated[
     ),
 ]
 Processes = Annotated[int, typer.Option(min=1, help="That work at the same time, each with its share of the cores.")]
+OwnPrompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", help="A file of your own prompts: CSV, TSV, JSON, JSONL, or text with one a line.", dir_okay=False
+    ),
+]

@@ -6,6 +6,7 @@ The config holds the SHA-256 of the tensors' file, and a fingerprint of everythi
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .. import config
 from ..concepts import Concept
 from ..errors import ArtefactError, ConfigError
 from ..files.documents import read_json
+from ..files.plugins import in_file
 from ..files.tensors import load_tensors, save_tensors
 
 SCHEMA = 2
@@ -83,6 +85,20 @@ def read_artefact(folder: str | Path) -> Artefact:
             "is loaded, as in load_guard(FOLDER, key=value), and save it."
         )
     return artefact
+
+
+def check_runs_nothing(folder: str | Path, artefact: Artefact, given: Mapping[str, Any]) -> None:
+    """Whether no setting that was saved names a file to run; what its user gives in its place may.
+
+    Raises:
+        ArtefactError: one does.
+    """
+    for name, value in artefact.settings.items():
+        if name not in given and isinstance(value, str) and in_file(value):
+            raise ArtefactError(
+                f"{folder}: {name} is {value!r}, and nothing that a saved guard names is run; look at that file, and "
+                f"give it when the guard is loaded: load_guard(FOLDER, {name}={value!r})."
+            )
 
 
 def tensors_of(folder: str | Path, artefact: Artefact) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from ..pipeline.model.base_weights import weights_hash
 from ..pipeline.seams.decode import Decode
 from ..pipeline.stages import Stage
 from ..types import Call, Checked, Decoded, Guided, PromptEmbeds, Steered, Step
-from .artefact import read_artefact, tensors_of, write_artefact
+from .artefact import check_runs_nothing, read_artefact, tensors_of, write_artefact
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Guard(ABC):
             hashes (``base_of``); checked when it is attached.
         based_on: the names that ``base`` must hold: modules, or "weights" for what ``weights`` replaces.
         training: what its recipe says of how it was made: settings, seed, seconds.
+        origin: of one that a file of the user's defines: its name and hash.
     """
 
     name: ClassVar[str]
@@ -55,6 +56,7 @@ class Guard(ABC):
     needs: tuple[str, ...] = ()
     trained: ClassVar[bool] = False
     based_on: ClassVar[tuple[str, ...]] = ()
+    origin: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -80,7 +82,8 @@ class Guard(ABC):
     def identity(self) -> str:
         """Names everything that decides what the guard does: concept, settings, tensors."""
         tensors = weights_hash(self.tensors)
-        return config.fingerprint([self.name, self.concept.to_dict(), config.to_dict(self.settings), tensors])
+        about = [self.name, self.concept.to_dict(), config.to_dict(self.settings), tensors]
+        return config.fingerprint([*about, self.origin] if self.origin else about)
 
     def check_base(self) -> None:
         """Whether it says of which weights its tensors are, so that they are never put on others.
@@ -171,6 +174,7 @@ class Guard(ABC):
         artefact = read_artefact(folder)
         if artefact.guard != cls.name:
             raise ArtefactError(f"{folder} holds the guard {artefact.guard!r}, not {cls.name!r}.")
+        check_runs_nothing(folder, artefact, settings)
         about = {"tensors": tensors_of(folder, artefact), "base": artefact.base, "training": artefact.training}
         chosen: Any = config.from_dict(cls.Settings, {**artefact.settings, **settings}, where=cls.name)
         guard = cls(artefact.concept, **about, **config.to_dict(chosen))

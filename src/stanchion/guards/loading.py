@@ -28,7 +28,8 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
     else it is trained first (``stanchion train``).
 
     Args:
-        source: a registered name, a folder, or the id of a repository on the Hub that holds one.
+        source: a registered name, a file and its class (``my_guard.py:Mine``), a folder, or the id of a repository on
+            the Hub that holds one.
         concept: a built-in name, a YAML file or a ``Concept``; a saved guard has its own.
         settings: the guard's settings; they replace those that a guard was saved with.
 
@@ -42,10 +43,10 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
 
 def guard_from(source: str | Path, concept: str | Concept | None, settings: Mapping[str, Any]) -> Guard | GuardStack:
     """``load_guard`` for settings that somebody typed: any key may be among them, that of an argument too."""
-    if str(source) in registry.names("guards"):
+    if registry.is_named("guards", str(source)):
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
-        return _by_name(registry.get("guards", str(source)), load_concept(concept), settings)
+        return _by_name(registry.find("guards", str(source)), load_concept(concept), settings)
     folder = _folder(source)
     if concept is not None:
         raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")

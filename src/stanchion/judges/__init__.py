@@ -12,14 +12,14 @@ from .base import Judge
 
 
 def load_judge(name: str, **settings: Any) -> Judge:
-    """A judge by name, with settings of its own.
+    """A judge by name, or by its file and class (``my_judge.py:Redness``), with settings of its own.
 
     Raises:
         UnknownName: no judge of that name; the message gives the nearest names.
         ConfigError: a setting that the judge does not have, or an extra that is not installed.
     """
     check_settings(name, settings)
-    return registry.get("judges", name)(**settings)
+    return registry.find("judges", name)(**settings)
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
@@ -29,7 +29,7 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
         UnknownName: no judge of that name.
         ConfigError: no setting of that name; the message gives the nearest names. Or no judge is behind the name.
     """
-    kind = registry.get("judges", name)
+    kind = registry.find("judges", name)
     if not issubclass(kind, Judge):
         raise ConfigError(f"judge {name}: {kind.__module__}.{kind.__qualname__} is no Judge.")
     made = kind.__init__

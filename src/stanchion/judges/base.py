@@ -25,10 +25,12 @@ class Judge(ABC):
     Attributes:
         name: the file's stem.
         version: changes whenever the same picture could get another answer.
+        origin: of one that a file of the user's defines: its name and hash.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
+    origin: ClassVar[str] = ""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -38,7 +40,8 @@ class Judge(ABC):
     @property
     def identity(self) -> str:
         """Name, version and settings in one line, as every report prints it."""
-        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        about = {**({"file": self.origin} if self.origin else {}), **self.settings}
+        settings = ", ".join(f"{key}={value}" for key, value in about.items())
         return f"{self.name} {self.version}" + (f" ({settings})" if settings else "")
 
     @abstractmethod

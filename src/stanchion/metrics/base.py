@@ -20,6 +20,7 @@ class Metric(ABC):
         roles: what kind of prompt sets it has a meaning for.
         unit: for reports; "%" is a share and "points" a difference of shares, both kept as fractions of 1.
         optional: needs an extra or an attack, and is measured only where it is asked for by name.
+        origin: of one that a file of the user's defines: its name and hash.
     """
 
     name: ClassVar[str]
@@ -27,6 +28,7 @@ class Metric(ABC):
     roles: ClassVar[tuple[Role, ...]] = ROLES
     unit: ClassVar[str] = ""
     optional: ClassVar[bool] = False
+    origin: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.values: list[Any] = []

@@ -21,6 +21,7 @@ from ..config import Real, checked
 from ..errors import ConfigError
 from ..files.documents import decode, parse_json, parse_json_lines
 from ..files.text import folded, lines
+from ..roles import Role
 
 Line = Mapping[str, str]
 DIALECTS: dict[str, dict[str, Any]] = {
@@ -41,12 +42,16 @@ class Selection:
         entry: the list that is wanted of a JSON file that holds several.
         where: by column, what its value must be: the value itself, or one of a list with commas; "not …", "> 50"
             and "< 50" as one reads them. "= …" is always the value itself: where somebody is called "not x".
+        role: of a file of one's own: what its pictures show.
+        source: of a file of one's own: whence it is, in one's own words.
     """
 
     file: str = ""
     sha256: str = ""
     entry: str = ""
     where: dict[str, str | Real] = field(default_factory=dict)
+    role: Role | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
         ConfigError: a saved one is of another concept than its rule.
     """
     concept = load_concept(rule.concept)
-    named = name in registry.names("guards")  # a folder has its own concept
+    named = registry.is_named("guards", name)  # a folder has its own concept
     loaded = guard_from(name, concept if named else None, settings)
     guards = loaded.guards if isinstance(loaded, GuardStack) else (loaded,)
     for guard in guards:

@@ -12,6 +12,7 @@ from ... import config, registry
 from ...concepts import load_concept
 from ...errors import ConfigError
 from ...files.documents import json_line, read_json
+from ...metrics import find_metric
 from ...types import Attempt, Estimate
 from ..spec.prompt_spec import Cell, Spec, Variant
 from ..store.attempts import Store
@@ -114,7 +115,8 @@ def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> 
     rows, about = [], about_prompts(spec, cell)
     for metric in _metrics(spec, cell):
         metric.update(attempts, twins)
-        settings = {**metric.settings, **about}
+        own = {"file": metric.origin} if metric.origin else {}
+        settings = {**own, **metric.settings, **about}
         rows.append(make_row(spec, cell, metric.name, metric.compute(), attempts, origin, settings))
     return rows
 
@@ -146,8 +148,8 @@ def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origi
 
 def _metrics(spec: Spec, cell: Cell) -> list[Any]:
     """Those of the spec that have a meaning for the cell's prompts, fresh."""
-    role = registry.get("prompts", cell.prompt_set).role
-    kinds = [registry.get("metrics", name) for name in spec.metrics or registry.names("metrics")]
+    role = spec.prompt_set(cell.prompt_set).role
+    kinds = [find_metric(name) for name in spec.metrics or registry.names("metrics")]
     return [kind() for kind in kinds if role in kind.roles and (spec.metrics or not kind.optional)]
 
 

@@ -138,9 +138,9 @@ def guards_of(variant: Variant, concept: Concept) -> GuardStack:
     Raises:
         ConfigError: unknown names or settings, no guard at all, or guards that can't stand together.
     """
-    known = registry.names("guards")
     loaded = [
-        guard_from(name, concept if name in known else None, variant.settings.get(name, {})) for name in variant.names
+        guard_from(name, concept if registry.is_named("guards", name) else None, variant.settings.get(name, {}))
+        for name in variant.names
     ]
     return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
 

@@ -20,6 +20,7 @@ from ...types import Prompt
 from .attack_plan import AttackCell, AttackPlan
 
 UNGUARDED = "none"
+OWN = "file"  # the prompt set of files of one's own
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Spec:
         concepts: built-in names, or paths of YAML files.
         variants: what is compared; the first is ``guard: none``, for every comparison is paired with it.
         prompts: prompt sets and how many rows of each.
-        tables: for published prompt sets, the file they are read from and which rows are meant.
+        tables: for published prompt sets, the file they are read from and which rows are meant. Under a name that is
+            no prompt set's, a file of one's own, which says its ``role``.
         judge_settings: thresholds, class lists and models that the judge takes.
         metrics: empty means all that are registered and need no extra.
         attacks: what tries to get round the guards.
@@ -158,10 +160,25 @@ class Spec:
         Raises:
             ConfigError: the table can't be read, or the prompt set takes none.
         """
+        table, known = self.tables.get(name), registry.is_named("prompts", name)
+        if table and not known:
+            return self._own(name, table)
         kind = registry.get("prompts", name)
-        if name in self.tables and not kind.published:
+        if table and not kind.published:
             raise ConfigError(f"spec: prompt set {name!r} is made from the concept; it takes no table.")
-        return kind(self.tables[name]) if name in self.tables else kind()
+        if table and name != OWN and (table.role or table.source):
+            raise ConfigError(f"spec: prompt set {name!r} has its own role and source; leave them out of tables.")
+        return kind(table) if table else kind()
+
+    def _own(self, name: str, table: Selection) -> Any:
+        """A file of the user's own, under whatever name."""
+        if table.role is None:
+            raise ConfigError(
+                f"spec: {registry.unknown('prompt set', name, registry.names('prompts'))} A file of your own says what "
+                f"its pictures show, tables: {{{name}: {{file: …, role: unsafe}}}}."
+            )
+        check_name("prompt set", name)
+        return registry.get("prompts", OWN)(table, name)
 
     def rows(self, cell: Cell) -> list[Prompt]:
         """The cell's prompts; none where the concept has nothing of the kind."""
@@ -186,7 +203,7 @@ def without_attack(cell: AttackCell) -> Cell:
 
 def is_saved(guard: str) -> bool:
     """Whether this is a saved guard's folder or its id on the Hub, and not a registered name."""
-    named = guard in registry.names("guards")  # before a folder that happens to be called so
+    named = registry.is_named("guards", guard)  # before a folder that happens to be called so
     return bool(guard) and not named and ("/" in guard or isdir(guard))
 
 
@@ -197,13 +214,21 @@ def load_spec(path: str | Path) -> Spec:
         ConfigError: unreadable, an unknown key, or settings that make no sense.
         UnknownName: a guard, concept, prompt set, judge or metric that nobody knows.
     """
-    spec = config.load(Spec, path)
+    return check_spec(config.load(Spec, path))
+
+
+def check_spec(spec: Spec) -> Spec:
+    """The spec, if every name in it is known and every setting makes sense. Nothing slow is loaded.
+
+    Raises:
+        ConfigError: as ``load_spec``.
+    """
     names = [load_concept(concept).name for concept in spec.concepts]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"spec: two concepts are called {', '.join(twice)}; their rows could not be told apart.")
     wanted = {
         "guards": [name for variant in spec.variants for name in variant.names if not is_saved(name)],
-        "prompts": list(spec.prompts),
+        "prompts": [name for name in spec.prompts if name not in spec.tables],
         "judges": [spec.judge],
         "metrics": list(spec.metrics),
         "attacks": [plan.attack for plan in spec.attacks],

@@ -62,23 +62,26 @@ class PublishedPrompts(PromptSet):
         self._text = self._column(self.text)
         for names, what in ((SEED, "seed"), (GUIDANCE, "guidance")):
             self._known(names, what)
-        self._lines = self.table.select(self.selection.where)
-        own = [_first(line, ROW) for line in self._lines]
+        self.lines = self.table.select(self.selection.where)
+        own = [_first(line, ROW) for line in self.lines]
         unique = "" not in own and len(set(own)) == len(own)
         self._ids = own if unique else [f"{place:05d}" for place in range(len(own))]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        table = {"name": self.table.name, "sha256": self.table.sha256, "rows": len(self._lines)}
+        table = {"name": self.table.name, "sha256": self.table.sha256, "rows": len(self.lines)}
         return {"table": {**table, "where": dict(self.selection.where), "guidance_scale_clipped_to": GUIDANCE_RANGE}}
 
     def rows(self, concept: Concept, n: int, seed: int) -> list[Prompt]:
         """The first ``n`` rows, all where there are fewer; a row without a seed gets ``seed`` plus its place."""
-        order = np.random.default_rng(ORDER).permutation(len(self._lines))[:n]
-        return [self._prompt(concept, line, seed + place) for place, line in enumerate(order)]
+        return [self._prompt(concept, line, seed + place) for place, line in enumerate(self.order(n))]
+
+    def order(self, n: int) -> Sequence[int]:
+        """Which lines come first."""
+        return np.random.default_rng(ORDER).permutation(len(self.lines))[:n].tolist()
 
     def _prompt(self, concept: Concept, place: int, seed: int) -> Prompt:
-        line = self._lines[place]
+        line = self.lines[place]
         own, scale = _seed(line), _number(line, GUIDANCE)
         return Prompt(
             text=self._said(line, place),
