@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from stanchion.guards.base import AttentionGuard, DecoderGuard, OutputGuard, TextGuard, TrajectoryGuard, WeightGuard
+from stanchion.guards.base import (
+    AttentionGuard,
+    DecoderGuard,
+    OutputGuard,
+    TextGuard,
+    TrajectoryGuard,
+    WeightGuard,
+    across,
+)
 from stanchion.pipeline.model.base_weights import base_of
 from stanchion.types import Checked, Decoded, Guided, Steered
 
@@ -105,7 +113,8 @@ class Grey(Small, DecoderGuard):
 
     def decode(self, latents, decode, state):
         unsafe = latents.flatten(1).mean(1) > self.limit
-        return Decoded(torch.where(unsafe[:, None, None, None], torch.zeros(()), decode(latents)), unsafe)
+        pictures = decode(latents)
+        return Decoded(torch.where(across(unsafe, pictures), torch.zeros(()), pictures), unsafe)
 
 
 class Veil(Small, OutputGuard):

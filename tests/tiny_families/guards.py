@@ -40,7 +40,7 @@ def _black(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
 
 
 def _makes_rgb(part: Any) -> bool:
-    return getattr(part, "bias", None) is not None and part.weight.ndim > 3 and part.weight.shape[0] == 3
+    return isinstance(part, torch.nn.Conv2d | torch.nn.Conv3d) and part.out_channels == 3
 
 
 def _adapters(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
@@ -55,7 +55,8 @@ def _adapters(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]
 
 def _wary(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     """An identifier that finds everything unsafe, and a map to noise."""
-    width = family_of(pipe).encode(pipe, [""], {}).embeds.shape[-1]
+    denoiser = getattr(pipe, family_of(pipe).denoisers[0])
+    width = denoiser.config.get("cross_attention_dim") or 32  # where it is refused, any will do
     torch.manual_seed(0)
     identifier = Identifier(width)
     identifier.last.bias.data.fill_(10.0)

@@ -1,0 +1,57 @@
+"""Stable Diffusion 3 and 3.5: CLIP and T5 states one behind the other, a pooled vector, joint attention, flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...types import Condition
+from ._needs import FLOW, POOLED
+from ._tokens import prompt_and_negative, stream
+from .base import TEXT, Family, Pass, Place, Said, Stream
+
+
+class StableDiffusion3(Family):
+    """The first 77 rows are CLIP's, padded to T5's width; T5's follow, or zeros where there is no T5."""
+
+    name = "stable_diffusion_3"
+    title = "Stable Diffusion 3, 3.5"
+    classes = ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline")
+    encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+    optional = ("text_encoder_3", "tokenizer_3")
+    encoding = ("clip_skip", "max_sequence_length")
+    offers = ("text", "words")
+    conditions = (TEXT, "pooled_projections")
+    pooled = "pooled_projections"
+    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "trajectory": FLOW}
+    refused: ClassVar[Mapping[str, str]] = {
+        **Family.refused,
+        "skip_guidance_layers": "its third prediction goes round the guards",
+    }
+
+    def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
+        three = [list(texts)] * 3
+        states, _, pooled, _ = pipe.encode_prompt(*three, do_classifier_free_guidance=False, **self.options(arguments))
+        return Condition(states, {"pooled_projections": pooled})
+
+    def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
+        return prompt_and_negative(outputs, arguments, pooled=(2, 3))
+
+    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+        first, device = pipe.tokenizer_max_length, states.device
+        clip = stream(pipe, pipe.tokenizer, texts, first, device=device)
+        rest = states.shape[1] - first
+        if pipe.text_encoder_3 is None:
+            nothing = torch.zeros(len(texts), rest, dtype=torch.long, device=device)
+            return [clip, Stream(first, nothing, nothing.bool(), pipe.tokenizer)]
+        return [clip, stream(pipe, pipe.tokenizer_3, texts, rest, device=device, start=first)]
+
+    def blank(self, one: Pass, denoiser: Any) -> Tensor:
+        return torch.ones_like(one.inputs["hidden_states"][:, : denoiser.config.out_channels])
+
+    def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
+        """SD3.5-medium's ``attn2`` attends within the picture, and holds no text."""
+        return [place for place in super().text_projections(denoiser, which) if not place.layer.endswith("attn2")]
