@@ -1,0 +1,53 @@
+"""FLUX.1: T5 states, a pooled CLIP vector, double and single blocks, packed latents, guidance distilled or true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ...types import Condition
+from ._flux_blocks import FluxBlocks
+from ._needs import FLOW, POOLED
+from ._tokens import stream
+from .base import TEXT, Said, Stream
+
+
+class Flux(FluxBlocks):
+    """With ``true_cfg_scale`` above 1 and a negative prompt there are two passes, the prompt's first; else one."""
+
+    name = "flux"
+    title = "FLUX.1"
+    classes = ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxKontextPipeline", "FluxFillPipeline")
+    encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    encoding = ("max_sequence_length",)
+    reader = "tokenizer_2"
+    offers = ("text", "words")
+    conditions = (TEXT, "pooled_projections")
+    pooled = "pooled_projections"
+    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "trajectory": FLOW}
+    guidance = "give true_cfg_scale above 1 and a negative_prompt ('' will do)"
+
+    def refuses(self, kind: str) -> Mapping[str, str]:
+        """Fill has no second prediction to give."""
+        why = "its guidance is distilled, and what a guard does to such predictions was never measured"
+        return {"trajectory": why} if kind == "FluxFillPipeline" else {}
+
+    def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
+        given = (arguments.get(name) for name in ("negative_prompt", "negative_prompt_embeds"))
+        return float(arguments.get("true_cfg_scale") or 1.0) > 1.0 and any(one is not None for one in given)
+
+    def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
+        return float(arguments["true_cfg_scale"]) if "negative" in roles else 1.0
+
+    def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
+        states, pooled, _ = pipe.encode_prompt(list(texts), None, **self.options(arguments))
+        return Condition(states, {"pooled_projections": pooled})
+
+    def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
+        texts = None if arguments["prompt_embeds"] is not None else arguments["prompt_2"] or arguments["prompt"]
+        return [Said("negative" if calls else "prompt", 0, texts, 1)]
+
+    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+        return [stream(pipe, pipe.tokenizer_2, texts, states.shape[1], device=states.device)]
