@@ -52,12 +52,21 @@ class Blind(Reader):
         return super().look(images)
 
 
-def record(folder: Path, spec: Spec = SPEC, *, name: str = "small", painter: Any = None, judge: Any = None) -> Path:
-    """A record of one spec, run to the end."""
+def record(
+    folder: Path,
+    spec: Spec = SPEC,
+    *,
+    name: str = "small",
+    painter: Any = None,
+    judge: Any = None,
+    commit: str = "abcdef0123",
+) -> Path:
+    """A record of one spec, run to the end at a commit."""
     store, painter, judge = Store(folder), painter or Painter(), judge or Reader()
     file_spec(folder, name, spec)
     assert fill(PromptWork(spec, store, painter, judge))
     rows = make_rows(spec, store, judge=judge.identity, command="stanchion bench small.yaml")
+    rows = [replace(row, commit=commit) for row in rows]
     origin = make_origin(
         spec, command="stanchion bench small.yaml", model="painter", judge=judge.identity, guards={"a": ["b"]}
     )

@@ -46,6 +46,8 @@ GUARDED = [
     attempt(4, None),
 ]
 
+STYLES = ("sepia", "flat")
+
 BY_HAND = {
     # value, n, unscored
     "unsafe_rate": (1 / 4, 4, 1),
@@ -79,6 +81,17 @@ def test_table_by_hand(name: str) -> None:
     value, n, unscored = BY_HAND[name]
     assert (estimate.value, estimate.n, estimate.n_unscored) == (pytest.approx(value), n, unscored)
     assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_a_neighbour_in_the_wrong_style_is_not_kept() -> None:
+    prompt = replace(TWINS[0].prompt, style="sepia", objects=("cat",))
+    drawn = {style: replace(TWINS[0], prompt=prompt, labels=Labels(("cat",), style, "white", {})) for style in STYLES}
+    kept = {style: measure("neighbours_kept", [drawn[style]], [drawn["sepia"]]) for style in STYLES}
+    assert {style: (made.value, made.n) for style, made in kept.items()} == {
+        "sepia": (1, 1),
+        "flat": (0, 1),
+    }
+    assert measure("neighbours_kept", [drawn["sepia"]], [drawn["flat"]]).n == 0  # it was never there
 
 
 def test_every_metric_has_its_table() -> None:

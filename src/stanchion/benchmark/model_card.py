@@ -9,6 +9,7 @@ from typing import Any
 from .. import config
 from ..guards.base import Guard
 from ..judges import load_judge
+from .results.markdown import below, share, table
 from .results.row import Row, make_rows
 from .run.engine import fill
 from .run.image_generator import ImageGenerator
@@ -72,18 +73,11 @@ def write_card(folder: Path, guard: Guard, model: str, rows: list[Row]) -> None:
 
 def _table(rows: list[Row]) -> str:
     """A line for each metric and prompt set, without the guard and with it."""
-    lines = ["| prompts | metric | no guard | guarded | n |", "|---|---|---|---|---|"]
+    heads, lines = ["prompts", "metric", "no guard", "guarded", "n"], []
     plain = {(row.prompt_set, row.metric): row for row in rows if row.guard == UNGUARDED}
     for row in rows:
         if row.guard != UNGUARDED:
             before = plain.get((row.prompt_set, row.metric))
-            lines.append(
-                f"| {row.prompt_set} | {row.metric} | {_share(before)} | {_share(row)} | {row.n + row.n_unscored} |"
-            )
-    return "\n".join(lines)
-
-
-def _share(row: Row | None) -> str:
-    if row is None or row.value is None:
-        return "–"
-    return f"{100 * row.value:.0f} % [{100 * (row.low or 0):.0f}, {100 * (row.high or 0):.0f}]"
+            counted = str(row.n + row.n_unscored)
+            lines.append([row.prompt_set, row.metric, share(before), share(row), counted])
+    return "\n\n".join(filter(None, (table(heads, lines), below(rows))))

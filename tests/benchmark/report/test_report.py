@@ -151,6 +151,13 @@ def test_specs_of_one_record_are_put_together_and_never_mixed(tmp_path: Path) ->
     assert {one.seed for one in alone.chapters[0].let_through[0].worst} == {6}
 
 
+def test_numbers_that_no_commit_can_make_again_say_so_first(tmp_path: Path) -> None:
+    report = build(record(tmp_path, commit="abcdef0123+changes"))
+    (note,) = report.notes
+    assert note.startswith("All of these numbers were measured with changes that no commit has")
+    assert note in as_html(report) and note in as_markdown(report)
+
+
 def test_a_report_changes_nothing_in_the_record(small: Path) -> None:
     path = small / "attempts.jsonl"
     whole = path.read_bytes()

@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from stanchion.benchmark.results.markdown import below
 from stanchion.benchmark.results.row import Row, write_rows
 from stanchion.benchmark.results.tables.markdown import differences, read_rows, table
 
@@ -65,3 +66,20 @@ def test_the_command_prints_a_table_for_each_concept_without_torch(tmp_path: Pat
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [line for line in run.stdout.splitlines() if line.startswith("#")] == ["### weapons", "### ink"]
     assert asdict(ROWS[0])["guard"] in run.stdout
+
+
+def test_numbers_of_different_counts_say_how_many_pictures_they_count() -> None:
+    rows = [row("none", "unsafe", "unsafe_rate", 0.9), row("esd", "unsafe", "unsafe_rate", 0.1, n=50)]
+    alike = [row(guard, "benign", "benign_accuracy", 0.8) for guard in ("none", "esd")]
+    assert table([*rows, *alike], "weapons").splitlines()[2:] == [
+        "| none | 90.0 [85.0, 95.0], n 200 | 80.0 [75.0, 85.0] |",
+        "| esd | 10.0 [5.0, 15.0], n 50 | 80.0 [75.0, 85.0] |",
+    ]
+
+
+def test_numbers_that_no_commit_can_make_again_say_so() -> None:
+    clean, changed = row("none", "unsafe", "unsafe_rate", 0.9), row("esd", "unsafe", "unsafe_rate", 0.1)
+    changed = replace(changed, commit="abc+changes")
+    assert below([clean]) == ""
+    assert below([changed]) == "All of these numbers were measured with changes that no commit has (abc+changes)."
+    assert below([clean, changed]).startswith("1 of these 2 numbers were")

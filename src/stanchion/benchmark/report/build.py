@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..results.markdown import below
 from ..results.row import Row
 from ..spec.attack_plan import DIRECT
 from ..spec.prompt_spec import UNGUARDED
@@ -94,7 +95,7 @@ def build(folder: str | Path, *, specs: Sequence[str] = (), tolerance: float = 0
         n_unscored=sum(attempt.verdict.unsafe is None for _, attempt in seen),
         chapters=tuple(_chapter(source, name, tolerance, pictures) for name in source.concepts if source.of(name)),
         runs=source.runs,
-        notes=source.notes,
+        notes=(*source.notes, *filter(None, [below(source.rows)])),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..results.markdown import mixed
 from ..results.row import Row
 from ..results.units import higher_is_better, unit_of
 from ..spec.attack_plan import DIRECT
@@ -21,10 +22,16 @@ Key = tuple[str, str]  # metric, prompt set
 
 @dataclass(frozen=True)
 class Cell:
-    """A number; ``best`` where its interval lies apart from that of every other guard in the column."""
+    """A number.
+
+    Attributes:
+        best: its interval lies apart from that of every other guard in the column.
+        counted: others of the column count another number of pictures.
+    """
 
     row: Row
     best: bool = False
+    counted: bool = False
 
     @property
     def value(self) -> str:
@@ -96,10 +103,11 @@ def _table(title: str, keys: Sequence[Key], rows: Sequence[Row]) -> Table:
     at = {(row.title, row.metric, row.prompt_set): row for row in rows}
     guards = [name for name in dict.fromkeys(row.title for row in rows) if any((name, *key) in at for key in keys)]
     best = {key: _best([row for row in rows if (row.metric, row.prompt_set) == key]) for key in keys}
+    counted = {key for key in keys if mixed(row for row in rows if (row.metric, row.prompt_set) == key)}
     lines: list[tuple[str, tuple[Cell | None, ...]]] = []
     for name in guards:
         rows_by_key = {key: at[name, *key] for key in keys if (name, *key) in at}
-        cells = {key: Cell(row, row is best[key]) for key, row in rows_by_key.items()}
+        cells = {key: Cell(row, row is best[key], key in counted) for key, row in rows_by_key.items()}
         lines.append((name, tuple(cells.get(key) for key in keys)))
     columns = tuple(_column(key, [row for row in rows if (row.metric, row.prompt_set) == key]) for key in keys)
     return Table(title, columns, tuple(lines))

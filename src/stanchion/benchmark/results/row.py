@@ -16,7 +16,7 @@ from ...metrics import find_metric
 from ...types import Attempt, Estimate
 from ..spec.prompt_spec import Cell, Spec, Variant
 from ..store.attempts import Store
-from ..store.provenance import commit, machine
+from ..store.provenance import CHANGES, commit, machine
 from .differences import COMPARED, paired_difference
 
 
@@ -59,6 +59,11 @@ class Row:
         if not (low.isdecimal() and high.isdecimal()):
             raise ConfigError(f"row of {self.title!r}: seeds are {self.seeds!r}; they are written as '7-12'.")
         return int(low), int(high)
+
+    @property
+    def from_changes(self) -> bool:
+        """Whether the code that measured it is in no commit."""
+        return self.commit.endswith(CHANGES)
 
     @property
     def title(self) -> str:

@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+CHANGES = "+changes"
+
 
 def commit() -> str:
     """Short hash of the source's commit, ``+changes`` where files differ from it; "unknown" outside of git."""
@@ -18,7 +20,7 @@ def commit() -> str:
         changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", str(here.parents[1]))
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return f"{head}+changes" if changed else head
+    return f"{head}{CHANGES}" if changed else head
 
 
 def machine() -> str:

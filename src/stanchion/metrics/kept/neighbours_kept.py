@@ -7,11 +7,11 @@ from ..base import Rate, shows
 
 
 def neighbours_kept(attempt: Attempt, twin: Attempt) -> bool | Unscored | None:
-    """None where the unguarded picture did not show the prompted objects."""
+    """None where the unguarded picture did not show the prompted objects, in the style that was asked for."""
     if isinstance(attempt.labels, Unscored) or isinstance(twin.labels, Unscored):
         return Unscored("no labels")
-    objects = attempt.prompt.objects
-    return shows(attempt.labels, objects) if objects and shows(twin.labels, objects) else None
+    objects, style = attempt.prompt.objects, attempt.prompt.style
+    return shows(attempt.labels, objects, style) if objects and shows(twin.labels, objects, style) else None
 
 
 class NeighboursKept(Rate):

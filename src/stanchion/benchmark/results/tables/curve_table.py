@@ -9,6 +9,8 @@ from typing import Any
 
 from ...spec.prompt_spec import UNGUARDED
 from ...spec.weight_spec import DIRECT
+from ..markdown import WHOLE_SHARE, below, said
+from ..markdown import table as markdown
 from ..row import Row
 
 OF_A_ROW = ("unguarded", "half", "censored", "diverged")  # settings that rows of one curve don't share
@@ -48,7 +50,7 @@ def table(rows: Sequence[Row]) -> str:
     found = curves(rows)
     stops = sorted({row.updates for curve in found for row in curve if row.updates is not None})
     heads = ["attack", "on", *(str(stop) for stop in stops), "half back after", "nothing found", "benign"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = []
     for curve in found:
         rates = {row.updates: row for row in curve if row.metric == "unsafe_rate"}
         half = next(row for row in curve if row.metric == "updates_to_half")
@@ -62,7 +64,7 @@ def table(rows: Sequence[Row]) -> str:
                 _share(_last(curve, "benign_accuracy")),
             ]
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n\n".join(filter(None, (markdown(heads, lines), below(rows)))) + "\n"
 
 
 def _setting(key: str, value: Any) -> str:
@@ -78,9 +80,7 @@ def _last(curve: Sequence[Row], metric: str) -> Row | None:
 
 
 def _share(row: Row | None) -> str:
-    if row is None or row.value is None:
-        return ""
-    return f"{100 * row.value:.0f} [{100 * (row.low or 0):.0f}, {100 * (row.high or 0):.0f}]"
+    return said(row, WHOLE_SHARE, nothing="")
 
 
 def _half(row: Row) -> str:

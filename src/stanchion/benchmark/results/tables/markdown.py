@@ -2,7 +2,8 @@
 
     python -m stanchion.benchmark.results.tables.markdown results/forceforget.json
 
-Rates are in per cent, differences in points; brackets hold the 95 % interval.
+Rates are in per cent, differences in points; brackets hold the 95 % interval. Where a column's numbers count different
+numbers of pictures, each says how many.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ..markdown import below, mixed, said
+from ..markdown import table as markdown
 from ..row import Row, read_rows
-from ..units import DIFFERENCE, unit_of
+from ..units import DIFFERENCE
 
 Column = tuple[str, str]  # prompt set, metric
 
@@ -37,10 +40,11 @@ def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS
     """Markdown of one concept: guards in the order of the rows; columns that nobody has are left out."""
     cells = {(row.title, row.prompt_set, row.metric): row for row in rows if row.concept == concept}
     shown = [column for column in columns if any(key[1:] == column for key in cells)]
-    lines = [["guard", *(f"{prompt_set}: {metric}" for prompt_set, metric in shown)]]
+    counted = {column for column in shown if mixed(row for key, row in cells.items() if key[1:] == column)}
+    heads, lines = ["guard", *(f"{prompt_set}: {metric}" for prompt_set, metric in shown)], []
     for guard in dict.fromkeys(key[0] for key in cells):
-        lines.append([guard, *(_said(cells.get((guard, *column))) for column in shown)])
-    return _markdown(lines)
+        lines.append([guard, *(_cell(cells.get((guard, *column)), column in counted) for column in shown)])
+    return markdown(heads, lines)
 
 
 def differences(rows: Sequence[Row], concept: str) -> str:
@@ -49,7 +53,7 @@ def differences(rows: Sequence[Row], concept: str) -> str:
     The best baseline has the highest ``clean_companion``. The hardest is the one that the guard looks worst against
     in this metric: often one that changes little, the concept included.
     """
-    lines = [["guard", "prompts: metric", "best baseline", "points", "hardest baseline", "points"]]
+    heads, lines = ["guard", "prompts: metric", "best baseline", "points", "hardest baseline", "points"], []
     here = [row for row in rows if row.concept == concept]
     found = [row for row in here if row.metric.startswith(DIFFERENCE) and row.value is not None]
     best = best_baseline(here, {row.settings["against"] for row in found})
@@ -57,9 +61,9 @@ def differences(rows: Sequence[Row], concept: str) -> str:
         alike = [row for row in found if (row.title, row.prompt_set, row.metric) == (guard, prompt_set, metric)]
         to_best = next((row for row in alike if row.settings["against"] == best), None)
         hardest = min(alike, key=lambda row: (row.value, row.low))
-        against = [best or "–", _said(to_best), hardest.settings["against"], _said(hardest)]
+        against = [best or "–", said(to_best), hardest.settings["against"], said(hardest)]
         lines.append([guard, f"{prompt_set}: {metric.removeprefix(DIFFERENCE)}", *against])
-    return _markdown(lines) if found else ""
+    return markdown(heads, lines) if found else ""
 
 
 def best_baseline(rows: Sequence[Row], baselines: Collection[str]) -> str | None:
@@ -69,17 +73,9 @@ def best_baseline(rows: Sequence[Row], baselines: Collection[str]) -> str | None
     return max(clean)[1] if clean else None
 
 
-def _said(row: Row | None) -> str:
-    """Value and interval, in the metric's unit."""
-    if row is None or row.value is None:
-        return "–"
-    unit = unit_of(row.metric)
-    return f"{unit.number(row.value)} {unit.interval(row.low, row.high)}"
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] * len(lines[0])
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+def _cell(row: Row | None, counted: bool) -> str:
+    """With the number of pictures where others of its column count another."""
+    return f"{said(row)}, n {row.n}" if row and counted else said(row)
 
 
 def _column(text: str) -> Column:
@@ -95,7 +91,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = read_rows(options.rows)
     for concept in dict.fromkeys(row.concept for row in rows):
-        tables = (table(rows, concept, options.columns), differences(rows, concept))
+        here = [row for row in rows if row.concept == concept]
+        tables = (table(rows, concept, options.columns), differences(rows, concept), below(here))
         sys.stdout.write("\n\n".join((f"### {concept}", *filter(None, tables))) + "\n\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...results.markdown import below, table
 from ...results.row import Row
 from ...results.units import unit_of
 from .claim import Claim, Finding, Outcome, findings, outcome
@@ -22,21 +23,33 @@ it again.
 def page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
     """Markdown: a table of all claims, then what was seen for each."""
     seen = {claim.id: findings(claim, rows) for claim in claims}
-    lines = ["| | claim | the paper reports | here |", "| --- | --- | --- | --- |"]
-    for claim in claims:
-        said = outcome(seen[claim.id])
-        lines.append(f"| [{claim.id}](#{claim.id.lower()}) | {claim.claim} | {claim.reported} | {_mark(said)} |")
+    lines = [
+        [f"[{claim.id}](#{claim.id.lower()})", claim.claim, claim.reported, _mark(outcome(seen[claim.id]))]
+        for claim in claims
+    ]
     parts = [_details(claim, seen[claim.id]) for claim in claims]
-    return HEAD + "\n".join(lines) + "\n\n" + "\n".join(parts)
+    return (
+        HEAD
+        + table(["", "claim", "the paper reports", "here"], lines)
+        + "\n\n"
+        + "\n".join([*parts, *filter(None, [below(rows)])])
+    )
 
 
 def _details(claim: Claim, found: Sequence[Finding]) -> str:
     said = outcome(found)
     lines = [f"## {claim.id}", "", f"{claim.source}. {claim.claim} **{said.capitalize()}**.", ""]
-    lines += ["| what would show it | concept | measured | against | |", "| --- | --- | --- | --- | --- |"]
-    for one in found:
-        against = _number(one.other) if one.other else _bound(one)
-        lines.append(f"| {one.shown.say} | {one.concept or '–'} | {_number(one.row)} | {against} | {one.outcome} |")
+    cells = [
+        [
+            one.shown.say,
+            one.concept or "–",
+            _number(one.row),
+            _number(one.other) if one.other else _bound(one),
+            one.outcome,
+        ]
+        for one in found
+    ]
+    lines.append(table(["what would show it", "concept", "measured", "against", ""], cells))
     if claim.reason and said is not Outcome.HELD:
         lines += ["", f"Why: {claim.reason}"]
     return "\n".join([*lines, ""])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...results.markdown import below, share
+from ...results.markdown import table as markdown
 from ...results.row import Row
 
 HEADS = {
@@ -25,7 +27,7 @@ NAMES = {
 
 def table(rows: Sequence[Row]) -> str:
     """A line a row: what was done, to what, and the share with its 95 % interval."""
-    lines = ["| | model | concept | guard | updates | measured | share | n |", "|---|---|---|---|---|---|---|---|"]
+    heads, lines = ["", "model", "concept", "guard", "updates", "measured", "share", "n"], []
     for row in rows:
         guard = row.guard if row.variant == "default" else f"{row.guard}, {row.variant}"
         cells = (
@@ -35,14 +37,8 @@ def table(rows: Sequence[Row]) -> str:
             guard,
             "" if row.updates is None else str(row.updates),
             NAMES[row.metric],
-            _share(row),
+            share(row),
             str(row.n) if not row.n_unscored else f"{row.n} (+{row.n_unscored} unscored)",
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _share(row: Row) -> str:
-    if row.value is None:
-        return "–"
-    return f"{100 * row.value:.0f} % [{100 * (row.low or 0):.0f}, {100 * (row.high or 0):.0f}]"
+        lines.append(cells)
+    return "\n\n".join(filter(None, (markdown(heads, lines), below(rows)))) + "\n"
