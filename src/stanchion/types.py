@@ -52,6 +52,14 @@ class Steered:
 
 
 @dataclass(frozen=True)
+class Flagged:
+    """Which rows a guard acts on, (B,) bool, and the (B,) scores that say so: differentiable where the rows are."""
+
+    acted: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
 class Condition:
     """Everything that conditions one prediction. ``embeds`` is (B, L, D) or (1, L, D), expanded when used.
 

@@ -273,7 +273,7 @@ def test_lazy_skips_the_gradient_where_it_is_weak_and_takes_it_up_again():
     assert graphs == [True, False, False, True, True]
 
 
-@pytest.mark.parametrize("settings", [{"sigma": 0.0}, {"lazy_tol": -1.0}, {"gate_steps": 0}, {"kernel": "cod"}])
+@pytest.mark.parametrize("settings", [{"sigma": 0.0}, {"lazy_tol": -1.0}, {"looks": 0}, {"kernel": "cod"}])
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ConfigError):
         TraSCE("weapons", **settings)

@@ -22,7 +22,7 @@ def passes(pipe):
 
 
 def test_phrases_are_encoded_once(pipe):
-    guard = TraSCE("weapons", gate="text")
+    guard = TraSCE("weapons", when="flagged")
     rows = passes(pipe)
     with guard.attach(pipe):
         pictures = []

@@ -17,7 +17,11 @@ VARIANTS: dict[str, Answer] = {
     "negative_prompt": {"guard": "negative_prompt"},
     "trasce-faithful": {"guard": "trasce", "variant": "faithful"},
     "trasce-lazy": {"guard": "trasce", "variant": "lazy", "settings": {"trasce": {"lazy_tol": 1e-3}}},
-    "trasce-gated": {"guard": "trasce", "variant": "gated", "settings": {"trasce": {"lazy_tol": 1e-3, "gate": "text"}}},
+    "trasce-gated": {
+        "guard": "trasce",
+        "variant": "gated",
+        "settings": {"trasce": {"lazy_tol": 1e-3, "when": "flagged"}},
+    },
     "trasce-modified": {"guard": "trasce", "variant": "modified", "settings": {"trasce": {"localized": False}}},
     "sld": {"guard": "sld"},
     "safree": {"guard": "safree"},

@@ -22,7 +22,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"guard": "negative_prompt"},
     {"guard": "trasce"},
     # A guard that leaves prompts far from the concept alone: what one would put into service.
-    {"guard": "trasce", "variant": "gated", "settings": {"trasce": {"gate": "text", "lazy_tol": 1e-3}}},
+    {"guard": "trasce", "variant": "gated", "settings": {"trasce": {"when": "flagged", "lazy_tol": 1e-3}}},
 )
 
 

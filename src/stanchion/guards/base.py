@@ -18,7 +18,7 @@ from ..pipeline.attach.attachment import Attachment, Cover
 from ..pipeline.model.base_weights import weights_hash
 from ..pipeline.seams.decode import Decode
 from ..pipeline.stages import Stage
-from ..types import Call, Checked, Decoded, Guided, PromptEmbeds, Steered, Step
+from ..types import Call, Checked, Decoded, Flagged, Guided, PromptEmbeds, Steered, Step
 from .artefact import check_runs_nothing, read_artefact, tensors_of, write_artefact
 
 
@@ -202,6 +202,14 @@ class AttentionGuard(Guard):
 
     stage = Stage.ATTENTION
     projections: tuple[str, ...] = ("k", "v")
+
+    def flags(self, states: Tensor, state: Any) -> Flagged | None:
+        """Which pictures it acts on, by their prompts' (B, L, D) states as the denoiser reads them; None for all.
+
+        Asked once for the same states, before anything is projected. A picture that is not flagged keeps every
+        projection that the layers gave, under all of its conditions; where none is, ``project`` is not called.
+        """
+        return None
 
     @abstractmethod
     def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: Any) -> Tensor:

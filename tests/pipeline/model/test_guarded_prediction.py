@@ -158,9 +158,9 @@ def test_latents_have_a_gradient_through_the_guards(pipe: Any) -> None:
             assert gradient.abs().amax() > 0
 
 
-@pytest.mark.parametrize("gate", ["text", "noise"])
-def test_a_closed_gate_has_a_gradient(gate: str, pipe: Any) -> None:
-    with tiny.guard("trasce", gate=gate, gate_threshold=1.0).attach(pipe):
+@pytest.mark.parametrize("trigger", ["text", "noise"])
+def test_a_prompt_that_is_not_flagged_has_a_gradient(trigger: str, pipe: Any) -> None:
+    with tiny.guard("trasce", when="flagged", trigger=trigger, threshold=1.0).attach(pipe):
         target = white_box(pipe)
         ids, embeds = rows(target, BENIGN)
         latents = torch.randn(1, *target.latent_shape)
@@ -170,6 +170,20 @@ def test_a_closed_gate_has_a_gradient(gate: str, pipe: Any) -> None:
     plain = target.predict(latents, 999, ids=ids, token_embeds=embeds)
     (without,) = torch.autograd.grad(plain.noise.sum(), embeds)
     assert torch.allclose(closed.noise, plain.noise, atol=1e-5) and not closed.acted.any()
+    assert not torch.allclose(gradient, without)
+
+
+def test_an_attention_guards_trigger_has_a_gradient(pipe: Any) -> None:
+    def gradient_of(target: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        ids, embeds = rows(target, BENIGN)
+        noise = target.predict(latents, 500, ids=ids, token_embeds=embeds).noise
+        return noise.detach(), torch.autograd.grad(noise.sum(), embeds)[0]
+
+    latents = torch.randn(1, *white_box(pipe).latent_shape, generator=torch.Generator().manual_seed(0))
+    plain, without = gradient_of(white_box(pipe))
+    with tiny.guard("forceforget", when="flagged", threshold=1.0).attach(pipe):
+        unflagged, gradient = gradient_of(white_box(pipe))
+    assert torch.allclose(unflagged, plain, atol=1e-5)
     assert not torch.allclose(gradient, without)
 
 

@@ -12,6 +12,7 @@ from small_guards import Identity, Mute
 from stanchion import GuardBypassed, GuardFailed, GuardStack
 from stanchion.pipeline.attach.guard_record import Record
 from stanchion.pipeline.families import family_of
+from stanchion.pipeline.families.base import Pass
 from stanchion.pipeline.seams.attention import AttentionSeam
 
 
@@ -151,7 +152,7 @@ def test_a_text_is_projected_anew_in_every_pass_that_has_gradients(pipe):
     sample = torch.zeros(1, pipe.unet.config.in_channels, 8, 8)
     with seam.hooked():
         for _ in range(2):
-            with seam.watched(pipe.unet, {}):
+            with seam.watched(pipe.unet, Pass({})):
                 out = pipe.unet(sample, torch.tensor(1), encoder_hidden_states=context).sample
             out.sum().backward()
     assert len(guard.texts) == 8 and context.grad is not None

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...config import Natural, Share, checked
+from ...config import Natural, Range, Share, checked
 from ...errors import ConfigError, UnsupportedPipeline
-from ...types import Call
+from ...types import Call, Flagged
 from ..base import AttentionGuard
+from ..triggers import TextScore, When, flagged
 
 WIDE = 512  # channels from which two thin products are cheaper than one square one
 
@@ -30,9 +31,11 @@ WIDE = 512  # channels from which two thin products are cheaper than one square 
 @checked
 @dataclass(frozen=True)
 class ForceForgetSettings:
-    """Settings of ``ForceForget``; all but ``scale`` are those that it was trained with.
+    """Settings of ``ForceForget``; from ``tokens`` on they are those that it was trained with.
 
     Attributes:
+        when: "always", or "flagged": only on pictures whose prompt is near the concept (``triggers.TextScore``).
+        threshold: score in [-1, 1] from which on it is: -1 is an anchor, 1 the concept; None takes the score's own.
         scale: how much of the guard acts, in [0, 1]: 0 is the unguarded model, 1 the guard as it was trained.
         tokens: m, how many text rows the adapter projects; 1 or more.
         position: whether these are the last rows or the first. The paper's are the last, normally padding; the first
@@ -40,6 +43,8 @@ class ForceForgetSettings:
         rows: S, the length of the padded text states.
     """
 
+    when: When = "always"
+    threshold: Annotated[float, Range(-1, 1)] | None = None
     scale: Share = 1.0
     tokens: Natural = 4
     position: Literal["end", "begin"] = "end"
@@ -79,9 +84,10 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 @dataclass
 class State:
-    """The projections as the pipeline computes."""
+    """The projections as the pipeline computes; what flags a prompt, where not all pictures are meant."""
 
     projections: Mapping[tuple[str, str], Projection] = field(default_factory=dict)
+    score: TextScore | None = None
 
 
 class ForceForget(AttentionGuard):
@@ -98,12 +104,14 @@ class ForceForget(AttentionGuard):
     name = "forceforget"
     Settings = ForceForgetSettings
     max_benign_drop = 0.1
-    needs = ("padded_cross_attention",)
+    needs: tuple[str, ...] = ("padded_cross_attention",)
     trained = True
     based_on = ("unet",)
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
+        if self.settings.when == "flagged":
+            self.needs = (*self.needs, "words", "start_token")
         if not 0 <= self.settings.scale <= 1:
             raise ConfigError(f"forceforget: scale is {self.settings.scale}; give a number from 0 to 1.")
         if not 1 <= self.settings.tokens < self.settings.rows:
@@ -121,8 +129,15 @@ class ForceForget(AttentionGuard):
         self.check_shapes(_shapes(self.tensors))
 
     def begin(self, call: Call) -> State:
-        """Nothing yet: the first projection shows on which device and in which type the denoiser computes."""
-        return State()
+        """The score, if one is asked for: the first projection shows in which type the denoiser computes, and where."""
+        return State(score=TextScore(call, self.concept) if self.settings.when == "flagged" else None)
+
+    def flags(self, states: Tensor, state: State) -> Flagged | None:
+        """Every picture, or those whose prompt is near the concept."""
+        if state.score is None:
+            return None
+        threshold = self.settings.threshold
+        return flagged(state.score.of(states), state.score.threshold if threshold is None else threshold)
 
     def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: State) -> Tensor:
         """Eq. (6) to (8) for one projection.

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from ...config import Natural, NotNegative, Positive, Range, checked
 from ...pipeline.straight_through import straight_through
-from ...types import Call, Condition, Guided, Step
+from ...types import Call, Condition, Flagged, Guided, Step
 from ..base import TrajectoryGuard, across
-from ..gates import NoiseGate, TextGate
 from ..sayings import Sayings
+from ..triggers import NoiseScore, TextScore, Trigger, When
 from ._localised_loss import LocalisedLoss
 
 PRESETS = {  # a, b, sigma of the kernel "code"
@@ -55,11 +55,11 @@ class TraSCESettings:
         localized: False leaves the loss out: the modified negative prompt only.
         lazy_tol: the gradient is skipped where its factor b w(d) is below; 0 is faithful: then it is skipped only
             where float32 would lose it (1e-9).
-        gate: skip the concept's prediction where the prompt is far from the concept: "text" compares text
-            states, "noise" the predictions of the first steps.
-        gate_threshold: score in [-1, 1] from which on the gate opens: -1 is an anchor, 1 the concept; None takes
-            the gate's own, 0.4 for "text" and 0.05 for "noise".
-        gate_steps: in how many first steps the gate "noise" looks.
+        when: "always", or "flagged": the concept's prediction is skipped where the prompt is far from the concept.
+        trigger: what says so: "text" compares text states, "noise" the predictions of the first steps.
+        threshold: score in [-1, 1] from which on a prompt is flagged: -1 is an anchor, 1 the concept; None takes
+            the trigger's own, 0.4 for "text" and 0.05 for "noise".
+        looks: in how many first steps the trigger "noise" looks.
     """
 
     preset: Literal["auto", "nudity", "violence", "style", "object"] = "auto"
@@ -69,22 +69,20 @@ class TraSCESettings:
     kernel: Literal["code", "paper"] = "code"
     localized: bool = True
     lazy_tol: NotNegative = 0.0
-    gate: Literal["none", "text", "noise"] = "none"
-    gate_threshold: Annotated[float, Range(-1, 1)] | None = None
-    gate_steps: Natural = 3
+    when: When = "always"
+    trigger: Literal["text", "noise"] = "text"
+    threshold: Annotated[float, Range(-1, 1)] | None = None
+    looks: Natural = 3
 
 
 @dataclass
 class State:
-    """One call: how the concept can be said, the gate, and what was found so far."""
+    """One call: how the concept can be said, when to act, and what was found so far."""
 
     sayings: Sayings
-    gate: TextGate | NoiseGate | None
+    trigger: Trigger | None
     heard: Tensor | None = None  # the prompt in which the concept was looked for
     concept: Condition | None = None  # as that prompt says it
-    seen: Tensor | None = None  # the prompt that the gate judged
-    looks: int = 0  # how often it has looked at that prompt
-    score: Tensor | None = None  # (B,) highest score so far
     expect_shift: bool = True  # whether the loss mattered in the last pass
 
 
@@ -99,19 +97,25 @@ class TraSCE(TrajectoryGuard):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        if self.settings.gate == "text":
+        if self.settings.when == "flagged" and self.settings.trigger == "text":
             self.needs = (*self.needs, "start_token")
 
     def begin(self, call: Call) -> State:
-        """Encode the concept's text and phrases, once and repeated, and with a gate its anchor phrases."""
-        gate = {"none": None, "text": TextGate, "noise": NoiseGate}[self.settings.gate]
-        return State(Sayings.of(call, self.concept), gate(call, self.concept) if gate else None)
+        """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""
+        return State(Sayings.of(call, self.concept), self._trigger(call) if self.settings.when == "flagged" else None)
+
+    def _trigger(self, call: Call) -> Trigger:
+        chosen = self.settings
+        text = chosen.trigger == "text"
+        score = TextScore(call, self.concept) if text else NoiseScore(call, self.concept)
+        threshold = score.threshold if chosen.threshold is None else chosen.threshold
+        return Trigger(score, threshold, 1 if text else chosen.looks)
 
     def on_step(self, step: Step, state: State) -> Guided:
         """One batch of predictions; a gradient through two of them where the loss can matter."""
-        near = self._near(step, state)
-        scores = {} if state.score is None else {"gate": state.score}
-        soft = state.score is not None and state.score.requires_grad  # someone differentiates through the gate
+        flagged = state.trigger.at(step) if state.trigger else Flagged(_everyone(step), _everyone(step).float())
+        near, scores = flagged.acted, {"trigger": flagged.scores} if state.trigger else {}
+        soft = flagged.scores.requires_grad  # someone differentiates through the trigger
         if not (near.any() or soft):
             return Guided(_unsteered(step), step.latents, near, scores)
         conditions = [step.empty, step.prompt, _concept(step, state), *([step.negative] if step.negative else [])]
@@ -121,7 +125,7 @@ class TraSCE(TrajectoryGuard):
         steered = stock - step.guidance_scale * (c - e) if own else e + step.guidance_scale * (p - c)
         noise = torch.where(across(near, steered), steered, stock)
         if soft:
-            noise = straight_through(noise, state.score, steered - stock)
+            noise = straight_through(noise, flagged.scores, steered - stock)
         return Guided(noise, latents, near, {**scores, "distance": distance, "strength": self.loss.strength(distance)})
 
     @property
@@ -140,20 +144,6 @@ class TraSCE(TrajectoryGuard):
             sigma if chosen.sigma is None else chosen.sigma,
             chosen.kernel,
         )
-
-    def _near(self, step: Step, state: State) -> Tensor:
-        """(B,) bool: which pictures to steer. A gate that opened stays open; a changed prompt is judged anew."""
-        everyone = torch.ones(len(step.latents), dtype=torch.bool, device=step.latents.device)
-        if state.gate is None:
-            return everyone
-        if state.seen is None or not torch.equal(state.seen, step.prompt.embeds):
-            state.seen, state.looks = step.prompt.embeds, 0
-        if state.score is None or state.looks < (self.settings.gate_steps if isinstance(state.gate, NoiseGate) else 1):
-            state.looks += 1
-            score = state.gate.score(step)
-            state.score = score if state.score is None else torch.maximum(state.score, score)
-        threshold = self.settings.gate_threshold
-        return state.score >= (state.gate.threshold if threshold is None else threshold)
 
     def _predict(
         self, step: Step, state: State, conditions: list[Condition], near: Tensor
@@ -198,6 +188,11 @@ def _concept(step: Step, state: State) -> Condition:
 def guided(step: Step, own: Tensor, prompt: Tensor) -> Tensor:
     """The pipeline's own guided prediction."""
     return prompt if step.guidance_scale == 1.0 else own + step.guidance_scale * (prompt - own)
+
+
+def _everyone(step: Step) -> Tensor:
+    """(B,) true: every picture of the step."""
+    return torch.ones(len(step.latents), dtype=torch.bool, device=step.latents.device)
 
 
 def _unsteered(step: Step) -> Tensor:

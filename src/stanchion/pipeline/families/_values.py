@@ -16,11 +16,13 @@ class Pass:
         inputs: by parameter name.
         rows: the prompt's, once it is known which.
         placed: names of the inputs that the pipeline gave by their place, as hooks on the denoiser expect them.
+        pictures: which pictures a condition's rows are, in their order; None for all of them.
     """
 
     inputs: dict[str, Any]
     rows: slice = field(default_factory=lambda: slice(None))
     placed: tuple[str, ...] = ()
+    pictures: Tensor | None = None
 
 
 class Place(NamedTuple):

@@ -289,7 +289,7 @@ class Family:
         for name in (name for name in self.conditions if name in inputs):
             values = [self._value(name, condition, own, len(sample), rows) for condition in conditions]
             inputs[name] = together(values)
-        return replace(one, inputs=inputs, rows=slice(None))
+        return replace(one, inputs=inputs, rows=slice(None), pictures=rows)
 
     def _rows_of(self, value: Any, one: Pass, rows: Tensor | None, copies: int) -> Any:
         """The prompt's rows of an input that has one a picture."""

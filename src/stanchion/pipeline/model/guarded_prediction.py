@@ -161,7 +161,7 @@ class GuardedPrediction:
         )  # the only one that differentiates twice
 
         def forward(one: Pass) -> Any:
-            with opened(self._denoiser), attention.watched(self._denoiser, one.inputs), _attention_by(backend):
+            with opened(self._denoiser), attention.watched(self._denoiser, one), _attention_by(backend):
                 return self._family.run(self._denoiser, one)
 
         time = torch.tensor(timestep, device=latents.device)
@@ -188,6 +188,7 @@ class GuardedPrediction:
                 negative=None,
                 predict=predictor,
             )
+            attention.judge(step.prompt.embeds)
             yield _Pass(step, predictor, steering[0] if steering else None)
 
     def _records(self, stage: Stage) -> list[Record]:

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import GuardBypassed, StanchionError, UnsupportedPipeline
+from ...types import Flagged
 from ..attach.guard_record import Record
-from ..families.base import Family, Place
+from ..families.base import Family, Pass, Place
 from ..proof.checksums import checksums
+from ..straight_through import straight_through
 
 Key = tuple[str, str]
 
@@ -38,8 +40,14 @@ class AttentionSeam:
         self._hit: set[Key] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
         self._known: dict[Key, _Known] = {}  # K and V of a text alone, which stay the same in every step
+        self._verdicts = [_Verdict() for _ in records]
         if records and not any(self._places):
             raise UnsupportedPipeline(f"no layer of this denoiser is known to project text ({family.title}).")
+
+    def judge(self, states: Any, rows: slice = slice(None)) -> None:
+        """Before a step's passes: let guards say which pictures they mean, by the prompt's ``rows`` of text states."""
+        for record, verdict in zip(self.records, self._verdicts, strict=True):
+            verdict.take(record, states, rows)
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -57,10 +65,12 @@ class AttentionSeam:
                 handle.remove()
 
     @contextmanager
-    def watched(self, denoiser: nn.Module, inputs: dict[str, Any]) -> Iterator[None]:
+    def watched(self, denoiser: nn.Module, one: Pass) -> Iterator[None]:
         """One pass of a denoiser: every projection of it must have been hit in that pass."""
-        at = next(place for place, one in enumerate(self._denoisers) if one is denoiser)
-        self._running, self._inputs = self._places[at], inputs
+        at = next(place for place, known in enumerate(self._denoisers) if known is denoiser)
+        self._running, self._inputs = self._places[at], one.inputs
+        for verdict in self._verdicts:
+            verdict.read(one, self.family)
         self._hit.clear()
         self._peaks.clear()
         self._check_layers(denoiser)
@@ -72,8 +82,8 @@ class AttentionSeam:
                 f"(first: {missing[0]}). Fused projections and processors of their own hide them: undo "
                 "fuse_qkv_projections, or use a standard attention processor."
             )
-        for record in self.records:
-            record.note(torch.ones(1, dtype=torch.bool))
+        for record, verdict in zip(self.records, self._verdicts, strict=True):
+            record.note(*verdict.by_picture())
 
     @contextmanager
     def interrupted(self) -> Iterator[None]:
@@ -128,7 +138,8 @@ class AttentionSeam:
 
     def _hook(self, place: Place) -> Any:
         key, what = (place.layer, place.which), f"{place.layer}.to_{place.which}"
-        guarding = [record for record in self.records if place.which in record.guard.projections]
+        everyone = zip(self.records, self._verdicts, strict=True)
+        guarding = [(record, verdict) for record, verdict in everyone if place.which in record.guard.projections]
 
         @torch.compiler.disable
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -137,8 +148,9 @@ class AttentionSeam:
                 return known.result
             rows, columns = self.family.text_rows(place, self._inputs), slice(*(place.columns or (None,)))
             context, projected = args[0][:, rows], output[:, rows, columns]
-            for record in guarding:
-                projected = self._projected(record, place, what, context, projected)
+            for record, verdict in guarding:
+                if verdict.anyone:
+                    projected = verdict.let_in(self._projected(record, place, what, context, projected), projected)
             if place.rows == "all" and place.columns is None:
                 output = projected
             else:
@@ -161,6 +173,51 @@ class AttentionSeam:
         if place.which != "q":
             self._peaks.append((record, what, result.detach().abs().amax()))
         return result.to(projected.dtype)
+
+
+class _Verdict:
+    """Which pictures a guard means: said once for the same prompts, before anything of them is projected."""
+
+    def __init__(self) -> None:
+        self._taken: _Known | None = None
+        self._flagged: Flagged | None = None
+        self._rows = torch.zeros(0, dtype=torch.long)  # the picture of each row of the pass
+        self.anyone = True
+
+    def take(self, record: Record, states: Any, rows: slice) -> None:
+        """Ask the guard, unless it has been asked about these very states."""
+        if self._taken is not None and self._taken.holds(states):
+            return
+        with record.blame():
+            prompts = states[rows]
+            found = self._flagged = record.guard.flags(prompts, record.state)
+        if found is None:
+            return
+        record.check_shape("its flags", found.acted, torch.Size([len(prompts)]))
+        record.check("its score", found.scores, found.acted.shape)
+        self.anyone = bool(found.acted.any()) or found.scores.requires_grad
+        self._taken = _Known(states, states._version, states, states._version) if _Known.may_keep(states) else None
+
+    def read(self, one: Pass, family: Family) -> None:
+        """A pass: all of its pictures under one condition after the other."""
+        if self._flagged is not None:
+            who = torch.arange(len(self._flagged.acted)) if one.pictures is None else one.pictures.cpu()
+            self._rows = who.repeat(family.count(one) // len(who)).to(self._flagged.acted.device)
+
+    def let_in(self, new: Tensor, stock: Tensor) -> Tensor:
+        """The guard's projection, (rows, L, C), for the pictures that it means; for every other the layer's own."""
+        if self._flagged is None:
+            return new
+        acted, scores = (values[self._rows].to(new.device) for values in (self._flagged.acted, self._flagged.scores))
+        return straight_through(torch.where(acted[:, None, None], new, stock), scores, new - stock)
+
+    def by_picture(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B,) bool on which pictures of the pass the guard acted, and their scores; one row that stands for all."""
+        if self._flagged is None:
+            return torch.ones(1, dtype=torch.bool), {}
+        acted = torch.zeros_like(self._flagged.acted)
+        acted[self._rows] = self._flagged.acted[self._rows]
+        return acted, {"trigger": self._flagged.scores}
 
 
 class _Known(NamedTuple):

@@ -92,6 +92,8 @@ class StepSeam:
         roles = self.family.roles(one, self.text.pictures, len(self._noted))
         done = self.schedule.share(unwrapped(self.pipe, "scheduler"), self.family.time(one, denoiser))
         self.text.read(one, tuple(roles), done)
+        if "prompt" in roles:
+            self.attention.judge(one.inputs[self.family.conditions[0]], roles["prompt"].rows)
         self._noted.append(_Noted(denoiser, roles))
         self.batch, self.passes = max(self.batch, self.text.pictures), self.passes + (len(self._noted) == 1)
         if self.record is None:
@@ -156,7 +158,7 @@ class StepSeam:
         return prompt, self.call.encode([""]), negative
 
     def _forward(self, denoiser: Any, one: Pass) -> Any:
-        with opened(denoiser), self.attention.watched(denoiser, one.inputs):
+        with opened(denoiser), self.attention.watched(denoiser, one):
             output = self.family.run(denoiser, one)
         self.attention.check(output[0])
         return output

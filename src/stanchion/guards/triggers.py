@@ -1,19 +1,23 @@
-"""Is a prompt anywhere near the concept? Cheap answers, from which a guard skips its work on benign prompts.
+"""When does a guard act? Always, or where a prompt is near the concept: then a benign prompt loses and pays nothing.
 
-Both gates compare distances, without training: to the nearest of the concept's target phrases, d_t, and to the nearest
+Both scores compare distances, without training: to the nearest of the concept's target phrases, d_t, and to the nearest
 of its anchor phrases, d_a. The score (d_a - d_t) / (d_a + d_t) is 1 at the concept, 0 half-way, and -1 at an anchor,
-whatever the scale of what is compared.
+whatever the scale of what is compared. A guard of any stage may ask for either; ``Trigger`` is what a trajectory
+guard asks step by step.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ..concepts import Concept
-from ..types import Call, Condition, PromptEmbeds, Step
+from ..types import Call, Condition, Flagged, PromptEmbeds, Step
+
+When = Literal["always", "flagged"]
 
 CONTEXTS = ("{}", "a photo of {}", "a nice picture with {}")  # a word's state depends on what stands before it
 
@@ -23,7 +27,7 @@ def anchors_of(concept: Concept) -> list[str]:
     return [*dict.fromkeys(phrase for phrase in concept.anchors if phrase.strip()), ""]
 
 
-class TextGate:
+class TextScore:
     """Compares text states; costs an encoding of the phrases, and no prediction.
 
     Every state of the prompt is compared with those of the targets' last words and with all of the anchors', in a few
@@ -39,13 +43,18 @@ class TextGate:
         self._targets = last_words(states)[: len(targets)]
         self._anchors = states.embeds[len(targets) :, 1:].float().flatten(0, 1)
 
-    def score(self, step: Step) -> Tensor:
+    def of(self, states: Tensor) -> Tensor:
+        """(B,) scores of (B, L, D) text states."""
+        own = states[:, 1:].float()
+        targets, anchors = (others.to(own.device) for others in (self._targets, self._anchors))
+        return nearness(distances(own, targets), distances(own, anchors)).amax(1)
+
+    def at(self, step: Step) -> Tensor:
         """(B,) scores of the step's prompts."""
-        states = step.prompt.embeds[:, 1:].float()
-        return nearness(distances(states, self._targets), distances(states, self._anchors)).amax(1)
+        return self.of(step.prompt.embeds)
 
 
-class NoiseGate:
+class NoiseScore:
     """Compares predictions at x_t in the first steps: what would be drawn, whatever the words.
 
     The extra predictions, one for each target and anchor, are made in these steps only, in one batch.
@@ -57,13 +66,46 @@ class NoiseGate:
         self._targets = _rows(call.encode(concept.targets))
         self._anchors = _rows(call.encode(anchors_of(concept)))
 
-    def score(self, step: Step) -> Tensor:
+    def at(self, step: Step) -> Tensor:
         """(B,) scores of the step's prompts at its x_t."""
         outputs = step.predict(step.latents, step.prompt, *self._targets, *self._anchors)
         prompt, *others = (output.float().flatten(1) for output in outputs)
         away = torch.stack([(prompt - other).norm(dim=1) for other in others], dim=1)
         count = len(self._targets)
         return nearness(away[:, :count].amin(1), away[:, count:].amin(1))
+
+
+@dataclass
+class Trigger:
+    """A score over the steps of one call. What it flagged stays flagged; a prompt that changes is looked at anew.
+
+    Attributes:
+        score: which.
+        threshold: score from which on a prompt is flagged.
+        looks: in how many steps it looks at the same prompt; the highest score counts.
+    """
+
+    score: TextScore | NoiseScore
+    threshold: float
+    looks: int = 1
+    _seen: Tensor | None = None
+    _looked: int = 0
+    _best: Tensor | None = None
+
+    def at(self, step: Step) -> Flagged:
+        """Which of the step's pictures to act on."""
+        if self._seen is None or not torch.equal(self._seen, step.prompt.embeds):
+            self._seen, self._looked = step.prompt.embeds, 0
+        if self._best is None or self._looked < self.looks:
+            self._looked += 1
+            score = self.score.at(step)
+            self._best = score if self._best is None else torch.maximum(self._best, score)
+        return flagged(self._best, self.threshold)
+
+
+def flagged(scores: Tensor, threshold: float) -> Flagged:
+    """Scores (B,) held against a threshold; one that is no number flags as well."""
+    return Flagged(~(scores.detach() < threshold), scores)
 
 
 def nearness(targets: Tensor, anchors: Tensor) -> Tensor:
