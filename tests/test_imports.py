@@ -198,3 +198,17 @@ def test_no_private_module_is_imported_from_another_room() -> None:
 def test_a_target_is_never_any() -> None:
     """An attack's reach is what its target's protocol says (``targets/protocols.py``)."""
     assert [dotted(path) for path in FILES if re.search(r"\btarget: Any\b", path.read_text(encoding="utf-8"))] == []
+
+
+ELSEWHERE = ("benchmark", "pipeline", "server", "cli")  # rooms whose names still occur twice
+
+
+def test_a_class_name_occurs_once() -> None:
+    """Whoever searches for a class finds one; plug-ins' states are all of one kind."""
+    found: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name not in ("State", "Settings"):
+                found.setdefault(node.name, []).append(dotted(path))
+    twice = {name: at for name, at in found.items() if len(at) > 1}
+    assert not {name: at for name, at in twice.items() if not any(place.startswith(ELSEWHERE) for place in at)}

@@ -30,6 +30,11 @@ Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
+class NoSettings:
+    """Of a guard or an attack that nothing can be set of."""
+
+
+@dataclass(frozen=True)
 class Range:
     """The numbers from ``low`` to ``high``, all of them finite; ``above`` and ``below`` leave out the bound itself."""
 

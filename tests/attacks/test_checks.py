@@ -10,7 +10,7 @@ import torch
 import tiny
 from small_guards import Half, Identity
 from stanchion.attacks import checks as _checks
-from stanchion.attacks.checks import Finding, check_guards
+from stanchion.attacks.checks import CheckResult, check_guards
 from stanchion.targets.deployment import Deployment
 from stanchion.types import Condition, Prompt
 
@@ -66,7 +66,7 @@ def few_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_checks, "LEVELS", (300, 700))
 
 
-def findings(guard: Any, pipe: Any, steps: int = 1) -> dict[str, Finding]:
+def findings(guard: Any, pipe: Any, steps: int = 1) -> dict[str, CheckResult]:
     """``steps``: of the searches, which `gradient_helps` alone looks at."""
     with guard.attach(pipe):
         made = check_guards(Deployment(pipe, tiny.pipeline(), steps=2), ROWS, seed=1, steps=steps)

@@ -70,9 +70,11 @@ def test_a_good_text_is_sent_at_once_and_only_once(pipe: Any) -> None:
 
 def test_after_five_refusals_one_more_word_is_replaced(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
-    replacing = sneaky_prompt.Search.replacing
+    replacing = sneaky_prompt.WordSearch.replacing
     monkeypatch.setattr(
-        sneaky_prompt.Search, "replacing", lambda self, places: asked.append(list(places)) or replacing(self, places)
+        sneaky_prompt.WordSearch,
+        "replacing",
+        lambda self, places: asked.append(list(places)) or replacing(self, places),
     )
     text = "a photo of a knife and a scary cat in a house"
     with Blocklist(words=("",)).attach(pipe):

@@ -11,7 +11,7 @@ import tiny
 from closeness import same_bits
 from stanchion.attacks.encoder import ring_a_bell
 from stanchion.attacks.encoder._concept_vector import concept_vector
-from stanchion.attacks.encoder.mma_diffusion import Goal, MMADiffusion, pooled
+from stanchion.attacks.encoder.mma_diffusion import MMADiffusion, PooledMatch, pooled
 from stanchion.attacks.encoder.ring_a_bell import RingABell
 from stanchion.attacks.encoder.ring_a_bell_embed import RingABellEmbed
 from stanchion.attacks.tokens import framed, free_ids, own_ids, words_of
@@ -89,7 +89,7 @@ def test_pooled_is_what_clip_pools(target: Any, pipe: Any) -> None:
 
 def test_mma_reads_no_further_than_the_end_token(target: Any) -> None:
     own = own_ids(target, "big red cat")
-    goal = Goal(target, pooled(target, target.tokenize([ROW.text])), 3)
+    goal = PooledMatch(target, pooled(target, target.tokenize([ROW.text])), 3)
     ids = framed(target, own[None])
     far = 1 - torch.cosine_similarity(pooled(target, ids), goal.wanted)
     assert torch.allclose(goal.distances(target.token_embeddings[ids]), far, atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 import tiny
 from closeness import same_bits
 from stanchion.attacks.encoder._concept_vector import concept_vector, pairs
-from stanchion.attacks.tokens import Filter, end_of, framed, free_ids, own_ids, swap_gradient, swapped, words_of
+from stanchion.attacks.tokens import WordFilter, end_of, framed, free_ids, own_ids, swap_gradient, swapped, words_of
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.targets.deployment import Deployment
@@ -44,7 +44,7 @@ def test_words_of_a_concept() -> None:
 
 
 def test_a_filter_leaves_no_token_with_a_forbidden_word(target: Any) -> None:
-    words = Filter.of(target, WEAPONS)
+    words = WordFilter.of(target, WEAPONS)
     texts = target.words(words.free[:, None])
     assert not any(stem in text for text in texts for stem in words_of(WEAPONS))
     assert "frog" in texts and len(texts) < len(free_ids(target))
@@ -59,7 +59,7 @@ def test_pieces_that_make_a_forbidden_word_are_left_out(target: Any) -> None:
     )
     whole = torch.tensor([fine, caught, shorter])
     assert target.words(whole) == ["cat dog car", "gun", "car"]
-    assert Filter.of(target, WEAPONS).readable(whole).tolist() == [fine]
+    assert WordFilter.of(target, WEAPONS).readable(whole).tolist() == [fine]
 
 
 def test_exchanges_are_of_one_token_to_one_of_the_best_in_every_place_alike(target: Any) -> None:

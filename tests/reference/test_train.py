@@ -8,7 +8,7 @@ from torch import nn
 
 from closeness import same_bits
 from stanchion.errors import ConfigError
-from stanchion.learning.fit import Schedule, fit
+from stanchion.learning.fit import FitSchedule, fit
 from stanchion.reference import train
 from stanchion.reference.features import load_features
 from stanchion.reference.judge import load_judge, load_reward
@@ -35,7 +35,7 @@ def test_a_second_run_in_the_folder_asks_for_resume(run, capsys):
 
 
 def test_what_is_shipped_loads_and_draws_with_stock_diffusers(run, tmp_path):
-    training = train.Training(train.read_recipe(train.Recipe, train.HERE / "recipe_tiny.yaml"), run)
+    training = train.Training(train.read_recipe(train.ModelRecipe, train.HERE / "recipe_tiny.yaml"), run)
     training.ship(tmp_path)
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
@@ -59,7 +59,7 @@ def _fit_a_line(folder, steps, stop_at=None):
         x = torch.randn(8, 3) + float(rng.normal())
         return {"loss": (model(x) - x.sum(1, keepdim=True)).square().mean()}
 
-    return fit(model, loss, Schedule(steps, 8, 0.05, warmup=2), folder, seed=4, save_every=0)
+    return fit(model, loss, FitSchedule(steps, 8, 0.05, warmup=2), folder, seed=4, save_every=0)
 
 
 def test_an_interrupted_fit_resumes_to_the_same_weights(tmp_path):
@@ -92,7 +92,7 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text((train.HERE / "recipe_tiny.yaml").read_text() + "sede: 3\n")
     with pytest.raises(ConfigError, match="sede"):
-        train.read_recipe(train.Recipe, path)
+        train.read_recipe(train.ModelRecipe, path)
 
 
 def test_the_flux_recipe_runs_and_what_it_trains_draws_with_stock_diffusers(tmp_path):

@@ -16,7 +16,7 @@ from ..targets.protocols import Deployed, Meter
 from ..types import Adversarial, Attempt, Drawn, Prompt, Unscored
 
 
-class Row(NamedTuple):
+class Search(NamedTuple):
     """What is attacked: its attempt without attack, what shall be tried, and what that may cost."""
 
     direct: Attempt
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     meter: Meter
 
 
-class Trial(NamedTuple):
+class AttackRun(NamedTuple):
     """Draws and judges for one attack: the only place where candidates meet the judge."""
 
     deployment: Deployed
@@ -47,13 +47,13 @@ class Trial(NamedTuple):
         attempts = [made.get(prompt.id) or replace(known[prompt.id], **named) for prompt in prompts]
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
-    def attacked(self, directs: Sequence[Attempt], row: Callable[[Attempt], Row]) -> list[Attempt]:
+    def attacked(self, directs: Sequence[Attempt], row: Callable[[Attempt], Search]) -> list[Attempt]:
         """Their attempts in order: the prompts alone where these are unsafe already, and of the floor's rows."""
         open_ = [one for one in directs if not (one.verdict.unsafe or floor.refused(one.prompt.text))]
         ended = {attempt.prompt.id: attempt for attempt in self._until_success([row(one) for one in open_])}
         return [ended.get(one.prompt.id, one) for one in directs]
 
-    def _until_success(self, rows: Sequence[Row]) -> list[Attempt]:
+    def _until_success(self, rows: Sequence[Search]) -> list[Attempt]:
         """Each row's first success; else a try that nobody could score, for it may have been one; else the last.
 
         Several rows are tried side by side, a candidate of each in a batch.

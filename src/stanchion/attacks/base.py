@@ -17,12 +17,7 @@ from ..concepts import Concept, load_concept
 from ..errors import ConfigError
 from ..targets.protocols import Deployed, Meter, Target
 from ..types import Access, Adversarial, Attempt, Budget, Prompt
-from .attack_run import Row, Trial, generator_of, groups_of
-
-
-@dataclass(frozen=True)
-class NoSettings:
-    """An attack without settings."""
+from .attack_run import AttackRun, Search, generator_of, groups_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class WeightAttack(ABC):
 
     name: ClassVar[str]
     access: ClassVar[Access] = Access.WHITE_BOX
-    Settings: ClassVar[type] = NoSettings
+    Settings: ClassVar[type] = config.NoSettings
 
     def __init__(self, **settings: Any) -> None:
         self.settings: Any = config.from_dict(self.Settings, settings, where=self.name)
@@ -98,7 +93,7 @@ class PromptAttack(ABC, Generic[Target]):
 
     name: ClassVar[str]
     access: ClassVar[Access]
-    Settings: ClassVar[type] = NoSettings
+    Settings: ClassVar[type] = config.NoSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "paper": {}, "tiny": {}}
     together: ClassVar[int] = 1
     universal: ClassVar[bool] = False
@@ -180,16 +175,16 @@ class PromptAttack(ABC, Generic[Target]):
             keep: saves a picture and says where; pictures are not kept where it is None.
             known: attempts without attack by the prompt's id, of this deployment and judge; only the others are drawn.
         """
-        trial = Trial(deployment, judge, self, keep, restart, self.adaptive(found is not None))
+        trial = AttackRun(deployment, judge, self, keep, restart, self.adaptive(found is not None))
 
         @cache
         def learned() -> Any:
             """Not before there is a row to attack."""
             return None if found is not None else self._learn(deployment, learn_from or prompts, budget, seed, restart)
 
-        def row(direct: Attempt) -> Row:
+        def row(direct: Attempt) -> Search:
             meter = deployment.meter(budget)
-            return Row(direct, self._tries(deployment, meter, learned(), direct.prompt, seed, restart, found), meter)
+            return Search(direct, self._tries(deployment, meter, learned(), direct.prompt, seed, restart, found), meter)
 
         size = batch if self.side_by_side(found is not None) else 1
         for start in range(0, len(prompts), batch):

@@ -25,7 +25,7 @@ PACE = 0.3  # of a step, in units of the embedding table's spread
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What one check found: ``warns`` where an attack's failure should not be believed yet, and why."""
 
     check: str
@@ -33,7 +33,7 @@ class Finding:
     detail: str
 
 
-def check_guards(deployment: Deployed, prompts: Sequence[Prompt], *, seed: int, steps: int = 16) -> list[Finding]:
+def check_guards(deployment: Deployed, prompts: Sequence[Prompt], *, seed: int, steps: int = 16) -> list[CheckResult]:
     """Every check on a few prompts that the guards stop; seconds each.
 
     Args:
@@ -86,34 +86,34 @@ class _Loss:
         return self.start[:, 1 : 1 + FREE].clone()
 
 
-def gradient_is_there(losses: Sequence[_Loss]) -> Finding:
+def gradient_is_there(losses: Sequence[_Loss]) -> CheckResult:
     """Warns where the gradient of a prompt is zero or not a number."""
     norms = [float(loss.gradient(loss.free)[1].norm()) for loss in losses]
     bad = [norm for norm in norms if not 0 < norm < float("inf")]
-    return Finding("gradient_is_there", bool(bad), f"{len(bad)} of {len(norms)} gradients are zero or not finite")
+    return CheckResult("gradient_is_there", bool(bad), f"{len(bad)} of {len(norms)} gradients are zero or not finite")
 
 
-def gradient_helps(losses: Sequence[_Loss], steps: int) -> Finding:
+def gradient_helps(losses: Sequence[_Loss], steps: int) -> CheckResult:
     """Warns where a random search comes further than one along the gradient: then the gradient is masked."""
     pairs = [(_descend(loss, steps), _wander(loss, 3 * steps)) for loss in losses]
     worse = sum(along >= at_random for along, at_random in pairs)
     shown = "; ".join(f"{along:.4g} against {at_random:.4g}" for along, at_random in pairs)
-    return Finding("gradient_helps", worse * 2 > len(pairs), f"loss along the gradient against at random: {shown}")
+    return CheckResult("gradient_helps", worse * 2 > len(pairs), f"loss along the gradient against at random: {shown}")
 
 
-def answers_repeat(deployment: Deployed, prompts: Sequence[Prompt]) -> Finding:
+def answers_repeat(deployment: Deployed, prompts: Sequence[Prompt]) -> CheckResult:
     """Warns where the same prompt and seed give another picture: then attack the expectation over the randomness."""
     sent, seeds = [Adversarial(text=prompt.text) for prompt in prompts], [prompt.seed for prompt in prompts]
     first, second = (deployment.draw(sent, seeds) for _ in range(2))
     differ = [_bytes(one) != _bytes(other) for one, other in zip(first, second, strict=True)]
-    return Finding("answers_repeat", any(differ), f"{sum(differ)} of {len(differ)} pictures differ when drawn again")
+    return CheckResult("answers_repeat", any(differ), f"{sum(differ)} of {len(differ)} pictures differ, drawn again")
 
 
-def draws_without_gradients(deployment: Deployed, prompt: Prompt) -> Finding:
+def draws_without_gradients(deployment: Deployed, prompt: Prompt) -> CheckResult:
     """Warns where a guard optimises while it draws: then gradients must go through its optimisation."""
     passes = deployment.passes_with_gradient(prompt.text, prompt.seed)
     detail = f"{passes} passes of the denoiser had gradients while a picture was drawn"
-    return Finding("draws_without_gradients", passes > 0, detail)
+    return CheckResult("draws_without_gradients", passes > 0, detail)
 
 
 def _descend(loss: _Loss, steps: int) -> float:

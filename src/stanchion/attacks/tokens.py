@@ -54,7 +54,7 @@ def free_ids(target: OpenEncoder) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Filter:
+class WordFilter:
     """A filter on words that a search keeps clear of.
 
     Attributes:
@@ -67,7 +67,7 @@ class Filter:
     free: Tensor
 
     @classmethod
-    def of(cls, target: OpenEncoder, concept: Concept) -> Filter:
+    def of(cls, target: OpenEncoder, concept: Concept) -> WordFilter:
         """On the words that name the concept."""
         stems, ids = words_of(concept), free_ids(target)
         clean = [not _any_in(stems, text) for text in target.words(ids[:, None])]

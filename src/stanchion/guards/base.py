@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,11 +19,6 @@ from ..pipeline.seams.decode import Decode
 from ..pipeline.stages import Stage
 from ..types import Call, Checked, Decoded, Flagged, Guided, PromptEmbeds, Steered, Step
 from .artefact import check_runs_nothing, read_artefact, tensors_of, write_artefact
-
-
-@dataclass(frozen=True)
-class NoSettings:
-    """A guard without settings."""
 
 
 class Guard(ABC):
@@ -51,7 +45,7 @@ class Guard(ABC):
 
     name: ClassVar[str]
     stage: ClassVar[Stage]
-    Settings: ClassVar[type] = NoSettings
+    Settings: ClassVar[type] = config.NoSettings
     max_benign_drop: ClassVar[float]
     needs: tuple[str, ...] = ()
     trained: ClassVar[bool] = False

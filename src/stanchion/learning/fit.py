@@ -29,7 +29,7 @@ class Stateful(Protocol):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class FitSchedule:
     """How long and how fast: ``steps`` updates of ``batch`` samples, learning rate ``lr`` falling on a cosine."""
 
     steps: int
@@ -48,7 +48,7 @@ class Schedule:
 def fit(
     model: nn.Module,
     loss: Loss,
-    schedule: Schedule,
+    schedule: FitSchedule,
     folder: Path,
     *,
     seed: int,

@@ -55,7 +55,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Table:
+class PublishedTable:
     """Rows as they were published, and the SHA-256 of the file (of the rows as JSON, where they came from the Hub)."""
 
     name: str
@@ -67,7 +67,7 @@ class Table:
         """In the order of the file."""
         return list(dict.fromkeys(column for row in self.rows for column in row))
 
-    def checked(self, sha256: str) -> Table:
+    def checked(self, sha256: str) -> PublishedTable:
         """The table itself, where its SHA-256 is this one, or none is asked for.
 
         Raises:
@@ -112,7 +112,7 @@ class Table:
         return _is(want) if named else lambda value: not fits(value)
 
 
-def read_table(path: str | Path, entry: str = "") -> Table:
+def read_table(path: str | Path, entry: str = "") -> PublishedTable:
     """The table in a file; ``entry`` names the list that is meant in a JSON file of several.
 
     Raises:
@@ -127,7 +127,7 @@ def read_table(path: str | Path, entry: str = "") -> Table:
 
 
 @cache
-def hub_table(repository: str, split: str) -> Table:
+def hub_table(repository: str, split: str) -> PublishedTable:
     """The table of a dataset on the Hub; needs the extra `hub`.
 
     Raises:
@@ -144,18 +144,18 @@ def hub_table(repository: str, split: str) -> Table:
     except Exception as error:  # of datasets, of the Hub's client, of the network: no base class in common
         raise ConfigError(f"{repository} can't be had from the Hub ({error}); give a file of your own.") from error
     digest = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
-    return Table(f"{repository} ({split})", digest, rows)
+    return PublishedTable(f"{repository} ({split})", digest, rows)
 
 
 @cache  # by content: a benchmark asks for the same prompts in every cell
-def _parsed(name: str, digest: str, raw: bytes, entry: str) -> Table:
+def _parsed(name: str, digest: str, raw: bytes, entry: str) -> PublishedTable:
     try:
         rows = tuple(_line(row) for row in _rows(name, raw, entry))
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ConfigError(f"{name}: can't be read as a table of prompts ({error}).") from error
     if not rows:
         raise ConfigError(f"{name} holds no rows.")
-    return Table(name, digest, rows)
+    return PublishedTable(name, digest, rows)
 
 
 def _rows(name: str, raw: bytes, entry: str) -> Any:

@@ -18,7 +18,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..learning.fit import Schedule, fit
+from ..learning.fit import FitSchedule, fit
 from . import data, world
 from .judge import WEIGHTS
 from .training.readers import blur
@@ -87,7 +87,7 @@ def load_features(folder: Path = WEIGHTS / "features") -> FeatureNetwork:
     return FeatureNetwork.from_pretrained(folder, use_safetensors=True).float().eval()
 
 
-def train_features(schedule: Schedule, folder: Path, *, seed: int) -> FeatureNetwork:
+def train_features(schedule: FitSchedule, folder: Path, *, seed: int) -> FeatureNetwork:
     """Each row is drawn twice; ``schedule.batch`` counts rows: half as many scenes, each in two states."""
     torch.manual_seed(seed)
     network = FeatureNetwork().to(memory_format=torch.channels_last)

@@ -24,7 +24,7 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from .. import config
 from ..files.tensors import open_to_readers
-from ..learning.fit import Schedule
+from ..learning.fit import FitSchedule
 from .features import FeatureNetwork, train_features
 from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
 from .model import assemble, build_unet, text_encoder_from
@@ -38,25 +38,25 @@ from .words import train_tokenizer
 HERE = Path(__file__).parent
 
 
-R = TypeVar("R", bound="Recipe | FluxRecipe")
+R = TypeVar("R", bound="ModelRecipe | FluxRecipe")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One ``Schedule`` a stage, the number of encoded scenes, and the seed of it all."""
+class ModelRecipe:
+    """One ``FitSchedule`` a stage, the number of encoded scenes, and the seed of it all."""
 
     seed: int
-    vae: Schedule
-    vae_decoder: Schedule
-    clip: Schedule
-    judge: Schedule
-    reward: Schedule
+    vae: FitSchedule
+    vae_decoder: FitSchedule
+    clip: FitSchedule
+    judge: FitSchedule
+    reward: FitSchedule
     pool: int
-    denoiser_joint: Schedule
-    denoiser: Schedule
-    denoiser_styles: Schedule
-    metric_clip: Schedule
-    features: Schedule
+    denoiser_joint: FitSchedule
+    denoiser: FitSchedule
+    denoiser_styles: FitSchedule
+    metric_clip: FitSchedule
+    features: FitSchedule
 
 
 def read_recipe(kind: type[R], path: Path) -> R:
@@ -71,7 +71,7 @@ def read_recipe(kind: type[R], path: Path) -> R:
 class Training:
     """The stages of one run in one folder; each property is read from there or trained first."""
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, recipe: ModelRecipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
 
     def _stage(self, name: str, load: Callable[[Path], Any], train: Callable[[], Any]) -> Any:
@@ -110,7 +110,7 @@ class Training:
         shape = {"width": 96, "layers": 3, "patch": 8}
         return self._clip("metric_clip", self.recipe.metric_clip, self.recipe.seed + 20, **shape)
 
-    def _clip(self, name: str, schedule: Schedule, seed: int, **shape: int) -> CLIPModel:
+    def _clip(self, name: str, schedule: FitSchedule, seed: int, **shape: int) -> CLIPModel:
         folder = self.folder / name
         return self._stage(
             name,
@@ -158,7 +158,7 @@ class Training:
             unet = build_unet().to(memory_format=torch.channels_last)
             networks = Denoiser(unet, text_encoder_from(self.clip, self.tokenizer))
             pool = encode_pool(self.vae, r.pool, self.folder / "pool", seed=r.seed + 60)
-            plan: tuple[tuple[str, Schedule, dict[str, Any]], ...] = (
+            plan: tuple[tuple[str, FitSchedule, dict[str, Any]], ...] = (
                 ("joint", r.denoiser_joint, {"grow": True}),
                 ("alone", r.denoiser, {}),
                 ("styles", r.denoiser_styles, {"styled": 0.5}),
@@ -197,7 +197,7 @@ def _without_origin(config: str) -> str:
 MODELS: dict[str, tuple[Any, Any, str, tuple[str, ...]]] = {  # training, recipe, its file, stages in order
     "sd": (
         Training,
-        Recipe,
+        ModelRecipe,
         "recipe",
         ("tokenizer", "vae", "clip", "judge", "reward", "denoiser", "metric_clip", "features"),
     ),

@@ -17,12 +17,12 @@ from stanchion.learning.low_rank import LowRank
 from stanchion.learning.simulated_attack import Attacker, SimulatedAttack
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.recipe import train_guard
-from stanchion.training.recipes.patronus.patronus_hardening import Losses, PatronusHardeningRecipe
+from stanchion.training.recipes.patronus.patronus_hardening import HardeningLosses, PatronusHardeningRecipe
 
 
-def losses_of(bench: Workbench, **settings) -> Losses:
+def losses_of(bench: Workbench, **settings) -> HardeningLosses:
     recipe = PatronusHardeningRecipe("weapons", "tiny", **settings)
-    return Losses(bench, recipe.settings, *recipe._data(bench, seed=0))
+    return HardeningLosses(bench, recipe.settings, *recipe._data(bench, seed=0))
 
 
 @pytest.mark.parametrize("target", ["zero", "black_latent", "anchor"])
@@ -57,9 +57,9 @@ def test_other_words_are_for_pictures_that_can_be_recognised(pipe):
 
 def test_an_anchors_targets_are_taken_where_pictures_are_recognised(pipe, monkeypatch):
     losses, seen = losses_of(Workbench(pipe), target="anchor"), []
-    stock = Losses._seen
+    stock = HardeningLosses._seen
     monkeypatch.setattr(
-        Losses, "_seen", lambda self, unet, drawn: (seen.append(drawn.times), stock(self, unet, drawn))[1]
+        HardeningLosses, "_seen", lambda self, unet, drawn: (seen.append(drawn.times), stock(self, unet, drawn))[1]
     )
     for step in range(20):
         losses.unsafe(pipe.unet, np.random.default_rng(step))

@@ -19,7 +19,7 @@ from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.patronus._feature_networks import load_feature_network, vgg19
 from stanchion.training.recipes.patronus._finished_latents import FinishedLatents, benign_prompts, unsafe_prompts
-from stanchion.training.recipes.patronus._moderation import Moderation, Refusing, pictures_in, zoomed
+from stanchion.training.recipes.patronus._moderation import ModeratorFit, Refusing, pictures_in, zoomed
 from stanchion.training.recipes.patronus.patronus_moderator import ModeratorRecipe
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def moderation(bench, *, noise=0.0, crop=0, pictures=None):
     latents = torch.randn(2, 12, *bench.latent_shape, generator=generator) * 0.3
     finished = FinishedLatents(latents[0] + 2, latents[1] - 2)
     phi = load_feature_network("none", CPU)
-    return Moderation(bench, finished, pictures or {}, phi, blank=-1.0, noise=noise, crop=crop, seed=0)
+    return ModeratorFit(bench, finished, pictures or {}, phi, blank=-1.0, noise=noise, crop=crop, seed=0)
 
 
 # --- the losses --------------------------------------------------------------------------------------

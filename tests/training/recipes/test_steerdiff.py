@@ -15,7 +15,7 @@ from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.prompts.captions import everyday, holds
 from stanchion.training.recipe import train_guard
 from stanchion.training.recipes.steerdiff._phrases import Framed, Pair, framed, pairs_of
-from stanchion.training.recipes.steerdiff._spoken import Place, Spoken, aligned_rows
+from stanchion.training.recipes.steerdiff._spoken import Span, Spoken, aligned_rows
 from stanchion.training.recipes.steerdiff._token_windows import labelled, windows_of
 
 QUICK = {"preset": "tiny", "safe": 12, "context": 12, "epochs": 1, "seed": 3}
@@ -76,15 +76,15 @@ def test_number_of_windows(n, count):
 
 def test_rows_of_two_captions_are_aligned():
     """From 'a gun cat' (rows 1 to 3, end in 4) to 'a top hat cat', 'hat cat' and 'a cat cat'."""
-    assert aligned_rows(Place(1, 3, 4, 3), 8).tolist() == [0, 1, 2, 4, 5, 6, 7, 7]
-    assert aligned_rows(Place(1, 3, 4, 1), 8).tolist() == [0, 1, 1, 2, 3, 4, 5, 6]
-    assert aligned_rows(Place(1, 3, 4, 2), 8).tolist() == list(range(8))
+    assert aligned_rows(Span(1, 3, 4, 3), 8).tolist() == [0, 1, 2, 4, 5, 6, 7, 7]
+    assert aligned_rows(Span(1, 3, 4, 1), 8).tolist() == [0, 1, 1, 2, 3, 4, 5, 6]
+    assert aligned_rows(Span(1, 3, 4, 2), 8).tolist() == list(range(8))
 
 
 def test_the_place_of_a_phrase(pipe):
     captions = [Framed(Pair("a gun", "cat"), "a photo of ", " and a dog"), Framed(Pair("a gun", "cat"), "a " * 45)]
     spoken = Spoken.of(Workbench(pipe), captions, ["a cat"], ALONE)
-    assert spoken.places == (Place(4, 6, 9, 1),)  # the other lies behind what the encoder reads
+    assert spoken.places == (Span(4, 6, 9, 1),)  # the other lies behind what the encoder reads
     assert spoken.lengths == (2,)
 
 

@@ -16,7 +16,7 @@ from ...errors import ConfigError
 from ...targets.protocols import OpenEncoder
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
-from ..tokens import Filter, end_of, framed, own_ids, swap_gradient, swapped
+from ..tokens import WordFilter, end_of, framed, own_ids, swap_gradient, swapped
 
 
 @checked
@@ -65,13 +65,13 @@ class MMADiffusion(PromptAttack[OpenEncoder]):
     def run(
         self, target: OpenEncoder, prompt: Prompt, *, budget: Budget, generator: torch.Generator
     ) -> Iterator[Adversarial]:
-        goal = Goal(target, pooled(target, target.tokenize([prompt.text])), self.settings.length)
-        words = Filter.of(target, self.concept)
+        goal = PooledMatch(target, pooled(target, target.tokenize([prompt.text])), self.settings.length)
+        words = WordFilter.of(target, self.concept)
         for _ in range(self.settings.restarts):
             own, distance = self._searched(goal, words, generator)
             yield Adversarial(text=target.words(own[None])[0], note={"distance": round(distance, 4)})
 
-    def _searched(self, goal: Goal, words: Filter, generator: torch.Generator) -> tuple[Tensor, float]:
+    def _searched(self, goal: PooledMatch, words: WordFilter, generator: torch.Generator) -> tuple[Tensor, float]:
         """The (length,) token ids that came nearest, and how near."""
         settings, target = self.settings, goal.target
         own = _letters(target, settings.length, generator)
@@ -90,7 +90,7 @@ class MMADiffusion(PromptAttack[OpenEncoder]):
         return best, nearest
 
 
-class Goal(NamedTuple):
+class PooledMatch(NamedTuple):
     """Be near to (1, D) ``wanted`` with ``length`` tokens."""
 
     target: OpenEncoder

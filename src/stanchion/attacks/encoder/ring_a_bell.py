@@ -14,7 +14,7 @@ from ...errors import ConfigError
 from ...targets.protocols import OpenEncoder
 from ...types import Access, Adversarial, Budget, Prompt
 from ..base import PromptAttack
-from ..tokens import Filter, framed, free_ids
+from ..tokens import WordFilter, framed, free_ids
 from ._concept_vector import concept_vector
 
 
@@ -71,7 +71,7 @@ class RingABell(PromptAttack[OpenEncoder]):
         with torch.no_grad():
             wanted = target.encode(target.tokenize([prompt.text]))
         wanted = wanted + self.settings.eta * concept_vector(target, self.concept)
-        free = Filter.of(target, self.concept).free if self.settings.filtered else free_ids(target)
+        free = WordFilter.of(target, self.concept).free if self.settings.filtered else free_ids(target)
         for length in self.settings.lengths:
             best, distance = self._evolved(target, wanted, free, length, generator)
             note = {"length": length, "distance": round(distance, 3)}

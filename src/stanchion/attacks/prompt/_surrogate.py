@@ -18,10 +18,10 @@ def surrogate(source: str) -> Any:
         source: "reference" for the CLIP of the reference world that rewards are made of (it measures nothing), else a
             folder or Hub id of a CLIP with its processor, as "openai/clip-vit-base-patch32" of the papers.
     """
-    return _reference() if source == "reference" else Clip(source)
+    return _reference() if source == "reference" else SurrogateClip(source)
 
 
-class Clip:
+class SurrogateClip:
     """A CLIP from a folder or the Hub."""
 
     def __init__(self, source: str) -> None:

@@ -68,7 +68,7 @@ class SneakyPrompt(PromptAttack[BlackBox]):
     def run(
         self, target: BlackBox, prompt: Prompt, *, budget: Budget, generator: torch.Generator
     ) -> Iterator[Adversarial]:
-        search = Search(target, prompt, self.settings, budget, generator)
+        search = WordSearch(target, prompt, self.settings, budget, generator)
         words, known = prompt.text.split(), words_of(self.concept)
         order = telling_first(words, known, self.concept.text, search.clip)
         named = sum(_names(word, known) for word in words)
@@ -79,7 +79,7 @@ class SneakyPrompt(PromptAttack[BlackBox]):
         yield from search.best_unsent()
 
 
-class Search:
+class WordSearch:
     """Queries for one prompt; each costs a picture, and one is kept for the text that is sent in the end."""
 
     def __init__(

@@ -49,7 +49,7 @@ class Layout(NamedTuple):
     free: Tensor
 
 
-class P4D(PromptAttack[WhiteBox]):
+class Prompting4Debugging(PromptAttack[WhiteBox]):
     """What P4D-N and P4D-K share (Prompting4Debugging, ICML 2024, arXiv 2309.06135).
 
     With z_t a noised picture that the unguarded model draws of the prompt,
@@ -84,7 +84,7 @@ class P4D(PromptAttack[WhiteBox]):
         if layout is None:
             return
         settings, tried = self.settings, set()
-        goal = Goal.of(target, prompt, settings.decoded)
+        goal = NoiseMatch.of(target, prompt, settings.decoded)
         search = HardPrompt(target, layout)
         optimiser = torch.optim.AdamW([search.soft], lr=settings.lr, weight_decay=settings.weight_decay)
         for done in range(1, settings.iterations + 1):
@@ -128,7 +128,7 @@ class HardPrompt:
         return gradient[0, 1 : 1 + len(ids)][self.layout.free]
 
 
-class Goal(NamedTuple):
+class NoiseMatch(NamedTuple):
     """Predict under guards what the unguarded model predicts for the prompt, on the way to its picture."""
 
     target: WhiteBox
@@ -138,7 +138,7 @@ class Goal(NamedTuple):
     picture: Tensor | None
 
     @classmethod
-    def of(cls, target: WhiteBox, prompt: Prompt, decoded: float) -> Goal:
+    def of(cls, target: WhiteBox, prompt: Prompt, decoded: float) -> NoiseMatch:
         """The picture has the prompt's seed."""
         clean = target.base.latents([prompt.text], seeds=[prompt.seed], step=target.steps)
         picture = wanted_pictures(target, clean, decoded)

@@ -10,7 +10,7 @@ from ...config import Natural, checked
 from ...targets.protocols import WhiteBox
 from ...types import Prompt
 from ..tokens import free_ids, own_ids
-from ._p4d import P4D, Layout, P4DSettings
+from ._p4d import Layout, P4DSettings, Prompting4Debugging
 
 
 @checked
@@ -25,7 +25,7 @@ class P4DKSettings(P4DSettings):
     gap: Natural = 3
 
 
-class P4DK(P4D):
+class P4DK(Prompting4Debugging):
     """P4D-K (Prompting4Debugging, arXiv 2309.06135): a free token before the prompt and after each three of its tokens.
 
     The prompt's tokens stay as they are: in the paper their gradients are set to zero. See ``_p4d.py``.

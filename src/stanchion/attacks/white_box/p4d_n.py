@@ -11,7 +11,7 @@ from ...config import Natural, checked
 from ...targets.protocols import WhiteBox
 from ...types import Prompt
 from ..tokens import free_ids
-from ._p4d import P4D, Layout, P4DSettings
+from ._p4d import Layout, P4DSettings, Prompting4Debugging
 
 
 @checked
@@ -26,12 +26,15 @@ class P4DNSettings(P4DSettings):
     length: Natural = 16
 
 
-class P4DN(P4D):
+class P4DN(Prompting4Debugging):
     """P4D-N (Prompting4Debugging, arXiv 2309.06135): 16 free tokens replace the prompt. See ``_p4d.py``."""
 
     name = "p4d_n"
     Settings = P4DNSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {**P4D.presets, "tiny": {**P4D.presets["tiny"], "length": 3}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        **Prompting4Debugging.presets,
+        "tiny": {**Prompting4Debugging.presets["tiny"], "length": 3},
+    }
 
     def layout(self, target: WhiteBox, prompt: Prompt, generator: torch.Generator) -> Layout | None:
         free, length = free_ids(target), self.settings.length

@@ -36,7 +36,7 @@ SCHEDULE = 50  # the steps in which the published T_up and n are counted
 
 
 @dataclass(frozen=True)
-class Filter:
+class Masking:
     """What is replaced, and when: scope, share of the width, T_up, k and m."""
 
     scope: Literal["triggers", "after"]
@@ -47,8 +47,8 @@ class Filter:
 
 
 PRESETS = {  # for a style, and for everything else
-    "reference": (Filter("after", 0.02, 50, 2.5, 3.6), Filter("after", 0.02, 50, 2.5, 2.0)),
-    "published": (Filter("triggers", 0.04, 10, 3.5, 5.5), Filter("triggers", 0.04, 10, 2.5, 5.333)),
+    "reference": (Masking("after", 0.02, 50, 2.5, 3.6), Masking("after", 0.02, 50, 2.5, 2.0)),
+    "published": (Masking("triggers", 0.04, 10, 3.5, 5.5), Masking("triggers", 0.04, 10, 2.5, 5.333)),
 }
 
 
@@ -104,9 +104,9 @@ class SAFREE(TextGuard):
     max_benign_drop: ClassVar[float] = 0.35
 
     @property
-    def chosen(self) -> Filter:
+    def chosen(self) -> Masking:
         """The preset's values for the concept's kind, with what is set in their place."""
-        values = {field.name: getattr(self.settings, field.name) for field in fields(Filter)}
+        values = {field.name: getattr(self.settings, field.name) for field in fields(Masking)}
         style, thing = PRESETS[self.settings.preset]
         preset = style if self.concept.kind == "style" else thing
         return replace(preset, **{key: value for key, value in values.items() if value is not None})
@@ -229,11 +229,11 @@ def trigger_tokens(pooled: Tensor, equal: Tensor, concept: Tensor, alpha: float)
     return (others == 0) | (distances >= (1 + alpha) * mean)
 
 
-def active_steps(beta: float, chosen: Filter) -> int:
+def active_steps(beta: float, chosen: Masking) -> int:
     """n, in steps of 50: steps 0 to n read the new states."""
     return round(chosen.steps * float(_risk(torch.tensor(beta, dtype=torch.float64), chosen)))
 
 
-def _risk(beta: Tensor, chosen: Filter) -> Tensor:
+def _risk(beta: Tensor, chosen: Masking) -> Tensor:
     """n as a share of T_up, (…)."""
     return (2 * chosen.slope * (10 * beta - chosen.midpoint)).sigmoid()

@@ -18,7 +18,7 @@ from ...errors import ConfigError
 from ...files.text import composed
 from ...types import Prompt
 from ..base import PromptSet
-from ..tables import Line, Selection, Table, hub_table, read_table
+from ..tables import Line, PublishedTable, Selection, hub_table, read_table
 
 SEED = ("evaluation_seed", "sd_seed", "seed")
 GUIDANCE = ("evaluation_guidance", "sd_guidance_scale", "guidance")
@@ -110,7 +110,7 @@ class PublishedPrompts(PromptSet):
                 "rename it."
             )
 
-    def _read(self) -> Table:
+    def _read(self) -> PublishedTable:
         chosen = self.selection
         if chosen.entry and not chosen.file:
             raise ConfigError(f"prompt set {self.name!r}: entry {chosen.entry!r} is of a JSON file; name the file too.")

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ...learning.fit import Schedule, fit
+from ...learning.fit import FitSchedule, fit
 from .. import data
 from ..model import build_vae
 
@@ -24,7 +24,7 @@ def reconstruction_loss(drawn: Tensor, wanted: Tensor) -> Tensor:
     return error.abs().mean() + 2 * error.square().mean() + EDGE_WEIGHT * edges
 
 
-def train_autoencoder(joint: Schedule, decoder_only: Schedule, folder: Path, *, seed: int) -> AutoencoderKL:
+def train_autoencoder(joint: FitSchedule, decoder_only: FitSchedule, folder: Path, *, seed: int) -> AutoencoderKL:
     """Encoder and decoder together, then the latents normalised, then the decoder alone."""
     torch.manual_seed(seed)
     vae = build_vae()
@@ -32,7 +32,7 @@ def train_autoencoder(joint: Schedule, decoder_only: Schedule, folder: Path, *, 
     nn.init.constant_(vae.quant_conv.bias[4:], -6.0)
     vae = vae.to(memory_format=torch.channels_last)
 
-    def loss(schedule: Schedule, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    def loss(schedule: FitSchedule, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         images = data.pictures(data.scenes(rng, schedule.batch), rng).contiguous(memory_format=torch.channels_last)
         posterior = vae.encode(images).latent_dist
         drawn = vae.decode(posterior.sample()).sample

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
-from ...learning.fit import Schedule, fit
+from ...learning.fit import FitSchedule, fit
 from .. import data, world
 from ..model import build_clip
 from ..words import CONTEXT, spoken
@@ -22,7 +22,7 @@ def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 def train_clip(
-    tokenizer: CLIPTokenizer, schedule: Schedule, folder: Path, *, seed: int, width: int, layers: int, patch: int
+    tokenizer: CLIPTokenizer, schedule: FitSchedule, folder: Path, *, seed: int, width: int, layers: int, patch: int
 ) -> CLIPModel:
     """Contrastive training (arXiv 2103.00020, with the usual symmetric loss over a batch)."""
     torch.manual_seed(seed)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ...files.tensors import load_checkpoint
-from ...learning.fit import Schedule, fit
+from ...learning.fit import FitSchedule, fit
 from .. import data, world
 from ..model import build_scheduler
 from .clip import tokens
@@ -80,7 +80,7 @@ def train_denoiser(
     networks: Denoiser,
     tokenizer: CLIPTokenizer,
     pool: Pool,
-    schedule: Schedule,
+    schedule: FitSchedule,
     folder: Path,
     *,
     seed: int,

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ...files.tensors import open_to_readers
-from ...learning.fit import Schedule, fit
+from ...learning.fit import FitSchedule, fit
 from .. import data
 from ..judge import WEIGHTS
 from ..model import LATENT, assemble_flux, build_flux, image_ids, text_ids
@@ -29,12 +29,12 @@ from .denoiser import Pool, encode_pool, growing
 
 @dataclass(frozen=True)
 class FluxRecipe:
-    """The number of encoded scenes, one ``Schedule`` a phase, and the seed of it all."""
+    """The number of encoded scenes, one ``FitSchedule`` a phase, and the seed of it all."""
 
     seed: int
     pool: int
-    grow: Schedule
-    styles: Schedule
+    grow: FitSchedule
+    styles: FitSchedule
 
 
 def velocity_loss(transformer: FluxTransformer2DModel, clean: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
@@ -91,7 +91,7 @@ class FluxTraining:
         name: str,
         transformer: FluxTransformer2DModel,
         pool: Pool,
-        schedule: Schedule,
+        schedule: FitSchedule,
         *,
         seed: int,
         styled: float | None = None,

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...learning.fit import Schedule, fit
+from ...learning.fit import FitSchedule, fit
 from .. import data
 from ..judge import JudgeNetwork, Reader, RewardNetwork
 
@@ -19,7 +19,7 @@ Augment = Callable[[Tensor, np.random.Generator], Tensor]
 FOUND_WEIGHT = 4.0  # of an object that is there: with 1, a multi-label loss first collapses to "nothing"
 
 
-def train_judge(schedule: Schedule, vae: AutoencoderKL, folder: Path, *, seed: int) -> JudgeNetwork:
+def train_judge(schedule: FitSchedule, vae: AutoencoderKL, folder: Path, *, seed: int) -> JudgeNetwork:
     """Blur, noise, and the autoencoder's own reconstructions of a fifth of the pictures."""
     torch.manual_seed(seed)
 
@@ -36,7 +36,7 @@ def train_judge(schedule: Schedule, vae: AutoencoderKL, folder: Path, *, seed: i
     return _train(JudgeNetwork(), schedule, augment, folder, seed)
 
 
-def train_reward(schedule: Schedule, folder: Path, *, seed: int) -> RewardNetwork:
+def train_reward(schedule: FitSchedule, folder: Path, *, seed: int) -> RewardNetwork:
     """Other habits than the judge's: shifts, patches cut out, lower resolution, stretched colours."""
     torch.manual_seed(seed)
 
@@ -75,7 +75,7 @@ def reading_loss(network: Reader, images: Tensor, batch: list) -> Tensor:
     )
 
 
-def _train(network: Reader, schedule: Schedule, augment: Augment, folder: Path, seed: int) -> Reader:
+def _train(network: Reader, schedule: FitSchedule, augment: Augment, folder: Path, seed: int) -> Reader:
     def loss(step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = data.scenes(rng, schedule.batch, styled=0.35)
         return {"loss": reading_loss(network, augment(data.pictures(batch, rng), rng), batch)}

@@ -20,7 +20,7 @@ from ...config import Natural, NotNegative, Positive, checked
 from ...errors import ConfigError
 from ...guards.base import Guard
 from ...guards.weights.esd import ESD
-from ...learning.fit import Schedule, fit
+from ...learning.fit import FitSchedule, fit
 from ...pipeline.model.base_weights import base_of
 from ...pipeline.model.workbench import Workbench
 from ..contexts import contexts_of, in_contexts
@@ -54,7 +54,7 @@ class ESDTraining:
 
 
 @dataclass(frozen=True)
-class Pool:
+class NoisySamples:
     """Partly denoised samples: x_t (N, C, H, W), t (N,), and the states of their prompts (N, L, D)."""
 
     latents: Tensor
@@ -92,7 +92,7 @@ class ESDRecipe(Recipe):
             error = bench.predict(x.float(), t, c.float(), student) - wanted
             return {"loss": error.square().flatten(1).mean(1).sum() / settings.batch}
 
-        schedule = Schedule(settings.steps, settings.batch, settings.lr, min(20, settings.steps), 0.0, 0.0)
+        schedule = FitSchedule(settings.steps, settings.batch, settings.lr, min(20, settings.steps), 0.0, 0.0)
         fit(student, loss, schedule, run.folder, seed=run.seed, workers=run.workers)
         name = bench.family.denoisers[0]
         originals = dict(bench.denoiser.named_parameters())
@@ -102,7 +102,7 @@ class ESDRecipe(Recipe):
             base={"weights": base_of({f"{name}.{path}": originals[path] for path in chosen})},
         )
 
-    def _pool(self, bench: Workbench, seed: int) -> Pool:
+    def _pool(self, bench: Workbench, seed: int) -> NoisySamples:
         """Trajectories of the concept's phrases in a few contexts, as many of each as of the others."""
         settings = self.settings
         texts = in_contexts(contexts_of(self.concept), self.concept.targets)
@@ -114,8 +114,10 @@ class ESDRecipe(Recipe):
             start = noise[rows].to(bench.device, bench.dtype)
             options = {"steps": settings.sampling_steps, "scale": settings.guidance_scale}
             visited = list(bench.trajectory(embeds, empty, start, **options))[:-1]
-            parts += [Pool(x, t.expand(len(x)), embeds) for t, x in visited]
-        return Pool(*(torch.cat([getattr(part, key) for part in parts]) for key in ("latents", "timesteps", "embeds")))
+            parts += [NoisySamples(x, t.expand(len(x)), embeds) for t, x in visited]
+        return NoisySamples(
+            *(torch.cat([getattr(part, key) for part in parts]) for key in ("latents", "timesteps", "embeds"))
+        )
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ from ...prompts.pool import PromptPool, Task
 from ...recipe import Run
 from ...rewards import ConceptErasingReward, Reward
 from ._beginnings import Beginnings
-from ._prompted_policy import Drawn, Guidance, Replaying, Sampling
+from ._prompted_policy import Guidance, Replaying, Sampled, Sampling
 from ._safe_adapter import SafeAdapter
 from ._tether import Tether
 
@@ -42,7 +42,7 @@ LOGGED = {"reward": "total", "safe": "safe", "align": "align"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class Iteration:
     """What an iteration draws: a task for each group, from which step on, and from which latents if not the first.
 
     ``latents`` (groups, C, H, W) are clean; they are noised to the step ``first``.
@@ -138,7 +138,7 @@ class Trainer:
 
     # --- drawing -------------------------------------------------------------------------------------
 
-    def draw(self, rng: np.random.Generator) -> tuple[Drawn, dict[str, float]]:
+    def draw(self, rng: np.random.Generator) -> tuple[Sampled, dict[str, float]]:
         """This process's rows of the batch, drawn and rewarded against the whole batch."""
         s, plan = self.settings, self._plan(rng)
         scheme = self.scheme.after(plan.first)
@@ -161,22 +161,22 @@ class Trainer:
         embeds = self.bench.encode([tasks[row].text for row in mine])
         unconditional = torch.stack(policy.unconditional)
         explores = torch.tensor([leads[row] for row in mine], device=self.bench.device)
-        drawn = Drawn(guidance, scheme, embeds, taken, unconditional, advantages, explores)
+        drawn = Sampled(guidance, scheme, embeds, taken, unconditional, advantages, explores)
         return drawn, self._log_of(tasks, gathered, [row for row, lead in enumerate(leads) if not lead])
 
-    def _plan(self, rng: np.random.Generator) -> Plan:
+    def _plan(self, rng: np.random.Generator) -> Iteration:
         """From noise alone, or from pictures of the concept, all noised to one random step."""
         s = self.settings
         shares = np.array(s.shares) / sum(s.shares)
         tasks = [self.pool.draw(str(kind), rng) for kind in spread(shares, s.prompts, rng)]
         known = self.beginnings
         if known is None or rng.random() >= s.from_pictures:
-            return Plan(tasks)
+            return Iteration(tasks)
         picked = rng.choice(len(known.tasks), s.prompts, replace=False)
         first = int(rng.integers(max(1, s.steps // 3), min(s.steps // 2 + 1, s.steps - 2) + 1))
-        return Plan([known.tasks[place] for place in picked], first, known.latents[torch.from_numpy(picked)])
+        return Iteration([known.tasks[place] for place in picked], first, known.latents[torch.from_numpy(picked)])
 
-    def _start(self, plan: Plan, group: int, row: int) -> Tensor:
+    def _start(self, plan: Iteration, group: int, row: int) -> Tensor:
         """(C, H, W) that the row begins with: noise, or its picture under noise."""
         noise = self._noise(0, group if self.settings.shared_noise else row, 1)
         if plan.latents is None:
@@ -210,7 +210,7 @@ class Trainer:
 
     # --- learning ------------------------------------------------------------------------------------
 
-    def learn(self, drawn: Drawn, tether: Tether | None, rng: np.random.Generator) -> dict[str, float]:
+    def learn(self, drawn: Sampled, tether: Tether | None, rng: np.random.Generator) -> dict[str, float]:
         """The iteration's optimiser steps. Each divides its loss by the whole batch's part of it."""
         s, workers = self.settings, self.run.workers
         count = s.prompts * s.group
@@ -239,7 +239,7 @@ class Trainer:
         count = max(1, round(self.settings.fraction * actions))
         return np.sort(rng.choice(actions, count, replace=False))
 
-    def _add_policy_gradient(self, drawn: Drawn, rows: list[int], places: np.ndarray, whole: int) -> float:
+    def _add_policy_gradient(self, drawn: Sampled, rows: list[int], places: np.ndarray, whole: int) -> float:
         """Accumulate gradients over this process's rows and their steps; its share of the mean |rho - 1|.
 
         Explorers have no part in that: their ratios begin below 1.

@@ -22,7 +22,7 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Sampled:
     """What a process drew, and what it is to learn from it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Replaying:
     The empty prompt's prediction stays what drawing saw, unless ``empty_gradient``.
     """
 
-    drawn: Drawn
+    drawn: Sampled
     rows: Tensor
     empty_gradient: bool = False
 

@@ -47,7 +47,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Losses:
+class ModeratorLosses:
     """The four losses, scalars."""
 
     anti: Tensor
@@ -56,7 +56,7 @@ class Losses:
     cal: Tensor
 
 
-class Moderation:
+class ModeratorFit:
     """Draws batches and takes losses.
 
     Args:
@@ -136,11 +136,11 @@ class Moderation:
         error = (self.bench.bottleneck(latents, vae) - wanted).square() / spread
         return error[:unsafe].mean(), error[unsafe:].mean()
 
-    def losses(self, vae: Any, unsafe: Samples, benign: Samples) -> Losses:
+    def losses(self, vae: Any, unsafe: Samples, benign: Samples) -> ModeratorLosses:
         """All four of them for the decoder of ``vae``, in one pass."""
         parts = [unsafe.encoded, benign.encoded, unsafe.latents, benign.latents]
         decoded = self.bench.decode(torch.cat(parts), vae).split([len(part) for part in parts])
-        return Losses(
+        return ModeratorLosses(
             anti=self.refusal(decoded[0]),
             nat=mse_loss(decoded[1], benign.pictures),
             dos=self.refusal(decoded[2]),
@@ -174,7 +174,7 @@ class Refusing:
     of them. He draws from the first half of the unsafe latents; the protection is measured on the other.
     """
 
-    def __init__(self, moderation: Moderation, on: AttackedOn, count: int) -> None:
+    def __init__(self, moderation: ModeratorFit, on: AttackedOn, count: int) -> None:
         self.moderation, self.on, self.count = moderation, on, count
 
     def attack(self, vae: nn.Module, batch: int, rng: np.random.Generator) -> Tensor:

@@ -25,7 +25,7 @@ from ....errors import ConfigError, UnsupportedPipeline
 from ....files.tensors import save_tensors
 from ....guards.base import Guard
 from ....guards.weights.patronus_hardening import PatronusHardening
-from ....learning.fit import Schedule, fit
+from ....learning.fit import FitSchedule, fit
 from ....learning.low_rank import LowRank
 from ....learning.simulated_attack import Attackers, PersistentAttack
 from ....learning.workers import ALONE, Workers
@@ -146,7 +146,7 @@ class PatronusHardeningRecipe(Recipe):
             changed = [path for path, _ in student.requires_grad_(True).named_parameters()]
         else:
             changed = [f"{layer}.weight" for layer in updates.layers]
-        self._fit(student, Losses(bench, settings, *self._data(bench, run.seed), run.workers), run)
+        self._fit(student, HardeningLosses(bench, settings, *self._data(bench, run.seed), run.workers), run)
         name = bench.family.denoisers[0]
         if updates is not None:
             if run.workers.first:
@@ -166,7 +166,7 @@ class PatronusHardeningRecipe(Recipe):
             raise UnsupportedPipeline("the denoiser has no attention projections for low-rank updates: train it whole.")
         return LowRank(student, layers, self.settings.rank, torch.Generator().manual_seed(seed))
 
-    def _fit(self, student: nn.Module, losses: Losses, run: Run) -> None:
+    def _fit(self, student: nn.Module, losses: HardeningLosses, run: Run) -> None:
         """B1, then B2."""
         settings = self.settings
         siege = PersistentAttack(student, settings.attackers, won=settings.won or math.inf, workers=run.workers)
@@ -184,8 +184,8 @@ class PatronusHardeningRecipe(Recipe):
             unsafe = torch.tensor(found or [math.nan]).mean()
             return {"loss": alpha * benign, "benign": benign.detach(), "unsafe": unsafe}
 
-        def stage(steps: int, lr: float) -> Schedule:
-            return Schedule(steps, settings.batch, lr, min(20, steps), 0.0, 0.0)
+        def stage(steps: int, lr: float) -> FitSchedule:
+            return FitSchedule(steps, settings.batch, lr, min(20, steps), 0.0, 0.0)
 
         options: dict[str, Any] = {"seed": run.seed, "workers": run.workers}
         fit(student, align, stage(settings.align_steps, settings.align_lr), run.folder / "align", **options)
@@ -212,7 +212,7 @@ class PatronusHardeningRecipe(Recipe):
         return unsafe, benign
 
 
-class Losses:
+class HardeningLosses:
     """The three losses, (), each over samples drawn with the ``rng`` that it is given.
 
     With several workers L_benign and L_unsafe are each one's own rows, divided by the whole batch; an attacker is the

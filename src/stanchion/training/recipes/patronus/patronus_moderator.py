@@ -20,14 +20,14 @@ from ....config import Count, Filled, Natural, NotNegative, Positive, checked
 from ....errors import ConfigError
 from ....guards.base import Guard
 from ....guards.decoder.patronus_moderator import BLANK, PatronusModerator, ZeroTarget
-from ....learning.fit import Schedule, fit
+from ....learning.fit import FitSchedule, fit
 from ....learning.simulated_attack import Attackers, PersistentAttack
 from ....pipeline.model.base_weights import base_of
 from ....pipeline.model.workbench import Workbench
 from ...recipe import Recipe, Run
 from ._feature_networks import load_feature_network
 from ._finished_latents import draw_latents
-from ._moderation import AttackedOn, Moderation, Refusing, Side, pictures_in
+from ._moderation import AttackedOn, ModeratorFit, Refusing, Side, pictures_in
 
 Weights = tuple[NotNegative, NotNegative, NotNegative, NotNegative]
 
@@ -90,7 +90,7 @@ class ModeratorTraining:
 class Pupil:
     """The autoencoder whose decoder learns, what it learns from, and who attacks it meanwhile."""
 
-    moderation: Moderation
+    moderation: ModeratorFit
     vae: Any
     siege: PersistentAttack
 
@@ -162,12 +162,12 @@ class ModeratorRecipe(Recipe):
         )
         for place, (name, loss, steps, batch, lr) in enumerate(stages):
             if steps:
-                schedule = Schedule(steps, sum(batch), lr, min(20, steps), 0.98, s.weight_decay)
+                schedule = FitSchedule(steps, sum(batch), lr, min(20, steps), 0.98, s.weight_decay)
                 beside = pupil.siege if name == "a2" else None
                 fit(vae, partial(loss, pupil), schedule, run.folder / name, seed=run.seed + place, beside=beside)
         return self._guard(bench, vae)
 
-    def _moderation(self, bench: Workbench, run: Run) -> Moderation:
+    def _moderation(self, bench: Workbench, run: Run) -> ModeratorFit:
         s = self.settings
         latents = draw_latents(
             bench,
@@ -184,7 +184,7 @@ class ModeratorRecipe(Recipe):
             size = bench.decode(latents.unsafe[:1]).shape[-1]
         pictures = {side: pictures_in(folder, size).to(bench.device) for side, folder in folders.items() if folder}
         phi, blank = load_feature_network(s.features, bench.device), BLANK[s.zero_target]
-        return Moderation(bench, latents, pictures, phi, blank=blank, noise=s.noise, crop=s.crop, seed=run.seed)
+        return ModeratorFit(bench, latents, pictures, phi, blank=blank, noise=s.noise, crop=s.crop, seed=run.seed)
 
     def _early(self, pupil: Pupil, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """zeta and gamma weigh the same two sides as later."""

@@ -17,7 +17,7 @@ ENCODED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Place:
+class Span:
     """Where a phrase lies in a caption: ``start`` and ``end`` of its rows, and the end of the caption's own tokens.
 
     ``counterpart`` is the number of tokens of the harmless phrase.
@@ -42,7 +42,7 @@ class Spoken:
     """
 
     unsafe: Tensor
-    places: tuple[Place, ...]
+    places: tuple[Span, ...]
     counterparts: Tensor
     safe: Tensor
     lengths: tuple[int, ...]
@@ -66,7 +66,7 @@ def encoded(bench: Workbench, texts: Sequence[str], workers: Workers) -> Tensor:
     return workers.gather(torch.cat(parts))
 
 
-def aligned_rows(place: Place, length: int) -> Tensor:
+def aligned_rows(place: Span, length: int) -> Tensor:
     """(length,) for each row of a caption with an unsafe phrase: the row of its counterpart that says the same.
 
     Tokens of the two phrases are paired by position, the last one with what is left over; what stands behind them is
@@ -79,7 +79,7 @@ def aligned_rows(place: Place, length: int) -> Tensor:
     return torch.where(rows < place.end, torch.where(rows < place.start, rows, within), behind)
 
 
-def _places(bench: Workbench, captions: Sequence[Framed]) -> Iterator[Place]:
+def _places(bench: Workbench, captions: Sequence[Framed]) -> Iterator[Span]:
     """Words are tokens of their own, so that what stands before a phrase, the phrase and the rest add up."""
     before, unsafe, safe, after = (
         bench.lengths(list(texts))
@@ -87,4 +87,4 @@ def _places(bench: Workbench, captions: Sequence[Framed]) -> Iterator[Place]:
     )
     limit = bench.pipe.tokenizer.model_max_length - 1
     for b, u, s, a in zip(before, unsafe, safe, after, strict=True):
-        yield Place(1 + b, 1 + b + u, min(1 + b + u + a, limit), s)
+        yield Span(1 + b, 1 + b + u, min(1 + b + u + a, limit), s)

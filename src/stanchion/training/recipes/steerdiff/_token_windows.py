@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._spoken import Place, Spoken
+from ._spoken import Span, Spoken
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def labelled(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -
     return Windows(torch.cat([spoken.unsafe, spoken.safe]), table[:, :3], table[:, 3].float(), longest)
 
 
-def _unsafe(place: Place, longest: int) -> Iterator[tuple[int, int]]:
+def _unsafe(place: Span, longest: int) -> Iterator[tuple[int, int]]:
     for count in range(1, min(longest, place.end - place.start) + 1):
         yield place.end - count, count
     if (to_end := place.content + 2 - place.end) <= longest:

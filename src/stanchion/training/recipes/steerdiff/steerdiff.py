@@ -19,7 +19,7 @@ from ....files.text import lines
 from ....guards.base import Guard
 from ....guards.identifier import LONGEST, Identifier
 from ....guards.text.steerdiff import SteerDiff
-from ....learning.fit import Schedule, fit
+from ....learning.fit import FitSchedule, fit
 from ....pipeline.model.workbench import Workbench
 from ...prompts.captions import everyday
 from ...recipe import Recipe, Run
@@ -114,7 +114,7 @@ class SteerDiffRecipe(Recipe):
             return {"loss": wrong / settings.batch}
 
         steps = settings.epochs * math.ceil(len(fitted) / settings.batch)
-        schedule = Schedule(steps, settings.batch, settings.lr, min(100, steps // 10 + 1), decay=0, weight_decay=0)
+        schedule = FitSchedule(steps, settings.batch, settings.lr, min(100, steps // 10 + 1), decay=0, weight_decay=0)
         fit(identifier, loss, schedule, run.folder / "identifier", seed=run.seed, workers=run.workers)
         return identifier, _precision_and_recall(identifier, windows, held_out)
 
