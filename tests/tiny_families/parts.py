@@ -129,6 +129,15 @@ def spread(module: Any) -> Any:
     return module.eval()
 
 
+def loud(module: Any, *more: str) -> Any:
+    """Attention that is heard: random weights of some classes let next to nothing of the text through."""
+    with torch.no_grad():
+        for name, parameter in spread(module).named_parameters():
+            if any(part in name for part in ("to_v.", "v_proj.", "to_out.", "to_add_out.", *more)):
+                parameter.mul_(8.0)
+    return module
+
+
 def flow(**options: Any) -> Any:
     return diffusers.FlowMatchEulerDiscreteScheduler(**options)
 

@@ -1,0 +1,49 @@
+"""PixArt-Σ: T5 states with a mask, cross-attention, noise with a learned variance beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...types import Condition
+from ._needs import GUIDED
+from ._tokens import prompt_and_negative, stream
+from .base import TEXT, Family, Pass, Said, Stream
+
+
+class PixArt(Family):
+    """[negative; prompt] in one pass; the variance is cut off, as the pipeline does."""
+
+    name = "pixart"
+    title = "PixArt"
+    classes = ("PixArtSigmaPipeline",)
+    encoding = ("max_sequence_length",)
+    offers = ("text", "words")
+    variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}
+    conditions = (TEXT, "encoder_attention_mask")
+    inputs = ("added_cond_kwargs",)
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Sizes alone, and no model that was trained on them has Σ's pipeline."""
+        added = {name: value for name, value in (inputs.get("added_cond_kwargs") or {}).items() if value is not None}
+        super().check_inputs({**inputs, **added})
+
+    def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
+        return float(arguments["guidance_scale"]) if "negative" in roles else 1.0
+
+    def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
+        states, mask, *_ = pipe.encode_prompt(list(texts), do_classifier_free_guidance=False, **self.options(arguments))
+        return Condition(states, {"encoder_attention_mask": mask})
+
+    def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
+        return prompt_and_negative(outputs, arguments, negative=2)
+
+    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+        return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
+
+    def blank(self, one: Pass, denoiser: Any) -> Tensor:
+        sample = one.inputs["hidden_states"]
+        return torch.ones_like(sample[:, :1]).repeat(1, denoiser.config.out_channels, 1, 1)
