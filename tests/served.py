@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -78,6 +78,15 @@ def picture(seed: int = 0) -> Any:
     return tiny.draw(tiny.pipeline(), steps=2, seed=seed, guidance_scale=4.0, output_type="pil")[0]
 
 
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for what another thread does."""
+    for _ in range(4000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it never came about")
+
+
 @contextmanager
 def listening(serving: GuardedService) -> Iterator[str]:
     """The service on a free port of the loopback, as ``stanchion serve`` has it; yields its address."""
@@ -86,8 +95,7 @@ def listening(serving: GuardedService) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(create_app(serving), log_level="critical"))
         thread = threading.Thread(target=server.run, args=([port],))
         thread.start()
-        while not server.started:
-            time.sleep(0.005)
+        until(lambda: server.started)
         try:
             yield f"http://127.0.0.1:{port.getsockname()[1]}"
         finally:

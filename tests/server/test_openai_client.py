@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from PIL import Image
 
-from served import client, finding, listening, picture, policy, service, words
+from served import client, finding, listening, picture, policy, service, until, words
 from stanchion import GuardFailed
 from stanchion.server.policy import Key, Rule
 
@@ -214,8 +214,7 @@ def test_a_full_queue_gives_429_and_the_client_comes_again():
             threads.append(threading.Thread(target=api.images.generate, kwargs={"prompt": "a house", "size": SIZE}))
             threads[-1].start()
             assert serving.studio.entered.wait(20)
-            while serving.waiting < wanted:
-                pass
+            until(lambda: serving.waiting == wanted)  # noqa: B023
         with pytest.raises(openai.RateLimitError) as raised:
             api.images.generate(prompt="a house", size=SIZE)
         assert raised.value.response.headers["retry-after"] == "1"

@@ -191,6 +191,15 @@ def test_a_full_log_is_renamed_and_old_ones_go(tmp_path):
     assert seeds == {"audit.jsonl": [], "audit.jsonl.1": [3], "audit.jsonl.2": [2]}
 
 
+def test_a_line_that_was_cut_off_spoils_no_other(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    audit.file.write_text('{"outcome": "ser')
+    with service(policy(audit=audit)) as serving:
+        serving.submit(ask()).result(WAIT)
+    torn, whole = audit.file.read_text().splitlines()
+    assert torn == '{"outcome": "ser' and json.loads(whole)["outcome"] == "served"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
 def test_a_full_disk_stops_serving(tmp_path):
     full = tmp_path / "audit.jsonl"
@@ -223,6 +232,11 @@ def test_texts_and_pictures_that_nobody_draws_are_looked_at():
     assert [set(one.found) - {"weapons"} for one in seen] == [set(), set(), {"content_policy"}, {"horror"}]
     assert ["weapons" in one.found for one in seen[:2]] == [True, False]
     assert seen[0].scores == {"weapons": 1.0, "content_policy": 0.0}
+
+
+def test_a_text_whose_end_nobody_would_read_is_not_called_harmless():
+    with service(policy(words())) as serving, pytest.raises(ConfigError, match="give it in parts"):
+        serving.look(["a house " * 40 + "a knife"]).result(WAIT)
 
 
 def test_a_policy_without_eyes_says_so():

@@ -32,10 +32,11 @@ def serve(
     if host not in ("127.0.0.1", "localhost", "::1") and not chosen.keys:
         typer.echo(f"stanchion: {host} can be reached by others, and the policy names no keys.", err=True)
 
-    from ..pipeline.loading import without_progress_bars
+    from ..pipeline.loading import without_progress_bars, without_texts_in_logs
     from ..server.service import GuardedService
 
     without_progress_bars()
+    without_texts_in_logs()
     uvicorn.run(
         create_app(GuardedService(chosen)),
         host=host,

@@ -103,6 +103,11 @@ def without_progress_bars() -> None:
     transformers_logging.disable_progress_bar()
 
 
+def without_texts_in_logs() -> None:
+    """Have diffusers say errors only, for the whole process: it warns of long prompts by repeating them."""
+    diffusers_logging.set_verbosity_error()
+
+
 def _checker(folder: str | Path) -> dict[str, Any]:
     """Where a model comes without a safety checker, it is not asked for one; where it has one, it keeps it."""
     values = DiffusionPipeline.load_config(folder)

@@ -48,7 +48,10 @@ class AuditLog:
     def _open(self, path: Path) -> Any:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("ab", buffering=0)  # what could not be written must not wait in a buffer
+            file = path.open("ab", buffering=0)  # what could not be written must not wait in a buffer
+            if _torn(path):
+                file.write(b"\n")
+            return file
         except OSError as error:
             raise ServiceUnavailable(f"the audit log can't be opened: {error}") from error
 
@@ -59,6 +62,15 @@ class AuditLog:
                 old.replace(_numbered(path, number + 1))
         path.replace(_numbered(path, 1))
         self._file = self._open(path)
+
+
+def _torn(path: Path) -> bool:
+    """Whether the last line has no end: the machine stopped while it was written."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def _numbered(path: Path, number: int) -> Path:

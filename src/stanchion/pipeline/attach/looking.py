@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 
+from ...errors import ConfigError
 from ..model.encoding import Encoding
 from ..phrase_cache import PhraseCache
 from ..seams.output import OutputSeam
@@ -15,6 +16,7 @@ from ..seams.text_chain import TextChain
 from ..stages import Stage
 from .guard_record import Record
 from .reports import GuardReport
+from .turns import alone_with
 
 if TYPE_CHECKING:
     from .attachment import Attachment
@@ -31,11 +33,13 @@ def read(attachment: Attachment, texts: Sequence[str]) -> tuple[GuardReport, ...
     """What each text guard says of prompts; nothing where there is no text guard.
 
     Raises:
+        ConfigError: a prompt is longer than the text encoder reads, and nobody would see its end.
         GuardFailed: a guard failed.
     """
     call, records = _records(attachment, Stage.TEXT)
     if not records:
         return ()
+    _check_lengths(attachment.family.tokenizers_of(attachment.pipeline), texts)
     chain = TextChain(records, call.read(texts))
     readings = chain.readings()
     for place, record in enumerate(records):
@@ -54,3 +58,14 @@ def look(attachment: Attachment, pictures: Sequence[Image.Image]) -> tuple[Guard
     _, records = _records(attachment, Stage.OUTPUT)
     OutputSeam(records).checked((list(pictures),))
     return tuple(record.report(len(pictures)) for record in records)
+
+
+def _check_lengths(tokenizers: Sequence[Any], texts: Sequence[str]) -> None:
+    with alone_with(*tokenizers):
+        for tokenizer in tokenizers:
+            for ids in tokenizer(list(texts), truncation=False, verbose=False).input_ids:
+                if len(ids) > tokenizer.model_max_length:
+                    raise ConfigError(
+                        f"a text has {len(ids)} tokens, and the text encoder reads {tokenizer.model_max_length}; "
+                        "give it in parts."
+                    )
