@@ -29,7 +29,8 @@ ALLOWED = {
     "concepts": ("errors", "types", "config", "files"),
     "content_policy": ("errors", "types", "concepts"),
     "pipeline": SMALL,
-    "guards": (*SMALL, "pipeline"),
+    "hub": ("errors", "config"),
+    "guards": (*SMALL, "pipeline", "hub"),
     "guards.output": (*SMALL, "pipeline", "guards", "judges"),
     "learning": ("errors", "config", "files"),
     "training": (*SMALL, "pipeline", "guards", "learning", "reference"),
@@ -42,6 +43,7 @@ ALLOWED = {
     "benchmark": (
         *SMALL,
         "pipeline",
+        "hub",
         "guards",
         "training",
         "learning",

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .. import config
 from ..guards.base import Guard
+from ..hub import card
 from ..judges import load_judge
 from .results.markdown import below, share, table
 from .results.row import Row, make_rows
@@ -48,27 +48,8 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
 
 def write_card(folder: Path, guard: Guard, model: str, rows: list[Row]) -> None:
     """``README.md``, with the front matter that the Hub reads."""
-    concept = guard.concept
-    parts = [
-        "---",
-        "library_name: stanchion",
-        "tags: [stanchion, diffusers, safety]",
-        f"base_model: {model}",
-        "---",
-        f"# {guard.name} against {concept.name}",
-        f"A guard for diffusers pipelines (stage: {guard.stage}). It keeps out: {', '.join(concept.targets)}.",
-        "```python",
-        "from stanchion import load_guard, load_pipeline",
-        "",
-        f'pipe = load_pipeline("{model}")',
-        'load_guard("this folder").attach(pipe)',
-        "```",
-        "## Measured",
-        _table(rows) if rows else "Nothing was measured: no judge at hand knows this model's pictures.",
-        "## Made with",
-        f"```json\n{json.dumps({**guard.training, 'guard_settings': config.to_dict(guard.settings)}, indent=2)}\n```",
-    ]
-    (folder / "README.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
+    found = _table(rows) if rows else "Nothing was measured: no judge at hand knows this model's pictures."
+    card.write_card(folder, guard, model=model, measured=found)
 
 
 def _table(rows: list[Row]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import config
 from ..concepts import Concept, load_concept
 from ..errors import ArtefactError, ConfigError
+from ..hub.repository import fetch, push
 from ..pipeline.attach.attachment import Attachment, Cover
 from ..pipeline.model.base_weights import weights_hash
 from ..pipeline.seams.decode import Decode
@@ -157,6 +158,25 @@ class Guard(ABC):
         self.check_base()
         self.check_tensors()
         write_artefact(Path(folder), self)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """``save``, under the name that diffusers and transformers have for it."""
+        self.save(folder)
+
+    def push_to_hub(self, repo_id: str, **about: Any) -> str:
+        """Save it with a card and upload both; the commit's address. ``about``: see ``hub.repository.push``."""
+        return push(self, repo_id, **about)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, revision: str | None = None, **settings: Any) -> Self:
+        """``load``, from a folder or a repository on the Hub; ``load_guard`` does so for any guard, and for stacks.
+
+        Raises:
+            UnknownName: there is no such folder and no such repository.
+            ArtefactError: as ``load``.
+        """
+        here = Path(source) if str(source) and Path(source).is_dir() else fetch(str(source), revision)
+        return cls.load(here, **settings)
 
     @classmethod
     def load(cls, folder: str | Path, **settings: Any) -> Self:

@@ -13,6 +13,7 @@ from ..concepts import Concept, load_concept
 from ..errors import ArtefactError, ConfigError, UnknownName
 from ..files.documents import read_json
 from ..files.names import file_name, inside
+from ..hub.repository import fetch
 from .artefact import CONFIG, LIST, read_artefact
 from .base import Guard
 from .stack import GuardStack
@@ -21,7 +22,9 @@ SHIPPED = registry.ROOT / "reference" / "weights" / "guards"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
-def load_guard(source: str | Path, concept: str | Concept | None = None, **settings: Any) -> Guard | GuardStack:
+def load_guard(
+    source: str | Path, concept: str | Concept | None = None, *, revision: str | None = None, **settings: Any
+) -> Guard | GuardStack:
     """A guard by its name and concept, or a saved guard or stack by its folder or its id on the Hub.
 
     A guard that is trained comes with the package for the built-in concepts and the reference model; for everything
@@ -31,6 +34,7 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
         source: a registered name, a file and its class (``my_guard.py:Mine``), a folder, or the id of a repository on
             the Hub that holds one.
         concept: a built-in name, a YAML file or a ``Concept``; a saved guard has its own.
+        revision: branch, tag or commit of the repository on the Hub; give a commit, so that the same guard comes again.
         settings: the guard's settings; they replace those that a guard was saved with.
 
     Raises:
@@ -38,16 +42,18 @@ def load_guard(source: str | Path, concept: str | Concept | None = None, **setti
         ConfigError: no concept, unknown settings, settings for a stack, or a guard that must be trained first.
         ArtefactError: the folder holds no guard that can be read.
     """
-    return guard_from(source, concept, settings)
+    return guard_from(source, concept, settings, revision)
 
 
-def guard_from(source: str | Path, concept: str | Concept | None, settings: Mapping[str, Any]) -> Guard | GuardStack:
+def guard_from(
+    source: str | Path, concept: str | Concept | None, settings: Mapping[str, Any], revision: str | None = None
+) -> Guard | GuardStack:
     """``load_guard`` for settings that somebody typed: any key may be among them, that of an argument too."""
     if registry.is_named("guards", str(source)):
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
         return _by_name(registry.find("guards", str(source)), load_concept(concept), settings)
-    folder = _folder(source)
+    folder = _folder(source, revision)
     if concept is not None:
         raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")
     if not (folder / LIST).is_file():
@@ -79,21 +85,16 @@ def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any]) -
     return kind(concept, **settings)
 
 
-def _folder(source: str | Path) -> Path:
+def _folder(source: str | Path, revision: str | None) -> Path:
     if str(source) and isdir(source):  # the empty path would be the working folder
+        if revision is not None:
+            raise ConfigError(f"{str(source)!r} is a folder, which has no revision {revision!r}; leave it out.")
         return Path(source)
     if not HUB_ID.fullmatch(str(source)):
         if "/" in str(source):
             raise UnknownName(f"there is no folder {str(source)!r} that a guard could be loaded from.")
         registry.check("guards", [str(source)])  # raises, with the nearest names
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.md"]))
-    except (OSError, ValueError) as error:
-        raise UnknownName(
-            f"no guard, no folder and nothing to be had from the Hub at {str(source)!r}: {error}"
-        ) from None
+    return fetch(str(source), revision)
 
 
 def _load(folder: Path, settings: Mapping[str, Any]) -> Guard:

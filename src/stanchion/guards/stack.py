@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.names import file_name
+from ..hub.repository import push
 from ..pipeline.attach.attachment import Attachment, Cover, in_stage_order
 from .artefact import LIST
 from .base import Guard
@@ -44,3 +45,11 @@ class GuardStack:
         for name, guard in zip(names, self.guards, strict=True):
             guard.save(Path(folder) / name)
         (Path(folder) / LIST).write_text(json.dumps(names) + "\n", encoding="utf-8")
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """``save``, under the name that diffusers and transformers have for it."""
+        self.save(folder)
+
+    def push_to_hub(self, repo_id: str, **about: Any) -> str:
+        """Save it with a card and upload both; the commit's address. ``about``: see ``hub.repository.push``."""
+        return push(self, repo_id, **about)
