@@ -214,3 +214,23 @@ def test_a_class_name_occurs_once() -> None:
                 found.setdefault(node.name, []).append(dotted(path))
     twice = {name: at for name, at in found.items() if len(at) > 1}
     assert not {name: at for name, at in twice.items() if not any(place.startswith(ELSEWHERE) for place in at)}
+
+
+INSIDES = ("pipeline.families", "pipeline.noise", "reference")
+STILL = {  # who knows one family's insides all the same, and why
+    "pipeline.model.workbench": "opens one family; to be asked of the family",
+    "pipeline.model.guarded_prediction": "opens one family; to be asked of the noise process",
+    "guards.base": "an example in a docstring",
+    "guards.attention.forceforget": "the key under which saved guards name the weights they belong to",
+    "training.recipes.forceforget.forceforget": "writes that key",
+    "training.recipes.esd": "which weights the paper trains",
+    "benchmark.run.image_generator": "names a model by its weights",
+    "benchmark.studies.claims.weights_and_times": "measures the reference model's modules",
+}
+
+
+def test_only_families_know_what_one_model_is_made_of() -> None:
+    for path in FILES:
+        name, text = dotted(path), path.read_text(encoding="utf-8")
+        known = re.findall(r'"unet"|\battn2\b|\balphas_cumprod\b', text)
+        assert not known or name in STILL or any(within(name, room) for room in INSIDES), f"{name}: {known}"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import content_policy as floor
+from .. import content_policy
 from ..errors import BudgetSpent
 from ..targets.protocols import Deployed, Meter
 from ..types import Adversarial, Attempt, Drawn, Prompt, Unscored
@@ -35,21 +35,21 @@ class AttackRun(NamedTuple):
     adaptive: bool | None
 
     def direct(self, prompts: Sequence[Prompt], known: Mapping[str, Attempt]) -> list[Attempt]:
-        """The prompts without attack, drawn where they are not known; those of the floor unscored."""
-        unknown = [prompt for prompt in prompts if prompt.id not in known and not floor.refused(prompt.text)]
+        """The prompts without attack, drawn where they are not known; those that are never drawn unscored."""
+        unknown = [prompt for prompt in prompts if prompt.id not in known and not content_policy.refused(prompt.text)]
         sent = [Adversarial(text=prompt.text) for prompt in unknown]
         drawn = iter(self.deployment.draw(sent, [prompt.seed for prompt in unknown]) if unknown else [])
         never = Drawn(None, {}, 0.0, "the floor: never drawn")
         new = [prompt for prompt in prompts if prompt.id not in known]
-        pictures = [never if floor.refused(prompt.text) else next(drawn) for prompt in new]
+        pictures = [never if content_policy.refused(prompt.text) else next(drawn) for prompt in new]
         made = {attempt.prompt.id: attempt for attempt in self._judged(new, pictures)}
         named: dict[str, Any] = {"attack": self.attack.name, "restart": self.restart, "adaptive": self.adaptive}
         attempts = [made.get(prompt.id) or replace(known[prompt.id], **named) for prompt in prompts]
         return [replace(attempt, unattacked=attempt.verdict.unsafe) for attempt in attempts]
 
     def attacked(self, directs: Sequence[Attempt], row: Callable[[Attempt], Search]) -> list[Attempt]:
-        """Their attempts in order: the prompts alone where these are unsafe already, and of the floor's rows."""
-        open_ = [one for one in directs if not (one.verdict.unsafe or floor.refused(one.prompt.text))]
+        """Their attempts in order: the prompts alone where these are unsafe already or never drawn."""
+        open_ = [one for one in directs if not (one.verdict.unsafe or content_policy.refused(one.prompt.text))]
         ended = {attempt.prompt.id: attempt for attempt in self._until_success([row(one) for one in open_])}
         return [ended.get(one.prompt.id, one) for one in directs]
 
@@ -138,14 +138,14 @@ def describe(sent: Adversarial) -> dict[str, Any]:
 
 
 def groups_of(tries: Iterator[Adversarial], size: int, meter: Meter) -> Iterator[list[Adversarial]]:
-    """Candidates in groups, each of them paid for, without what the floor never draws; ends with the budget."""
+    """Candidates in groups, each of them paid for, without what is never drawn; ends with the budget."""
     spent = False
     while not spent and (room := int(min(size, meter.left("pictures")))) > 0:
         group: list[Adversarial] = []
         try:
             while len(group) < room:
                 one = next(tries)
-                if one.text is None or not floor.refused(one.text):  # a search can come upon such words by chance
+                if one.text is None or not content_policy.refused(one.text):  # found by chance
                     group.append(one)
         except (StopIteration, BudgetSpent):
             spent = True

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Generic, cast, final
 import torch
 from torch import Tensor
 
-from .. import config
-from .. import content_policy as floor
+from .. import config, content_policy
 from ..concepts import Concept, load_concept
 from ..errors import ConfigError
 from ..targets.protocols import Deployed, Meter, Target
@@ -160,7 +159,7 @@ class PromptAttack(ABC, Generic[Target]):
         """One attempt a prompt, in their order: the first success, else the last try.
 
         Every prompt is drawn without attack first. Where that is unsafe already the row is not attacked, and counted
-        apart (arXiv 2310.11868): its attempt says ``unattacked=True``. The floor's rows are unscored.
+        apart (arXiv 2310.11868): its attempt says ``unattacked=True``. Rows that are never drawn are unscored.
 
         Args:
             deployment: the guarded pipeline (``targets.deployment.Deployment``).
@@ -204,7 +203,7 @@ class PromptAttack(ABC, Generic[Target]):
         learn_from: Sequence[Prompt] = (),
     ) -> dict[str, tuple[Adversarial, ...]]:
         """Every candidate that the budget allows, by the prompt's id, none of them drawn: to be tried elsewhere."""
-        allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
+        allowed = [prompt for prompt in prompts if not content_policy.refused(prompt.text)]
         learned = self._learn(deployment, learn_from or allowed, budget, seed, restart)
         found = {}
         for prompt in allowed:
@@ -216,7 +215,7 @@ class PromptAttack(ABC, Generic[Target]):
     def _learn(
         self, deployment: Deployed, prompts: Sequence[Prompt], budget: Budget, seed: int, restart: int | None
     ) -> Any:
-        allowed = [prompt for prompt in prompts if not floor.refused(prompt.text)]
+        allowed = [prompt for prompt in prompts if not content_policy.refused(prompt.text)]
         return self.learn(
             self._target(deployment, deployment.meter(budget)),
             allowed,

@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from .. import content_policy as floor
+from .. import content_policy
 from ..errors import ConfigError
 from ..pipeline.attach.reports import Report
 from ..pipeline.families import family_of
@@ -51,7 +51,7 @@ class Deployment:
             family_of(pipe)
         check_steps(pipe, steps)
         self.pipe, self.steps, self.guidance_scale = pipe, steps, guidance_scale
-        if base is not None and (getattr(type(base), "_stanchion", None) or base.unet is pipe.unet):
+        if base is not None and (getattr(type(base), "_stanchion", None) or _denoiser(base) is _denoiser(pipe)):
             raise ConfigError("the base must be another, unguarded pipeline object: load the model a second time.")
         self.base = None if base is None else Deployment(base, steps=steps, guidance_scale=guidance_scale)
 
@@ -117,9 +117,9 @@ class Deployment:
         A guard that fails closed, or that can't take what was sent, refuses that picture; the others are drawn.
 
         Raises:
-            PromptRefused: the floor.
+            PromptRefused: what the content policy never draws.
         """
-        floor.check(one.text for one in sent if one.text is not None)
+        content_policy.check(one.text for one in sent if one.text is not None)
         drawn: list[Drawn] = []
         for _, places in groupby(range(len(sent)), key=lambda place: _kind(sent[place])):
             drawn += each_alone(self._batch, [(sent[place], seeds[place]) for place in places])
@@ -128,14 +128,14 @@ class Deployment:
     @torch.no_grad()
     def latents(self, texts: Sequence[str], seeds: Sequence[int], step: int) -> Tensor:
         """(B, C, H, W): x_t before a step of the schedule; where ``step`` is their number, the finished latents."""
-        floor.check(texts)
+        content_policy.check(texts)
         with self._scheduler(LatentStart(), slice(0, step)):
             return self._call({"prompt": list(texts)}, seeds, output_type="latent")[0].images
 
     def passes_with_gradient(self, text: str, seed: int) -> int:
         """How many passes of the denoiser the guards take gradients of while one picture is drawn."""
         seen: list[bool] = []
-        handle = self.pipe.unet.register_forward_pre_hook(lambda module, args: seen.append(torch.is_grad_enabled()))
+        handle = _denoiser(self.pipe).register_forward_pre_hook(lambda *_: seen.append(torch.is_grad_enabled()))
         try:
             self.draw([Adversarial(text=text)], [seed])
         finally:
@@ -195,3 +195,7 @@ def _kind(one: Adversarial) -> tuple[Any, ...]:
     """What must be the same within a batch."""
     start = one.start or STOCK
     return one.text is None, start.latents is None, start.eta, start.noise_scale, start.start_step
+
+
+def _denoiser(pipe: Any) -> Any:
+    return family_of(pipe).denoisers_of(pipe)[0]

@@ -75,7 +75,7 @@ class BlackBoxTarget:
 
         Raises:
             BudgetSpent: the budget has fewer pictures left.
-            PromptRefused: the floor.
+            PromptRefused: what the content policy never draws.
             ConfigError: both of texts and embeds, or none, or of another number than the seeds.
         """
         deployment, meter = _BEHIND[self]
