@@ -22,6 +22,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from copies import Copies
 from stanchion import load_guard, registry
 from stanchion.training.recipe import train_guard
 
@@ -61,7 +62,15 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
 def parts(
     seed: int = 0, *, in_channels: int = 4, dtype: torch.dtype = torch.float32, **scheduler: Any
 ) -> dict[str, Any]:
-    """Components of a pipeline; the seed decides the weights."""
+    """Components of a pipeline; the seed decides the weights. Random numbers go on as after building them."""
+    copies, state = _built(seed, in_channels, dtype, **scheduler)
+    torch.set_rng_state(state)
+    made: dict[str, Any] = copies.one()
+    return made
+
+
+@cache
+def _built(seed: int, in_channels: int, dtype: torch.dtype, **scheduler: Any) -> tuple[Copies, torch.Tensor]:
     torch.manual_seed(seed)
     words = tokenizer()
     unet = UNet2DConditionModel(
@@ -96,7 +105,7 @@ def parts(
         pad_token_id=words.eos_token_id,
     )
     options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
-    return {
+    made = {
         "vae": vae.eval().to(dtype),
         "text_encoder": CLIPTextModel(text).eval().to(dtype),
         "tokenizer": words,
@@ -106,6 +115,7 @@ def parts(
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
+    return Copies(made), torch.get_rng_state()
 
 
 def pipeline(kind: str = "text", seed: int = 0, **options: Any) -> Any:

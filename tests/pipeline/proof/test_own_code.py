@@ -55,7 +55,7 @@ def test_a_decoder_that_is_gone_round_before_the_guard_came_raises(pipe):
 
 
 def test_hooks_of_accelerate_and_diffusers_come_and_go(pipe):
-    code = OwnCode({"unet": pipe.unet})
+    code = OwnCode({"unet": pipe.unet}, type(pipe))
     for part in (pipe.unet, pipe.unet.mid_block):
         accelerate.hooks.add_hook_to_module(part, accelerate.hooks.ModelHook())
     HookRegistry.check_if_exists_or_initialize(pipe.unet).register_hook(ModelHook(), "test")
@@ -65,8 +65,18 @@ def test_hooks_of_accelerate_and_diffusers_come_and_go(pipe):
     code.check()
 
 
+def test_torch_hooks_of_libraries_come_and_go(pipe):
+    code = OwnCode({"text_encoder": pipe.text_encoder}, type(pipe))
+    pipe.text_encoder(torch.zeros(1, 3, dtype=torch.long), output_hidden_states=True)
+    assert any(part._forward_hooks for part in pipe.text_encoder.modules())  # transformers': it notes what to return
+    code.check()
+    pipe.text_encoder.register_forward_hook(lambda module, args, output: output)
+    with pytest.raises(GuardBypassed, match=r"a hook was put on pipe\.text_encoder"):
+        code.check()
+
+
 def test_what_lies_under_a_hook_counts(pipe):
-    code, stock = OwnCode({"unet": pipe.unet}), pipe.unet.forward
+    code, stock = OwnCode({"unet": pipe.unet}, type(pipe)), pipe.unet.forward
     pipe.unet.forward = lambda *args, **kwargs: stock(*args, **kwargs)
     accelerate.hooks.add_hook_to_module(pipe.unet, accelerate.hooks.ModelHook())
     with pytest.raises(GuardBypassed, match=r"unet\.forward was replaced"):

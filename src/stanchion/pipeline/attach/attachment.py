@@ -76,7 +76,8 @@ class Attachment(AbstractContextManager["Attachment"]):
         undo.callback(self._weights.restore)
         undo.enter_context(self._weights.watched())
         self._unchanged = Unchanged(self.pipeline, self.guards, self.family.encoders)
-        self._code = OwnCode({name: module for name, module in self._modules.items() if isinstance(module, nn.Module)})
+        modules = {name: module for name, module in self._modules.items() if isinstance(module, nn.Module)}
+        self._code = OwnCode(modules, self._stock)
         self._tripwires = []
         for module, what in self._tripped():
             self._tripwires.append(Tripwire(module, what))

@@ -21,7 +21,7 @@ from ..seams.text import TextSeam
 from ..seams.weights import WeightsSeam
 from ..stages import Stage
 from .guard_record import Record
-from .guarded_class import CURRENT
+from .guarded_class import CURRENT, close
 from .reports import Report
 
 
@@ -51,6 +51,7 @@ class GuardedCall:
         self.output = OutputSeam(self._at(Stage.OUTPUT))
         self._check_output_type()
         weights.begin()
+        self._ended = ExitStack()  # what is to do then
         self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
         self._seams = {
             "encode_prompt": self.text.encode_prompt,
@@ -83,6 +84,7 @@ class GuardedCall:
         made = self._made.get(name)
         if made is None or made[0] is not original:
             made = self._made[name] = (original, self._seams[name](original))
+            self._ended.callback(close, made[1])
         return made[1]
 
     @contextmanager
@@ -90,7 +92,7 @@ class GuardedCall:
         """Route the pipeline through the seams, in this thread and this block."""
         token = CURRENT.set(self)
         try:
-            with torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), self._frozen():
+            with self._ended, torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), self._frozen():
                 yield
         finally:
             CURRENT.reset(token)

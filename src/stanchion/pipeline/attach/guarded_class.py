@@ -29,7 +29,7 @@ class Proxy:
     """Answers, is set and is an instance like ``original``, except for what ``overrides`` give."""
 
     def __init__(self, original: Any, **overrides: Any) -> None:
-        vars(self).update(overrides, _original=original)
+        vars(self).update(overrides, _original=original, _overrides=tuple(overrides))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return vars(self).get("call", self._original)(*args, **kwargs)
@@ -43,6 +43,16 @@ class Proxy:
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return type(self._original)
+
+
+def close(proxy: Any) -> None:
+    """Let a proxy lead nowhere any more: a callback may have kept it for after its call, when no guard acts."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise GuardBypassed("this was kept from a guarded call that has ended: use the pipeline's own.")
+
+    if type(proxy) is Proxy:
+        vars(proxy).update(dict.fromkeys(vars(proxy)["_overrides"], refuse))
 
 
 def unwrapped(pipe: Any, name: str) -> Any:

@@ -1,11 +1,32 @@
-"""Which tokens text states are of, and which outputs of ``encode_prompt`` are the states of which text."""
+"""What may be a prompt; which tokens text states are of; which outputs of ``encode_prompt`` are of which text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .base import Said, Stream
+from ...errors import ConfigError
+from ...limits import check_text
+from ._values import Said, Stream
+
+_NAME = re.compile(r"(negative_)?prompt(_\d)?")
+
+
+def check_texts(arguments: Mapping[str, Any]) -> None:
+    """Refuse what a tokenizer can't read, or reads as something else: a list in a list is a pair of texts to it.
+
+    Raises:
+        ConfigError: neither text, nor a list of texts; or a text with half of a surrogate pair.
+    """
+    for name, given in arguments.items():
+        if given is None or not _NAME.fullmatch(name):
+            continue
+        texts = given if isinstance(given, list) else [given]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f"{name} is {given!a:.200}; give a text, or a list of texts, one a picture.")
+        for text in texts:
+            check_text(text)
 
 
 def stream(pipe: Any, tokenizer: Any, texts: Sequence[str], length: int, *, device: Any, start: int = 0) -> Stream:

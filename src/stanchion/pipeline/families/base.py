@@ -21,6 +21,7 @@ from ..noise import process_of
 from ..stages import Stage
 from ._needs import NEEDS
 from ._rows import beside, each, pick, plain, together
+from ._tokens import check_texts
 from ._values import Pass, Place, Said, Stream
 
 __all__ = ["TEXT", "Family", "Pass", "Place", "Said", "Stream", "beside", "each", "pick", "plain"]
@@ -186,12 +187,18 @@ class Family:
         """Refuse a scheduler whose noise levels or predictions a guard could not read."""
         process_of(scheduler)
 
+    def check_texts(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse prompts among arguments, of the pipeline or of its ``encode_prompt``, that a guard can't look into."""
+        check_texts(arguments)
+
     def check_call(self, pipe: Any, arguments: Mapping[str, Any], stages: Sequence[str] = ()) -> None:
         """Refuse arguments whose conditions a guard of these stages can't see or carry over to its predictions.
 
         Raises:
             UnsupportedPipeline: with the argument's name.
+            ConfigError: a prompt that is no text.
         """
+        self.check_texts(arguments)
         for name, why in self.refused.items():
             if arguments.get(name) is not None:
                 raise UnsupportedPipeline(f"{name} is given, but {why}. Leave it out, or detach the guard.")

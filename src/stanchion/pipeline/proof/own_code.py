@@ -1,53 +1,78 @@
 """Whether modules still compute with their own code: ``pipe.unet.forward = other.forward`` leaves every hook in place.
 
 What stood there when the guard came is part of what it guards. Hooks of accelerate and of diffusers (offload, caches)
-put themselves round ``forward`` and come and go; what lies under them counts.
+put themselves round ``forward`` and come and go; what lies under them counts. Torch hooks of the libraries that a
+pipeline is made of come and go as well: transformers puts some on a text encoder that is asked for its hidden states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from ...errors import GuardBypassed
 
+_LIBRARIES = (__name__.partition(".")[0], "accelerate", "diffusers", "peft", "transformers")
 _HOOKS = ("accelerate.hooks", "diffusers.hooks.hooks")
 
 
 class OwnCode:
-    """The methods of a pipeline's modules, as they were when this was made."""
+    """What a pipeline and its modules compute with, as it was when this was made.
 
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+    Args:
+        modules: by the pipeline's attributes. Parts that come later (adapters) may have any class.
+        pipeline: the pipeline's class.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], pipeline: type) -> None:
         self._modules = modules
-        self._known = {key: under for key, _, under in self._foreign()}
+        self._kinds = WeakKeyDictionary({part: type(part) for _, part in self._parts()})
+        kinds = {pipeline, *self._kinds.values()}
+        self._written = {(kind, name): getattr(kind, name) for kind in kinds for name in _methods(kind)}
+        self._added = {key: code for key, _, code in self._additions()}
 
     def check(self) -> None:
-        """Raise where a method was replaced since.
+        """Raise where other code would run than when this was made.
 
         Raises:
-            GuardBypassed: with the method's path.
+            GuardBypassed: with the path of what was replaced or added.
         """
-        for key, path, under in self._foreign():
-            if self._known.get(key) is not under:
-                raise GuardBypassed(
-                    f"pipe.{path} was replaced since the guard was attached, so other code than the guarded would "
-                    "run: put it back, or detach and attach again."
-                )
+        for what in self._changes():
+            raise GuardBypassed(
+                f"{what} since the guard was attached, so other code than the guarded would run: undo that, or detach "
+                "and attach again."
+            )
 
-    def _foreign(self) -> list[tuple[tuple[int, str], str, Any]]:
-        """(key, path, function) of each method that is not its class's own."""
-        found = []
+    def _changes(self) -> Iterator[str]:
+        for (kind, name), code in self._written.items():
+            if getattr(kind, name, None) is not code:
+                yield f"{kind.__name__}.{name} was replaced"
+        for path, part in self._parts():
+            if self._kinds.get(part, type(part)) is not type(part):
+                yield f"pipe.{path} was given another class"
+        for key, what, code in self._additions():
+            if self._added.get(key) is not code:
+                yield what
+
+    def _additions(self) -> Iterator[tuple[tuple[int, Any], str, Any]]:
+        """(key, what happened, code) of each method and hook that a part does not have from its class or a library."""
+        for path, part in self._parts():
+            for name in vars(part).keys() & _methods(part.__class__):
+                under = _under_hooks(part, name)
+                if under is not getattr(type(part), name):
+                    yield (id(part), name), f"pipe.{path}.{name} was replaced", under
+            for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values()):
+                if str(getattr(hook, "__module__", None)).partition(".")[0] not in _LIBRARIES:
+                    yield (id(part), id(hook)), f"a hook was put on pipe.{path}", hook
+
+    def _parts(self) -> Iterator[tuple[str, nn.Module]]:
         for root, module in self._modules.items():
-            for path, part in module.named_modules(prefix=root):
-                for name in vars(part).keys() & _methods(part.__class__):
-                    under = _under_hooks(part, name)
-                    if under is not getattr(type(part), name):
-                        found.append(((id(part), name), f"{path}.{name}", under))
-        return found
+            yield from module.named_modules(prefix=root)
 
 
 @cache

@@ -105,6 +105,7 @@ class TextSeam:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             asked = {name: list(value) if isinstance(value, list) else value for name, value in bound.arguments.items()}
+            self.family.check_texts(asked)
             with alone_with(*self.family.tokenizers_of(self.pipe)):
                 outputs = list(original(*args, **kwargs))  # Z-Image writes its template into the caller's list
                 for said in self.family.text_states(outputs, asked, self._calls):
