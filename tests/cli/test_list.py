@@ -26,3 +26,14 @@ def test_one_kind_as_text() -> None:
 
 def test_an_unknown_kind_is_wrong_usage() -> None:
     assert CliRunner().invoke(app, ["list", "gards"]).exit_code == 2
+
+
+def test_families_are_a_matrix_with_reasons() -> None:
+    tables = json.loads(CliRunner().invoke(app, ["list", "families", "--json"]).output)
+    assert list(tables) == registry.names("families")
+    cells = [cell for family in tables.values() for kind in family.values() for cell in kind.values()]
+    assert {cell["state"] for cell in cells} == {"works", "variant", "refused"}
+    assert all(cell["why"] for cell in cells if cell["state"] != "works")
+    assert all(list(kind) == registry.names("guards") for family in tables.values() for kind in family.values())
+    lines = CliRunner().invoke(app, ["list", "families"]).output.splitlines()
+    assert lines[0].startswith("| pipeline | esd |") and any(line.startswith("| FluxPipeline |") for line in lines)

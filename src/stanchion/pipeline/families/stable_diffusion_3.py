@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...types import Condition
 from ._needs import FLOW, POOLED
@@ -42,11 +43,10 @@ class StableDiffusion3(Family):
 
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         first, device = pipe.tokenizer_max_length, states.device
-        clip = stream(pipe, pipe.tokenizer, texts, first, device=device)
-        rest = states.shape[1] - first
+        clip, rest = stream(pipe, pipe.tokenizer, texts, first, device=device), states.shape[1] - first
         if pipe.text_encoder_3 is None:
-            nothing = torch.zeros(len(texts), rest, dtype=torch.long, device=device)
-            return [clip, Stream(first, nothing, nothing.bool(), pipe.tokenizer)]
+            ids, content = (pad(one, (0, rest)) for one in (clip.ids, clip.content))
+            return [clip._replace(ids=ids, content=content)]
         return [clip, stream(pipe, pipe.tokenizer_3, texts, rest, device=device, start=first)]
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:
