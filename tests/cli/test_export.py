@@ -66,3 +66,16 @@ def test_a_name_needs_a_concept(tmp_path):
     result = run("--guards", "esd", "--output", str(tmp_path / "model"))
     assert result.exit_code == 2
     assert "concept='weapons'" in result.stderr
+
+
+def test_a_lora_is_written_and_its_mistakes_are_one_line(tmp_path):
+    result = run("--guards", "uce", "--concept", "banana", "--output", str(tmp_path / "lora"), "--format", "lora")
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in (tmp_path / "lora").iterdir())
+    assert names == ["README.md", "pytorch_lora_weights.safetensors"]
+    for more, message in ((["--half"], "of --format diffusers"), ([], "not empty")):
+        again = run(
+            "--guards", "uce", "--concept", "banana", "--output", str(tmp_path / "lora"), "--format", "lora", *more
+        )
+        assert again.exit_code == 2
+        assert message in again.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,8 @@ from .outputs import check_folder
 if TYPE_CHECKING:
     from ..guards.base import Guard
 
+Format = Literal["diffusers", "lora"]
+
 
 def export(
     guards: Annotated[str, typer.Option(help="Guards that replace weights: names or saved folders, by commas.")],
@@ -22,20 +24,30 @@ def export(
     concept: Annotated[str | None, typer.Option(help="What guards given by name are against.")] = None,
     model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
+    format_: Annotated[
+        Format, typer.Option("--format", help="`diffusers`, the whole pipeline; `lora`, for load_lora_weights.")
+    ] = "diffusers",
 ) -> None:
-    """Merge guards into a model's weights, for release: a plain pipeline, with a card that says what is in it."""
+    """Merge guards into a model's weights, for release: plain weights, with a card that says what is in them."""
+    if half and format_ == "lora":
+        raise ConfigError("--half is of --format diffusers: a LoRA is loaded in the pipeline's own type.")
     names, output = names_of(guards), check_folder(output)
     flat = _loaded(names, concept)
     import torch
 
     from ..pipeline.loading import load_pipeline, without_progress_bars
     from ..pipeline.release import check_merged, check_new, release
+    from ..pipeline.release_lora import release_lora
 
     check_new(output)
     check_merged(flat)
 
     without_progress_bars()
     pipe = load_pipeline(model)
+    if format_ == "lora":
+        folder = release_lora(pipe, flat, output, model=model)
+        typer.echo(f"{' + '.join(guard.name for guard in flat)} as a LoRA for {model}: {folder}")
+        return
     folder = release(pipe, flat, output, model=model, dtype=torch.float16 if half else torch.float32)
     typer.echo(f"{' + '.join(guard.name for guard in flat)} merged into {model}: {folder}")
 

@@ -15,6 +15,7 @@ from ...errors import ConfigError, GuardFailed
 from ...judges import load_judge
 from ...types import Checked, Labels, Unscored, Verdict
 from ..base import OutputGuard
+from ._safety_checker import AsSafetyChecker
 
 Action = Literal["withhold", "blur", "flag"]
 BLUR = 8  # the longer side by the radius: shapes of that size are gone
@@ -74,6 +75,14 @@ class PictureCheck(OutputGuard):
         shown = [self._instead(picture) if bad else picture for picture, bad in zip(pictures, unsafe, strict=True)]
         found = torch.tensor([self._score(*pair) for pair in zip(labels, verdicts, strict=True)])
         return Checked(shown, torch.tensor(unsafe), {"found": found})
+
+    def as_safety_checker(self) -> AsSafetyChecker:
+        """For the slot of Stable Diffusion 1.x: ``StableDiffusionPipeline.from_pretrained(…, safety_checker=…)``.
+
+        The pipeline needs its ``feature_extractor`` for it. Nothing proves that the slot is still filled when a picture
+        is drawn, and there is no report; ``attach`` has both.
+        """
+        return AsSafetyChecker(self)
 
     def _instead(self, picture: Image.Image) -> Image.Image:
         if self.settings.action == "blur":
