@@ -12,6 +12,8 @@ from .. import registry
 from ..pipeline.families import Family, families
 from .base import Guard
 
+UNTRAINED = "no recipe here trains it for this family: it stands with tensors that were made elsewhere"
+
 
 @dataclass(frozen=True)
 class Support:
@@ -33,8 +35,14 @@ def support(family: Family, kind: str, guard: type[Guard]) -> Support:
     """What becomes of a guard with its usual settings on a pipeline class."""
     if reason := family.refusal(guard, kind):
         return Support(family, kind, guard, "refused", reason)
-    variant = family.variants.get(str(guard.stage), "")
-    return Support(family, kind, guard, "variant" if variant else "works", variant)
+    notes = [family.variants.get(str(guard.stage), ""), UNTRAINED if _needs_training(family, guard) else ""]
+    why = "; ".join(filter(None, notes))
+    return Support(family, kind, guard, "variant" if why else "works", why)
+
+
+def _needs_training(family: Family, guard: type[Guard]) -> bool:
+    """Whether a guard is trained, and nothing here trains it for this family."""
+    return guard.trained and "training" not in family.offers
 
 
 def table() -> list[Support]:
@@ -54,7 +62,13 @@ def markdown() -> str:
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     meaning = [f"{place}. {why}." for why, place in notes.items()]
     return "\n".join(
-        [*lines, "", "yes: it works; yes and a number: as a variant; no: refused when it is attached.", "", *meaning]
+        [
+            *lines,
+            "",
+            "yes: it works; yes and a number: it works as the note says; no: refused when it is attached.",
+            "",
+            *meaning,
+        ]
     )
 
 
