@@ -15,7 +15,9 @@ from PIL import Image
 
 from served import client, finding, listening, picture, policy, service, until, words
 from stanchion import GuardFailed
+from stanchion.errors import Busy
 from stanchion.server.policy import Key, Rule
+from stanchion.server.quota import Quota
 
 SIZE = "16x16"
 
@@ -237,6 +239,16 @@ def test_keys_open_and_have_a_limit():
             with pytest.raises(openai.AuthenticationError) as raised:
                 api.with_options(api_key=other).models.list()
             assert raised.value.code == "invalid_api_key"
+
+
+def test_what_the_queue_turned_away_is_not_counted():
+    quota, key = Quota(), Key("school", "0" * 64, per_minute=1)
+    with pytest.raises(Busy, match="full"), quota.taken(key, 1):
+        raise Busy("full", 1.0)
+    with quota.taken(key, 1):
+        pass
+    with pytest.raises(Busy, match="1 pictures a minute"), quota.taken(key, 1):
+        pass
 
 
 def test_fifty_at_once_are_all_answered(address):

@@ -151,7 +151,7 @@ def test_every_status_is_documented(schema):
 
 def test_models_and_health(address):
     Models.model_validate(ask(address, "/v1/models")[1], strict=True)
-    assert ask(address, "/v1/models/x")[0] == 404
+    assert ask(address, "/v1/models/x")[0] == ask(address, "/v1/models/" + "x" * 600)[0] == 404
     assert ask(address, "/healthz") == ask(address, "/readyz") == (200, {"status": "ok"})
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny_families
 from served import Gated, ask, finding, picture, policy, service, words
 from stanchion import ConfigError, GuardFailed
 from stanchion.errors import Busy, PromptRefused, Refused, ServiceUnavailable
 from stanchion.server.policy import Audit, Rule
 from stanchion.server.service import GuardedService
+from stanchion.server.studio import Studio
 
 WAIT = 20
 
@@ -223,6 +225,14 @@ def test_pictures_to_begin_with():
     inside = ask(image=start, mask=mask, height=24)
     given = answer(policy(), from_image, inside)
     assert [one.pictures[0].image.size for one in given] == [(16, 24)] * 2
+
+
+def test_a_model_without_image_to_image_draws_prompts():
+    rules = policy()
+    with GuardedService(rules, Studio(rules, tiny_families.fresh("StableDiffusionXLPipeline"))) as serving:
+        assert serving.submit(ask(width=32, height=32)).result(WAIT).pictures[0].image.size == (32, 32)
+        with pytest.raises(ConfigError, match="begins with a picture"):
+            serving.submit(ask(image=Image.new("RGB", (16, 16))))
 
 
 def test_texts_and_pictures_that_nobody_draws_are_looked_at():

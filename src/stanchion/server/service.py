@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
-from ..errors import Busy, ServiceUnavailable, StanchionError
+from ..errors import Busy, ConfigError, ServiceUnavailable, StanchionError
 from .audit import AuditLog
 from .ledger import Entry, Ledger, Place, line_of
 from .policy import Policy
@@ -83,9 +83,12 @@ class GuardedService:
         drawn is thrown away.
 
         Raises:
+            ConfigError: the model has no pipeline that begins with a picture.
             Busy: the queue is full.
             ServiceUnavailable: nothing is served now.
         """
+        if ask.task not in self.studio.tasks:
+            raise ConfigError(f"{self.policy.model} has no pipeline that begins with a picture (task {ask.task!r}).")
         with self._changed:
             self._check()
             entry = self._ledger.add(ask)

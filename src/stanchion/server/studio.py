@@ -10,11 +10,12 @@ from PIL import Image, ImageFilter
 
 from .. import content_policy, registry
 from ..concepts import load_concept
-from ..errors import ConfigError, Refused
+from ..errors import ConfigError, Refused, UnsupportedPipeline
 from ..guards.loading import guard_from
 from ..guards.stack import GuardStack
 from ..pipeline.attach.looking import look, read
 from ..pipeline.attach.reports import GuardReport, Report
+from ..pipeline.families import family_of
 from ..pipeline.loading import check_steps, image_to_image, inpainting, load_pipeline
 from ..pipeline.outcome import acted_by, outcome
 from ..pipeline.stages import Stage
@@ -39,16 +40,21 @@ class Studio:
         self.policy = policy
         pipe = pipeline or load_pipeline(policy.model)
         check_steps(pipe, policy.limits.steps)
-        self.size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+        self.size = _native_side(pipe)
         self._rules: dict[int, Rule] = {}
         guards = []
         for rule, name, settings in policy.guards():
             for guard in _guards(rule, name, settings):
                 guards.append(guard)
                 self._rules[id(guard)] = rule
-        tasks = {"text": pipe, "image": image_to_image(pipe), "inpaint": inpainting(pipe)}
+        tasks = _siblings(pipe)
         self._attached = {task: GuardStack(*guards).attach(one) for task, one in tasks.items()}
         self.guards = self._attached["text"].guards
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What can be drawn: "text", and where the model has them "image" and "inpaint"."""
+        return tuple(self._attached)
 
     def draw(self, shots: Sequence[Shot]) -> list[Picture | Refused | None]:
         """A picture for each shot, or why there is none; None where it is to be tried again. All of them are alike.
@@ -126,6 +132,21 @@ def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
         if guard.concept.name != concept.name:
             raise ConfigError(f"policy: {name} guards against {guard.concept.name}, its rule says {concept.name}.")
     return guards
+
+
+def _siblings(pipe: Any) -> dict[str, Any]:
+    """The pipelines of each task; those that begin with a picture only where the model has them."""
+    try:
+        return {"text": pipe, "image": image_to_image(pipe), "inpaint": inpainting(pipe)}
+    except UnsupportedPipeline:
+        return {"text": pipe}
+
+
+def _native_side(pipe: Any) -> int:
+    """The side of the pictures that the model was trained on, in pixels."""
+    denoiser = family_of(pipe).denoisers_of(pipe)[0]
+    side = denoiser.config.get("sample_size") or getattr(pipe, "default_sample_size", 128)
+    return (side if isinstance(side, int) else max(side)) * pipe.vae_scale_factor
 
 
 def _arguments(shots: Sequence[Shot]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..requests import Answer, Ask, Picture
 from ..service import GuardedService
 from . import pictures
 from .answers import ALWAYS, Health, Images, Model, Models, Moderation, errors
-from .bodies import Generation, Question, ask_of, check_model, form_schema, read_form
+from .bodies import Generation, Question, ask_of, check_name, form_schema, read_form
 from .errors import Json, install
 from .gate import Gate
 from .looking import looked_at
@@ -60,14 +60,15 @@ def _images(app: FastAPI, service: GuardedService) -> None:
     told: Any = {"response_model": Images, "responses": errors(400, 404, 429, 503, *ALWAYS)}
 
     async def drawn(request: Request, ask: Ask, body: Generation) -> Response:
-        quota.take(request.state.key, ask.count)
-        answer = await answered(request, service.submit(ask), policy.limits.seconds)
+        with quota.taken(request.state.key, ask.count):
+            future = service.submit(ask)
+        answer = await answered(request, future, policy.limits.seconds)
         return Json(await asyncio.to_thread(_said, answer, ask, body))
 
     @app.post("/v1/images/generations", **told)
     async def generations(body: Generation, request: Request) -> Response:
         """Draw a prompt."""
-        check_model(body, name)
+        check_name(body.model, name)
         about = {"key": request.state.key.name, "id": request.state.id}
         return await drawn(request, ask_of(body, policy, service.studio.size, **about), body)
 
@@ -75,7 +76,7 @@ def _images(app: FastAPI, service: GuardedService) -> None:
     async def edits(request: Request) -> Response:
         """Draw a prompt, beginning with a picture; with a mask only what is transparent in it."""
         body, files = await read_form(request)
-        check_model(body, name)
+        check_name(body.model, name)
         about = {"key": request.state.key.name, "id": request.state.id}
 
         def read() -> Ask:
@@ -93,7 +94,7 @@ def _moderations(app: FastAPI, service: GuardedService) -> None:
     @app.post("/v1/moderations", response_model=Moderation, responses=errors(400, 404, 429, 503, *ALWAYS))
     async def moderations(body: Question, request: Request) -> Response:
         """What the policy's guards say of texts and pictures."""
-        check_model(body, name)
+        check_name(body.model, name)
         texts, images, results = await asyncio.to_thread(looked_at, body, service.policy)
         seen = await answered(request, service.look(texts, images), service.policy.limits.seconds)
         return Json({"id": request.state.id, "model": name, "results": results(seen)})
@@ -110,7 +111,7 @@ def _models(app: FastAPI, service: GuardedService) -> None:
     @app.get("/v1/models/{name:path}", response_model=Model, responses=errors(404, *ALWAYS))
     async def one_model(name: str) -> Response:
         """The same, by its name."""
-        check_model(Question(model=name, input=""), model["id"])
+        check_name(name, model["id"])
         return Json(model)
 
 

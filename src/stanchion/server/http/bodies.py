@@ -94,10 +94,10 @@ class Question(Body):
     )
 
 
-def check_model(body: Body, served: str) -> None:
+def check_name(name: str | None, served: str) -> None:
     """Raise for another model than the one that is served."""
-    if body.model not in (None, served):
-        raise Invalid(f"there is no model {body.model!r}; {served!r} is served.", "model", 404, "model_not_found")
+    if name not in (None, served):
+        raise Invalid(f"there is no model {name!r}; {served!r} is served.", "model", 404, "model_not_found")
 
 
 def check_prompt(text: str, policy: Policy, param: str) -> str:
