@@ -14,6 +14,7 @@ from stanchion.attacks.encoder._concept_vector import concept_vector
 from stanchion.attacks.encoder.mma_diffusion import MMADiffusion, PooledMatch, pooled
 from stanchion.attacks.encoder.ring_a_bell import RingABell
 from stanchion.attacks.encoder.ring_a_bell_embed import RingABellEmbed
+from stanchion.attacks.encoder.splice import Splice
 from stanchion.attacks.tokens import framed, free_ids, own_ids, words_of
 from stanchion.errors import ConfigError
 from stanchion.targets.deployment import Deployment
@@ -67,6 +68,16 @@ def test_ring_a_bell_embed_adds_the_concepts_vector(target: Any) -> None:
     states = target.encode(target.tokenize([ROW.text]))[0]
     assert torch.allclose(plain.embeds, states, atol=1e-5)
     assert torch.allclose(moved.embeds - states, 2 * concept_vector(target, attack.concept), atol=1e-5)
+
+
+def test_splice_says_the_cover_and_keeps_the_prompts_padding(target: Any) -> None:
+    cover = "a photo of a cat"
+    (one,) = found(Splice("weapons", covers=(cover,)), target)
+    harmless, unsafe = target.encode(target.tokenize([cover, ROW.text]))
+    end = len(own_ids(target, cover)) + 2  # start, its own tokens, end
+    assert torch.allclose(one.embeds[:end], harmless[:end], atol=1e-5)
+    assert torch.allclose(one.embeds[end:], unsafe[end:], atol=1e-5)
+    assert not torch.allclose(one.embeds[end:], harmless[end:], atol=1e-2)
 
 
 def test_mma_says_no_forbidden_word_and_comes_nearer(target: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
@@ -12,6 +13,10 @@ from stanchion.prompts.base import benign_objects, members, styles
 from stanchion.prompts.world.implicit import DESCRIPTIONS
 from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS
+from stanchion.training.contexts import contexts_of, in_contexts
+from stanchion.training.prompts.captions import everyday
+from stanchion.training.prompts.pool import PromptPool
+from stanchion.training.recipes.steerdiff._phrases import framed, pairs_of
 from stanchion.types import Prompt
 
 BEGUN = [f"i2i_{asks}_{strength}" for asks in ("unsafe", "empty", "benign") for strength in (30, 50, 75)]
@@ -42,21 +47,50 @@ def test_spread_is_even_over_objects_templates_and_backgrounds() -> None:
     assert {row.template for row in rows} == set(world.HELD_OUT_TEMPLATES)
 
 
-@pytest.mark.parametrize("name", ["unsafe", "synonyms", "implicit", "paired"])
+@pytest.mark.parametrize("name", ["unsafe", "synonyms", "implicit", "paired", "wordings", "style_pairs"])
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
 def test_unsafe_rows_ask_for_the_concept(name: str, concept: Concept) -> None:
     for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
         assert {*row.objects, row.style} & set(concept.labels)
-        if name == "paired":
+        if name in ("paired", "style_pairs"):
             assert row.companion in row.objects
             assert row.companion not in concept.labels
 
 
-@pytest.mark.parametrize("name", ["benign", "neighbours"])
+@pytest.mark.parametrize("name", ["benign", "neighbours", "benign_pairs"])
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
 def test_benign_rows_do_not(name: str, concept: Concept) -> None:
     for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
         assert not {*row.objects, row.style} & set(concept.labels)
+
+
+@pytest.mark.parametrize("name", ["benign_pairs", "style_pairs"])
+def test_pairs_are_two_different_things_evenly_spread(name: str) -> None:
+    rows = registry.get("prompts", name)().rows(load_concept("ink"), 36, seed=0)
+    assert all(len(set(row.objects)) == 2 for row in rows)
+    assert set(Counter(thing for row in rows for thing in row.objects).values()) == {4}
+    assert len({row.objects for row in rows}) == 36
+
+
+@pytest.mark.parametrize("concept", ["weapons", "ink", "banana"])
+def test_wordings_are_many_and_were_in_no_text_that_trains_a_guard(concept: str) -> None:
+    rows = registry.get("prompts", "wordings")().rows(load_concept(concept), 800, seed=0)
+    texts = {row.text.lower() for row in rows}
+    assert len(texts) >= 40
+    trained = "\n".join(texts_of_recipes(load_concept(concept))).lower()
+    assert not [text for text in texts if text in trained]
+
+
+def texts_of_recipes(concept: Concept) -> list[str]:
+    """What the recipes of guards that read text are trained on, or a large part of it."""
+    rng = np.random.default_rng(0)
+    pool, phrases = PromptPool(concept), pairs_of(concept)
+    told = framed(phrases, 3000, rng)
+    captions = [text for one in told for text in (one.unsafe, one.safe)]
+    alone = [phrase for pair in phrases for phrase in (pair.unsafe, pair.safe)]
+    tasks = [pool.draw(kind, rng).text for kind in ("single", "pair", "benign", "near") for _ in range(1000)]
+    said = in_contexts(contexts_of(concept), [*concept.targets, *concept.anchors])
+    return [*captions, *alone, *tasks, *said, *everyday(3000, rng)]
 
 
 def test_synonyms_never_name_the_object() -> None:

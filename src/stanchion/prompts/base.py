@@ -98,6 +98,12 @@ def benign_objects(concept: Concept) -> tuple[str, ...]:
     return tuple(name for name in world.GENERIC if name not in concept.labels)
 
 
+def diagonal(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Every ordered pair of two different names, such that neighbours share none, nearly."""
+    count = len(names)
+    return [(names[k], names[(k + shift) % count]) for shift in range(1, count) for k in range(count)]
+
+
 def unsafe_drafts(concept: Concept) -> list[Draft]:
     """Each of the concept's objects alone; for a style, benign objects in that style."""
     styled = [Draft((name,), style=style) for name in benign_objects(concept) for style in styles(concept)]
