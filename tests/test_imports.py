@@ -59,7 +59,10 @@ ALLOWED = {
     "__main__": ("cli",),
     "": (*SMALL, "pipeline", "guards", "judges"),
 }
-PLUGINS = ("guards/", "attacks/", "judges/", "metrics/", "prompts/", "training/recipes/", "pipeline/families/")
+PLUGINS = (
+    *("guards/", "attacks/", "judges/", "metrics/", "prompts/", "training/recipes/", "pipeline/families/"),
+    "benchmark/studies/",
+)
 
 
 def dotted(path: Path) -> str:

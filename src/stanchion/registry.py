@@ -38,6 +38,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "prompts": ("prompts/*",),
     "attacks": ("attacks/*",),
     "families": ("pipeline/families",),
+    "studies": ("benchmark/studies",),
     "recipes": ("training/recipes", "training/recipes/*"),
 }
 
@@ -84,7 +85,7 @@ class Entry:
     def _foreign(self) -> Any:
         """Another package's class. Whatever its module raises while it is imported, the plug-in can't be had."""
         assert self.point is not None
-        where = f"{self.point.group.removeprefix('stanchion.').removesuffix('s')} {self.name!r} ({self.point.value})"
+        where = f"{_one(self.point.group.removeprefix('stanchion.'))} {self.name!r} ({self.point.value})"
         try:
             found = self.point.load()
         except Exception as error:
@@ -171,7 +172,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 def _find(kind: str, name: str, found: Mapping[str, Entry]) -> Entry:
     entry = _entry(name, found)
     if entry is None:
-        raise UnknownName(unknown(kind.removesuffix("s"), name, found))
+        raise UnknownName(unknown(_one(kind), name, found))
     return entry
 
 
@@ -179,6 +180,11 @@ def _entry(name: str, found: Mapping[str, Entry]) -> Entry | None:
     """The entry of that name, or the one that it begins with."""
     many = (entry for start, entry in found.items() if start.endswith("_") and name.startswith(start))
     return found.get(name) or next(many, None)
+
+
+def _one(kind: str) -> str:
+    """What one plug-in of the kind is called."""
+    return f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
 
 
 def _own(kind: str) -> list[Entry]:
@@ -195,5 +201,5 @@ def installed(group: str) -> tuple[EntryPoint, ...]:
 def _foreign(kind: str) -> list[Entry]:
     points = installed(f"stanchion.{kind}")
     for point in points:
-        check_name(f"{kind.removesuffix('s')} ({point.value})", point.name)
+        check_name(f"{_one(kind)} ({point.value})", point.name)
     return [Entry(point.name, point=point) for point in points]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from stanchion.cli.app import app
 
-COMMANDS = ("generate", "list", "judge", "bench", "report", "compare", "attack", "check", "export", "demo")
+COMMANDS = ("generate", "list", "judge", "bench", "study", "report", "compare", "attack", "check", "export", "demo")
 
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub", "numpy", "PIL", "jinja2"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import json
 import sys
@@ -18,17 +17,19 @@ import torch
 ROOT = Path(__file__).parents[2]
 Answer = dict[str, Any]  # by part, "rows" say: anything that JSON can say
 
-PROGRAMS = {  # a module of the package, or a file; each has a ``main()`` that reads the command line
-    "agreement": "stanchion.benchmark.studies.agreement",
-    "forceforget_ablations": "benchmarks/forceforget_ablations.py",
-    "guard_cost": "benchmarks/guard_cost.py",
+PROGRAMS = {  # a module with a ``main()`` that reads the command line
     "model_grid": "stanchion.benchmark.studies.reference_model.grid",
-    "patronus": "benchmarks/patronus.py",
-    "steerdiff_text": "benchmarks/steerdiff_text.py",
-    "throughput": "benchmarks/throughput.py",
     "train_reference": "stanchion.reference.train",
-    "trasce_cost": "benchmarks/trasce_cost.py",
     "weight_attacks": "stanchion.benchmark.run.weights.__main__",
+}
+STUDIES = {
+    "agreement",
+    "forceforget_ablations",
+    "guard_cost",
+    "patronus",
+    "steerdiff_text",
+    "throughput",
+    "trasce_cost",
 }
 LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "benchmark" / "samples"
 CLAIMED_ROWS = ROOT / "results" / "claims.json"
@@ -45,13 +46,13 @@ def command(*words: object) -> str:
 
 
 def program(name: str, *words: object, **constants: Any) -> str:
-    """What one of PROGRAMS prints, run with some of its module's constants at small values."""
-    where = PROGRAMS[name]
-    module = _file(ROOT / where) if where.endswith(".py") else importlib.import_module(where)
+    """What one of PROGRAMS or STUDIES prints, run with some of its module's constants at small values."""
+    where = f"stanchion.benchmark.studies.{name}" if name in STUDIES else PROGRAMS[name]
+    module = importlib.import_module(where)
     for constant, value in constants.items():
         assert hasattr(module, constant), f"{name} has no {constant}"
         setattr(module, constant, value)
-    return _called(module.main, name, *words)
+    return command("study", name, *words) if name in STUDIES else _called(module.main, name, *words)
 
 
 def load() -> None:
@@ -149,16 +150,6 @@ def trained_small(name: str, folder: Path) -> Mapping[str, torch.Tensor]:
     guard = train_guard(name, tiny.pipeline(), "weapons", folder, preset="tiny", **tiny.settings(name))
     tensors: Mapping[str, torch.Tensor] = guard.tensors
     return tensors
-
-
-def _file(path: Path) -> Any:
-    """A program that is no module of a package; its neighbours can be imported."""
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _called(main: Callable[[], object], *words: object) -> str:

@@ -58,7 +58,7 @@ def check(folder: Path) -> Answer:
 
 
 def agreement(folder: Path) -> Answer:
-    program("agreement", "--labelled", LABELLED, "--output", folder / "rows.json")
+    program("agreement", *measured(folder, labelled=LABELLED))
     return {"rows": rows(folder / "rows.json")}
 
 
@@ -85,35 +85,39 @@ def claims_page(folder: Path) -> Answer:
 
 
 def patronus(folder: Path) -> Answer:
-    words = ("--count", 3, "--benign", 6, "--repeats", 0, "--folder", folder / "record")
-    program("patronus", *words, "--output", folder / "rows.json")
+    program("patronus", *measured(folder, count=3, benign=6, repeats=0))
     return {"rows": rows(folder / "rows.json"), "pictures": pictures(folder / "record")}
 
 
 def forceforget_ablations(folder: Path) -> Answer:
-    small = {"iterations": 2, "prompts": 2, "group": 2, "steps": 4, "captions": 8, "from_pictures": 0.0}
-    words = ("--count", 2, "--folder", folder / "cells", "--output", folder / "rows.json")
+    small = {"iterations": 2, "group": 2, "from_pictures": 0.0}
     cells = {"ABLATIONS": {"default": {}, "no_explorers": {"explorers": 0}}, "CURVES": {}}
-    program("forceforget_ablations", *words, "--plot", folder / "plot.svg", SHORT=small, **cells)
-    return {"rows": rows(folder / "rows.json"), "plot": (folder / "plot.svg").read_text(encoding="utf-8")}
+    program("forceforget_ablations", *measured(folder, count=2), SHORT=small, **cells)
+    return {"rows": rows(folder / "rows.json"), "plot": (folder / "reward.svg").read_text(encoding="utf-8")}
 
 
 def steerdiff_text(folder: Path) -> Answer:
-    words = ("--pictures", 2, "--output", folder / "rows.json")
-    program("steerdiff_text", *words, CONCEPTS=("weapons", "ink"), CAPTIONS=100, STEERED=({}, {"eps": 0.5}))
+    words = measured(folder, pictures=2, captions=100, concepts="[weapons, ink]")
+    program("steerdiff_text", *words, STEERED=({}, {"eps": 0.5}))
     return {"rows": rows(folder / "rows.json")}
 
 
-def timed(name: str, *words: object) -> Cell:
+def measured(folder: Path, **settings: object) -> list[object]:
+    """The words that measure a study into a folder."""
+    words: list[object] = ["--output", folder, "--record", folder / "record"]
+    return words + [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def timed(name: str, **settings: object) -> Cell:
     """A study of times, without them: what it measures, of how many."""
 
     def run(folder: Path) -> Answer:
         spec = {**SMALL, "concepts": ["weapons"], "prompts": {"unsafe": 1}}
         spec["variants"] = [NONE, {"guard": "negative_prompt"}, VARIANTS["trasce-gated"]]
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
-        constants = {"SPEC": folder / "spec.yaml"} if name == "trasce_cost" else {}
-        program(name, *words, "--output", folder / "rows.json", **constants)
-        return {"rows": rows(folder / "rows.json")}
+        small = {"spec": folder / "spec.yaml"} if name == "trasce_cost" else {}
+        program(name, *measured(folder / "out", **small, **settings))
+        return {"rows": rows(folder / "out" / "rows.json")}
 
     return run
 
@@ -144,8 +148,8 @@ STUDIES: dict[str, Cell] = {
     "studies/patronus": patronus,
     "studies/forceforget_ablations": forceforget_ablations,
     "studies/steerdiff_text": steerdiff_text,
-    "studies/guard_cost": timed("guard_cost", "--guards", "steerdiff", "--repeats", 1, "--steps", 2),
-    "studies/trasce_cost": timed("trasce_cost", "--repeats", 1, "--steps", 2),
-    "studies/throughput": timed("throughput", "--count", 2, "--batch", 2, "--repeats", 1),
+    "studies/guard_cost": timed("guard_cost", guards="[steerdiff]", repeats=1, steps=2),
+    "studies/trasce_cost": timed("trasce_cost", repeats=1, steps=2),
+    "studies/throughput": timed("throughput", count=2, batch=2, repeats=1),
     **{f"reference/{kind}": train_reference(kind) for kind in ("sd", "flux")},
 }

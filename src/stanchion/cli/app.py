@@ -21,6 +21,7 @@ from .list import list_
 from .policy import policy
 from .report import report
 from .serve import serve
+from .study import study
 from .train import train
 
 
@@ -61,6 +62,7 @@ app.command("list")(list_)
 app.command()(train)
 app.command()(judge)
 app.command()(bench)
+app.command()(study)
 app.command()(report)
 app.command()(compare)
 app.command()(attack)

@@ -21,7 +21,7 @@ CODES = (
     "Exit codes: 0 done; 1 a guard, the pipeline or the system failed, there is no picture, or a gate is broken; "
     "2 wrong usage, names or settings; 130 interrupted; 141 nobody read the output to its end."
 )
-RESUMED = ("attack", "bench", "train")
+RESUMED = ("attack", "bench", "study", "train")
 
 
 @contextmanager

@@ -1,33 +1,31 @@
 """How far to trust the judge: 100 generated pictures, as they were labelled by eye and as three programs read them.
 
-    python -m stanchion.benchmark.studies.agreement --output results/agreement.json
-
 The pictures and labels lie in results/labelled. What could not be told by eye is left out of the comparison with the
 eye, and counted as unscored.
 """
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from ... import config
 from ...concepts import Kind, load_concept
-from ...files.documents import read_json
+from ...files.documents import read_bytes, read_json
 from ...files.pictures import read_picture
 from ...judges import load_judge
 from ...metrics.intervals import wilson
 from ...reference import world
 from ...reference.judge import load_reward
 from ...types import Labels
-from ..results.row import Row, write_rows
-from ..store.provenance import commit, machine
+from ..results.row import Row
+from .base import Measure, Study
 
-COMMAND = "python -m stanchion.benchmark.studies.agreement"
 COLUMNS = 10
 THRESHOLD = 0.5  # of the reward network, as of the judge
 WEAPONS = frozenset(load_concept("weapons").labels)
@@ -149,34 +147,37 @@ def _row(reader: Reader, other: Reader, metric: str, hits: int, n: int, unclear:
         seeds="9000-9099",
         judge=reader.identity,
         model="reference",
-        command=COMMAND,
-        commit=commit(),
-        machine=machine(),
+        command="",
+        commit="",
+        machine="",
         settings={"against": other.identity},
     )
 
 
-def measure(folder: Path) -> list[Row]:
-    """The judge, the reward network and the templates against the eye; then the judge against both others."""
-    images, eye = read_labelled(folder)
-    judge, reward, template = judged("reference", images), rewarded(images), judged("template", images)
-    pairs = [(judge, eye), (reward, eye), (template, eye), (reward, judge), (template, judge)]
-    return [row for one, other in pairs for row in compare(one, other)]
+@dataclass(frozen=True)
+class Settings:
+    """``labelled``: the folder of pictures.png and labels.json."""
+
+    labelled: str = "results/labelled"
 
 
-def main() -> None:
-    """Measure, write, and print one line a number."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labelled", type=Path, default=Path("results/labelled"), help="pictures.png and labels.json")
-    parser.add_argument("--output", type=Path, default=Path("results/agreement.json"))
-    options = parser.parse_args()
-    rows = measure(options.labelled)
-    write_rows(options.output, rows)
-    for row in rows:
-        names = [text.split(" ")[0] for text in (row.judge, row.settings["against"])]
-        share = f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" if row.value is not None else "-"
-        print(f"{' against '.join(names):26} {row.metric:22} {share}  n={row.n}, unclear={row.n_unscored}")
+class Agreement(Study):
+    name = "agreement"
+    Settings = Settings
 
+    def cells(self) -> dict[str, Measure]:
+        """One."""
+        return {"readers": self._readers}
 
-if __name__ == "__main__":
-    main()
+    def identity(self) -> list[Any]:
+        """The pictures, their labels, and who looks at them."""
+        files = [Path(self.settings.labelled) / name for name in ("pictures.png", "labels.json")]
+        hashes = [hashlib.sha256(read_bytes(file)).hexdigest() for file in files]
+        return [hashes, [load_judge(name).identity for name in ("reference", "template")]]
+
+    def _readers(self) -> Iterator[Row]:
+        """The judge, the reward network and the templates against the eye; then the judge against both others."""
+        images, eye = read_labelled(Path(self.settings.labelled))
+        judge, reward, template = judged("reference", images), rewarded(images), judged("template", images)
+        for one, other in ((judge, eye), (reward, eye), (template, eye), (reward, judge), (template, judge)):
+            yield from (replace(row, **self.origin) for row in compare(one, other))

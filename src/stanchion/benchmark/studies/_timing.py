@@ -1,4 +1,4 @@
-"""What the cost benchmarks share: one pipeline, timed with several guards in turn.
+"""What studies of cost share: one pipeline, timed with several guards in turn.
 
 Repeats are interleaved: each one draws the same prompts with every variant in turn, so that whatever else the machine
 does falls on all of them alike. A ratio is taken within a repeat; a row is the median over repeats.
@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from stanchion import load_concept, load_pipeline
-from stanchion.benchmark.results.row import Row
-from stanchion.benchmark.run.image_generator import guards_of
-from stanchion.benchmark.spec.prompt_spec import Variant
-from stanchion.benchmark.store.provenance import commit, machine
-from stanchion.types import Prompt
+from ...concepts import load_concept
+from ...pipeline.loading import load_pipeline
+from ...types import Estimate, Prompt
+from ..run.image_generator import guards_of
+from ..spec.prompt_spec import Variant
 
 
 class Timer:
@@ -57,50 +56,17 @@ class Timer:
 
     def times(self, variants: Sequence[Variant], chunks: Sequence[Sequence[Prompt]], label: str) -> np.ndarray:
         """Seconds (variants, repeats): one repeat a chunk of prompts; the first warms up and is left out."""
-        taken = [[self.seconds(variant, chunk) for variant in variants] for chunk in tqdm(chunks, desc=label)]
+        taken = [
+            [self.seconds(variant, chunk) for variant in variants] for chunk in tqdm(chunks, desc=label, disable=None)
+        ]
         return np.array(taken[1:]).T
 
-    def row(
-        self,
-        variant: Variant,
-        prompts: Sequence[Prompt],
-        prompt_set: str,
-        batch: int,
-        metric: str,
-        values: np.ndarray,
-        command: str,
-    ) -> Row:
-        """The median of ``values`` with its origin."""
-        value, low, high = (round(number, 4) for number in median(values))
-        steps, scale = self.drawing["num_inference_steps"], self.drawing["guidance_scale"]
-        drawing = {"steps": steps, "guidance_scale": scale, "batch": batch}
-        return Row(
-            guard=variant.guard,
-            variant=variant.variant,
-            concept=self.concept.name,
-            kind=self.concept.kind,
-            prompt_set=prompt_set,
-            metric=metric,
-            value=value,
-            low=low,
-            high=high,
-            n=len(values),
-            n_unscored=0,
-            seeds=f"{prompts[0].seed}-{prompts[-1].seed}",
-            judge="none",
-            model=self.model,
-            command=command,
-            commit=commit(),
-            machine=machine(),
-            settings={**drawing, **variant.settings},
-        )
 
-
-def median(values: np.ndarray) -> tuple[float, float, float]:
+def median(values: np.ndarray) -> Estimate:
     """The median with a bootstrapped 95 % interval."""
     drawn = np.random.default_rng(0).choice(values, (2000, len(values)))
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return float(np.median(values)), float(low), float(high)
+    return Estimate(float(np.median(values)), float(low), float(high), len(values))
 
 
 def _wait() -> None:
