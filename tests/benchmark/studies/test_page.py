@@ -29,7 +29,7 @@ def test_ways_are_those_of_the_metrics() -> None:
 def test_its_spec_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     shutil.copy(Path(__file__).parents[2] / "prompts" / "samples" / "i2p.csv", tmp_path / "data")
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    block, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "spec.yaml").write_text(block)
     monkeypatch.chdir(tmp_path)
     spec = load_spec("spec.yaml")

@@ -120,7 +120,7 @@ def test_what_a_reader_sees(pipe):
 
 def test_pipelines_that_share_a_tokenizer_only_read_their_prompts_one_after_the_other():
     """A fast tokenizer sets its padding in one line and reads in the next; in between, another thread sets its own."""
-    pipes = [tiny.pipeline(seed=seed) for seed in range(4)]
+    pipes = [tiny.pipeline(seed=seed) for seed in range(3)]
     assert len({id(pipe.tokenizer) for pipe in pipes}) == 1
     prompts = ["a knife", "a photo of " + "a dog and " * 9 + "a cat"]
     with ExitStack() as attached:
@@ -128,5 +128,5 @@ def test_pipelines_that_share_a_tokenizer_only_read_their_prompts_one_after_the_
             attached.enter_context(TraSCE("weapons", lazy_tol=1e-3).attach(pipe))
         works = [partial(tiny.draw, pipe, prompt, num_inference_steps=1) for pipe in pipes for prompt in prompts]
         alone = [work() for work in works]
-        for _ in range(5):
+        for _ in range(3):
             assert all(same_bits(a, b) for a, b in zip(alone, _in_threads(works), strict=True))
