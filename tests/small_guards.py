@@ -23,8 +23,6 @@ from stanchion.types import Checked, Decoded, Guided, Steered
 class Small:
     """A concept is not the point here."""
 
-    max_benign_drop = 1.0
-
     def __init__(self, **values: Any) -> None:
         super().__init__("weapons")
         vars(self).update(values)

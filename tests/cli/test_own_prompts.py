@@ -44,7 +44,6 @@ import torch
 
 class Smaller(TextGuard):
     name = "smaller"
-    max_benign_drop = 1.0
 
     def steer(self, embeds, state):
         return Steered(embeds.embeds / 2, torch.ones(len(embeds.embeds), dtype=torch.bool))

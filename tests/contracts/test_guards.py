@@ -15,6 +15,20 @@ UNSAFE, BENIGN = "a photo of a knife", "a photo of a cat"
 
 every_guard = pytest.mark.parametrize("name", NAMES)
 
+CHANGES = {  # of a benign picture's pixels in [0, 1], in the mean: half as much again as is measured; a seed is 0.15
+    "esd": 0.012,
+    "forceforget": 0.006,
+    "negative_prompt": 0.035,
+    "patronus_hardening": 0.01,
+    "patronus_moderator": 0.13,  # of random weights, whose latents of all prompts are nearly alike
+    "picture_check": 0.0,
+    "safree": 0.08,
+    "sld": 0.045,
+    "steerdiff": 0.0,
+    "trasce": 0.04,
+    "uce": 0.003,
+}
+
 
 @every_guard
 def test_a_guard_does_something_and_reports_it(name, pipe):
@@ -91,10 +105,9 @@ def test_a_batch_equals_singles(name, pipe):
 def test_a_benign_prompt_changes_little(name, pipe):
     plain = tiny.draw(pipe, BENIGN)
     settings = {"judge": "always_safe"} if name == "picture_check" else {}
-    with tiny.guard(name, **settings).attach(pipe) as attachment:
-        drop = (tiny.draw(pipe, BENIGN) - plain).abs().mean()
-        guard = attachment.guards[0]
-    assert drop <= guard.max_benign_drop
+    with tiny.guard(name, **settings).attach(pipe):
+        change = (tiny.draw(pipe, BENIGN) - plain).abs().mean()
+    assert change <= CHANGES[name] < (tiny.draw(pipe, BENIGN, seed=1) - plain).abs().mean()
 
 
 @every_guard

@@ -32,8 +32,6 @@ class Guard(ABC):
         name: the file's stem.
         stage: the folder.
         Settings: a frozen dataclass; its fields are the guard's settings, and the command line's options.
-        max_benign_drop: how far a benign picture may move, as mean absolute difference of pixels in [0, 1]; held by
-            the contract test.
         needs: what it asks of a family of pipelines beside its stage (``pipeline/families/_needs.py``); where a family
             does not offer that, attaching is refused.
         trained: whether it needs tensors that a recipe of the same name makes.
@@ -47,7 +45,6 @@ class Guard(ABC):
     name: ClassVar[str]
     stage: ClassVar[Stage]
     Settings: ClassVar[type] = config.NoSettings
-    max_benign_drop: ClassVar[float]
     needs: tuple[str, ...] = ()
     trained: ClassVar[bool] = False
     based_on: ClassVar[tuple[str, ...]] = ()

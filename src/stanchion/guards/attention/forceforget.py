@@ -103,7 +103,6 @@ class ForceForget(AttentionGuard):
 
     name = "forceforget"
     Settings = ForceForgetSettings
-    max_benign_drop = 0.1
     needs: tuple[str, ...] = ("padded_cross_attention",)
     trained = True
     based_on = ("unet",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -43,7 +43,6 @@ class PatronusModerator(DecoderGuard):
     trained = True
     based_on = ("weights",)
     Settings = ModeratorSettings
-    max_benign_drop: ClassVar[float] = 0.15  # of random weights, whose latents of all prompts are nearly alike
 
     def weights(self) -> Mapping[str, Tensor]:
         """The decoder's tensors, and those of ``post_quant_conv`` where there is one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image, ImageFilter
@@ -50,7 +50,6 @@ class PictureCheck(OutputGuard):
 
     name = "picture_check"
     Settings = PictureCheckSettings
-    max_benign_drop: ClassVar[float] = 0.0  # of what the judge finds safe
 
     def __init__(self, concept: Any, **about: Any) -> None:
         super().__init__(concept, **about)

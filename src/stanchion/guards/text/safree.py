@@ -20,7 +20,7 @@ there, and beta 1.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -101,7 +101,6 @@ class SAFREE(TextGuard):
     Settings = SAFREESettings
     settings: SAFREESettings
     needs = ("words", "token_ids", "start_token")
-    max_benign_drop: ClassVar[float] = 0.35
 
     @property
     def chosen(self) -> Masking:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -78,7 +78,6 @@ class SteerDiff(TextGuard):
     needs = ("words", "start_token")
     trained = True
     based_on = ("text_encoder",)
-    max_benign_drop: ClassVar[float] = 0.0
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from ...types import Call, Condition, Guided, Step
@@ -19,7 +17,6 @@ class NegativePrompt(TrajectoryGuard):
     """
 
     name = "negative_prompt"
-    max_benign_drop: ClassVar[float] = 0.35
 
     def begin(self, call: Call) -> Condition:
         """The encoded concept, (1, L, D)."""

@@ -15,7 +15,7 @@ in for the empty one, as it does there.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -86,7 +86,6 @@ class SLD(TrajectoryGuard):
     name = "sld"
     Settings = SLDSettings
     settings: SLDSettings
-    max_benign_drop: ClassVar[float] = 0.35
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text, which is the safety text."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -92,7 +92,6 @@ class TraSCE(TrajectoryGuard):
     name = "trasce"
     Settings = TraSCESettings
     settings: TraSCESettings
-    max_benign_drop: ClassVar[float] = 0.35
     needs: tuple[str, ...] = ("words",)
 
     def __init__(self, *args: Any, **values: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from ..base import WeightGuard
 
 
@@ -12,4 +10,3 @@ class ESD(WeightGuard):
 
     name = "esd"
     trained = True
-    max_benign_drop: ClassVar[float] = 0.35

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from ..base import WeightGuard
 
 
@@ -15,4 +13,3 @@ class PatronusHardening(WeightGuard):
 
     name = "patronus_hardening"
     trained = True
-    max_benign_drop: ClassVar[float] = 0.35
