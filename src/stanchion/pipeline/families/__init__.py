@@ -49,17 +49,14 @@ def kind_of(pipe: Any) -> str:
 def _known(pipe: Any) -> tuple[Family, str]:
     kind: Any = type(pipe)
     kind = kind.__base__ if "_stanchion" in vars(kind) else kind
-    classes = {
-        known: (family, name)
-        for family in families()
-        for name in family.classes
-        if (known := getattr(diffusers, name, None)) is not None
-    }
-    for base in kind.__mro__:
-        if base in classes:
+    by_name = {name: family for family in families() for name in family.classes}
+    bases: tuple[type, ...] = kind.__mro__
+    for base in bases:
+        name = base.__name__
+        if name in by_name and base is getattr(diffusers, name, None):  # imports this class's module and no other's
             check_subclass(kind, base)
-            return classes[base]
-    known = ", ".join(name for family in families() for name in family.classes)
+            return by_name[name], name
+    known = ", ".join(by_name)
     raise UnsupportedPipeline(
         f"{kind.__name__} can't be guarded: no seam knows how it draws. Supported are {known}, and subclasses that "
         "override nothing that guards rely on. To add a family, write a file like those in "
