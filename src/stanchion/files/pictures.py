@@ -1,4 +1,5 @@
-"""The one place that opens pictures to be judged, compared or learnt from: as a viewer shows them, or not at all."""
+"""The one place that opens pictures to be judged, compared or learnt from: as a viewer shows them, or not at all; and
+that hides what must not be seen."""
 
 from __future__ import annotations
 
@@ -6,12 +7,13 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFilter, ImageOps
 
 from ..errors import ConfigError
 
 ORIENTATION = 0x0112  # of EXIF
 SINGLE = ("MPO",)  # a photo that carries others for the camera's own use
+BLUR = 8  # the longer side by the radius: shapes of that size are gone
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -43,6 +45,16 @@ def as_shown(image: Image.Image) -> Image.Image:
     if image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     return _of_screen(_flat(image))
+
+
+def blurred(image: Image.Image) -> Image.Image:
+    """One that shows no shapes."""
+    return image.filter(ImageFilter.GaussianBlur(max(image.size) / BLUR))
+
+
+def black(image: Image.Image) -> Image.Image:
+    """One of the same size that shows nothing."""
+    return Image.new(image.mode, image.size)
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from .. import content_policy, registry
 from ..concepts import load_concept
 from ..errors import ConfigError, Refused, UnsupportedPipeline
+from ..files.pictures import black, blurred
 from ..guards.loading import guard_from
 from ..guards.stack import GuardStack
 from ..pipeline.attach.looking import look, read
@@ -21,8 +22,6 @@ from ..pipeline.outcome import acted_by, outcome
 from ..pipeline.stages import Stage
 from .policy import WHEN, Policy, Rule
 from .requests import Finding, Picture, Seen, Shot
-
-BLUR = 8  # the longer side by the radius
 
 
 class Studio:
@@ -175,5 +174,5 @@ def _scores(told: GuardReport, at: int) -> dict[str, float]:
 
 def _hidden(image: Image.Image, action: str) -> Image.Image:
     if action == "blur":
-        return image.filter(ImageFilter.GaussianBlur(max(image.size) / BLUR))
-    return Image.new(image.mode, image.size) if action == "blank" else image
+        return blurred(image)
+    return black(image) if action == "blank" else image

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from ... import config
 from ...config import checked
 from ...errors import ConfigError, GuardFailed
+from ...files.pictures import black, blurred
 from ...judges import load_judge
 from ...types import Checked, Labels, Unscored, Verdict
 from ..base import OutputGuard
 from ._safety_checker import AsSafetyChecker
 
 Action = Literal["withhold", "blur", "flag"]
-BLUR = 8  # the longer side by the radius: shapes of that size are gone
 
 
 @checked
@@ -85,8 +85,8 @@ class PictureCheck(OutputGuard):
 
     def _instead(self, picture: Image.Image) -> Image.Image:
         if self.settings.action == "blur":
-            return picture.filter(ImageFilter.GaussianBlur(max(picture.size) / BLUR))
-        return picture if self.settings.action == "flag" else Image.new(picture.mode, picture.size)
+            return blurred(picture)
+        return picture if self.settings.action == "flag" else black(picture)
 
     def _score(self, labels: Labels | Unscored, verdict: Verdict) -> float:
         known: Mapping[str, float] = {} if isinstance(labels, Unscored) else labels.scores
