@@ -9,14 +9,11 @@ stopped. The table is written beside the rows.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
-from .... import config
-from ....errors import ConfigError
-from ....files.documents import json_line, parse_json_lines
+from ....config import fingerprint
 from ...results.row import Row, write_rows
+from ...store.lines import Lines
 from .cells import CELLS
 from .harness import COMMAND, Lab, Plan
 from .table import table
@@ -30,29 +27,16 @@ Made by `{COMMAND}`; 20 steps, guidance scale 4, shares with 95 % intervals.
 
 def measure(output: Path, lab: Lab, cells: tuple[str, ...] = tuple(CELLS)) -> list[Row]:
     """Rows of ``cells``, from the lines beside ``output`` where they are there, measured where they are not."""
-    lines = output.with_suffix(".parts") / "cells.jsonl"
-    lines.parent.mkdir(parents=True, exist_ok=True)
-    done = {(cell, of): rows for cell, of, rows in _read(lines)}
-    for cell in cells:
-        if (cell, lab.identity) not in done:
+    record = Lines(output.with_suffix(".parts") / "cells.jsonl", Row)
+    keys = {cell: fingerprint([cell, lab.identity]) for cell in cells}
+    for cell, key in keys.items():
+        if record.get(key) is None:
             print(cell, flush=True)
-            rows = done[cell, lab.identity] = list(CELLS[cell](lab))
-            with lines.open("a", encoding="utf-8") as file:
-                line = json_line([cell, lab.identity, [asdict(row) for row in rows]])
-                file.write(f"\n{line}\n")  # on a line of its own, whatever stands before
-    made = [row for cell in cells for row in done[cell, lab.identity]]
+            record.add(key, cell, list(CELLS[cell](lab)))
+    made = [row for key in keys.values() for row in record.get(key) or ()]
     write_rows(output, made)
     output.with_suffix(".md").write_text(HEAD + table(made), encoding="utf-8")
     return made
-
-
-def _read(path: Path) -> Iterator[tuple[str, str, list[Row]]]:
-    """The lines that are whole: a process that was killed may leave a torn one."""
-    raw = path.read_bytes() if path.exists() else b""
-    for place, line in parse_json_lines(raw, str(path), torn=True):
-        if not (isinstance(line, list) and len(line) == 3 and all(isinstance(text, str) for text in line[:2])):
-            raise ConfigError(f"{place}: expected cell, identity and rows; take the line out.")
-        yield line[0], line[1], config.restore(list[Row], line[2], where=place)
 
 
 def main() -> None:
