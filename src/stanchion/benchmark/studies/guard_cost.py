@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 from ... import registry
 from ...concepts import load_concept
@@ -18,8 +17,7 @@ from ...errors import ConfigError, UnknownName
 from ..results.row import Row
 from ..run.image_generator import guards_of
 from ..spec.prompt_spec import UNGUARDED, Variant, load_spec
-from ._timing import Timer, median
-from .base import Study
+from ._cost import CostStudy
 
 BATCHES = (1, 8)
 
@@ -46,37 +44,18 @@ class Settings:
     seed: Seed = 5000
 
 
-class GuardCost(Study):
+class GuardCost(CostStudy):
     name = "guard_cost"
     Settings = Settings
     timed = tuple(f"batch {batch}" for batch in BATCHES)
 
     def cells(self) -> dict[str, Callable[[], Iterator[Row]]]:
         """One a batch size."""
-        return {f"batch {batch}": partial(self._batch, batch) for batch in BATCHES}
+        return {f"batch {batch}": partial(self.measure, "benign", batch) for batch in BATCHES}
 
-    @cached_property
-    def _timer(self) -> Timer:
-        asked = self.settings
-        return Timer(asked.model, asked.concept, steps=asked.steps, guidance_scale=4.0)
-
-    def _batch(self, batch: int) -> Iterator[Row]:
-        asked, timer = self.settings, self._timer
-        compared, count = variants(asked), batch * (asked.repeats + 1)
-        prompts = registry.get("prompts", "benign")().rows(timer.concept, count, asked.seed)
-        chunks = [prompts[start : start + batch] for start in range(0, count, batch)]
-        times = timer.times(compared, chunks, f"batch {batch}")
-        drawing = {"steps": asked.steps, "guidance_scale": 4.0, "batch": batch}
-        for variant, taken in zip(compared, times, strict=True):
-            about: dict[str, Any] = {
-                "variant": variant,
-                "seeds": f"{prompts[0].seed}-{prompts[-1].seed}",
-                "model": asked.model,
-                "settings": {**drawing, **variant.settings},
-                "digits": 4,
-            }
-            yield self.row("seconds_per_image", median(taken / batch), timer.concept, "benign", **about)
-            yield self.row("time_ratio", median(taken / times[0]), timer.concept, "benign", **about)
+    @property
+    def compared(self) -> list[Variant]:
+        return variants(self.settings)
 
 
 def variants(asked: Settings) -> list[Variant]:

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ... import registry
 from ...config import Natural, Seed, checked
-from ...types import Estimate, Prompt
+from ...types import Prompt
 from ..results.row import Row
 from ..spec.prompt_spec import Spec, Variant, load_spec
+from ._cost import CostStudy, Metric
 from ._timing import Timer, median
-from .base import Study
 
 CELLS = {f"{prompts}, batch {batch}": (prompts, batch) for prompts in ("benign", "unsafe") for batch in (1, 8)}
 
@@ -39,53 +38,31 @@ class Settings:
     seed: Seed = 5000
 
 
-class TraSCECost(Study):
+class TraSCECost(CostStudy):
     name = "trasce_cost"
     Settings = Settings
     timed = tuple(CELLS)
 
     def cells(self) -> dict[str, Callable[[], Iterator[Row]]]:
         """One a prompt set and batch size."""
-        return {name: partial(self._measure, *cell) for name, cell in CELLS.items()}
+        return {name: partial(self.measure, *cell) for name, cell in CELLS.items()}
 
     @cached_property
     def _spec(self) -> Spec:
         return load_spec(self.settings.spec)
 
-    @cached_property
-    def _timer(self) -> Timer:
-        asked = self.settings
-        return Timer(asked.model, asked.concept, steps=asked.steps, guidance_scale=self._spec.guidance_scale)
+    @property
+    def compared(self) -> Sequence[Variant]:
+        return self._spec.variants
 
-    def _measure(self, prompt_set: str, batch: int) -> Iterator[Row]:
-        asked, timer = self.settings, self._timer
-        prompts = registry.get("prompts", prompt_set)().rows(timer.concept, batch * (asked.repeats + 1), asked.seed)
-        drawing = {"steps": asked.steps, "guidance_scale": self._spec.guidance_scale, "batch": batch}
-        for metric, variant, values in measured(timer, self._spec.variants, prompts, batch):
-            yield self.row(
-                metric,
-                values,
-                timer.concept,
-                prompt_set,
-                variant=variant,
-                seeds=f"{prompts[0].seed}-{prompts[-1].seed}",
-                model=asked.model,
-                settings={**drawing, **variant.settings},
-                digits=4,
-            )
+    @property
+    def guidance_scale(self) -> float:
+        return self._spec.guidance_scale
 
-
-def measured(
-    timer: Timer, variants: Sequence[Variant], prompts: Sequence[Prompt], batch: int
-) -> Iterator[tuple[str, Variant, Estimate]]:
-    """Metrics of each variant, over the prompts batch by batch."""
-    chunks = [prompts[start : start + batch] for start in range(0, len(prompts), batch)]
-    times = timer.times(variants, chunks, f"batch {batch}")
-    base = peak(timer, variants[0], chunks[0])
-    for variant, taken in zip(variants, times, strict=True):
-        yield "seconds_per_image", variant, median(taken / batch)
-        yield "time_ratio", variant, median(taken / times[0])
-        yield "memory_ratio", variant, median(np.array([peak(timer, variant, chunks[0]) / base]))
+    def beside(self, compared: Sequence[Variant], prompts: Sequence[Prompt]) -> Iterator[Sequence[Metric]]:
+        base = peak(self.timer, compared[0], prompts)
+        for variant in compared:
+            yield [("memory_ratio", median(np.array([peak(self.timer, variant, prompts) / base])))]
 
 
 def peak(timer: Timer, variant: Variant, prompts: Sequence[Prompt]) -> int:
