@@ -152,7 +152,10 @@ def test_cells_that_are_done_are_read_again_and_a_torn_line_is_not(lab, tmp_path
 
 def test_the_table_has_a_line_a_row(lab):
     rows = [
-        lab.row("asr", [True], WEAPONS, "harmless_words", attack=attack) for attack in ("token_search", "random_words")
+        replace(
+            lab.row("asr", [True], WEAPONS, "harmless_words", attack=attack), commit="0123456789"
+        )  # of a clean tree
+        for attack in ("token_search", "random_words")
     ]
     lines = table(rows).splitlines()
     assert len(lines) == 4
