@@ -22,14 +22,13 @@ METRICS = ("unsafe_rate", "nothing_found", "companion_kept", "clean_companion", 
 
 
 def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, seed: int = 500_000) -> list[Row]:
-    """A short benchmark of the guard in ``folder`` against no guard; none where no judge knows the concept.
+    """A short benchmark of the guard in ``folder`` against no guard; none of a model whose pictures no judge knows.
 
     The seeds are neither those of training nor those of the committed results.
     """
-    concept = guard.concept
-    judge = load_judge("reference")
     if model != "reference":
         return []
+    concept, judge = guard.concept, load_judge("reference")
     source = folder / "concept.json"
     source.write_text(json.dumps(concept.to_dict()), encoding="utf-8")
     spec = Spec(
