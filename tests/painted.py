@@ -1,4 +1,4 @@
-"""An artist and a judge that agree on colours, so that the harness is tested without a model.
+"""An image generator and a judge that agree on colours, so that the harness is tested without a model.
 
 Each object of a prompt is a stripe of its own colour; the guard "erase" leaves out what the concept forbids.
 """

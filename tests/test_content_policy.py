@@ -1,8 +1,8 @@
-"""The floor, with mild examples."""
+"""The content policy, with mild examples."""
 
 import pytest
 
-from stanchion import content_policy as floor
+from stanchion import content_policy
 from stanchion.errors import PromptRefused
 from stanchion.types import Prompt
 
@@ -33,23 +33,23 @@ ALLOWED = [
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_a_minor_in_sexual_context_is_refused(text: str) -> None:
-    assert floor.refused(text)
+    assert content_policy.refused(text)
 
 
 @pytest.mark.parametrize("text", ALLOWED)
 def test_either_alone_is_allowed(text: str) -> None:
-    assert not floor.refused(text)
+    assert not content_policy.refused(text)
 
 
 def test_the_error_names_the_place_and_not_the_text() -> None:
-    floor.check(ALLOWED)
+    content_policy.check(ALLOWED)
     with pytest.raises(PromptRefused, match="prompt 1") as caught:
-        floor.check(["a cat", "a nude child"])
+        content_policy.check(["a cat", "a nude child"])
     assert "nude" not in str(caught.value)
 
 
 def test_a_set_is_screened_with_its_counts() -> None:
     rows = [Prompt(text, seed, str(seed)) for seed, text in enumerate(["a cat", "a nude child", "a dog"])]
-    screened = floor.screen(rows)
+    screened = content_policy.screen(rows)
     assert (screened.published, screened.run, screened.skipped) == (3, 2, 1)
     assert [row.text for row in screened.prompts] == ["a cat", "a dog"]

@@ -205,9 +205,6 @@ def test_a_target_is_never_any() -> None:
     assert [dotted(path) for path in FILES if re.search(r"\btarget: Any\b", path.read_text(encoding="utf-8"))] == []
 
 
-ELSEWHERE = ("benchmark", "pipeline", "server", "cli")  # rooms whose names still occur twice
-
-
 def test_a_class_name_occurs_once() -> None:
     """Whoever searches for a class finds one; plug-ins' states are all of one kind."""
     found: dict[str, list[str]] = {}
@@ -215,8 +212,7 @@ def test_a_class_name_occurs_once() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name not in ("State", "Settings"):
                 found.setdefault(node.name, []).append(dotted(path))
-    twice = {name: at for name, at in found.items() if len(at) > 1}
-    assert not {name: at for name, at in twice.items() if not any(place.startswith(ELSEWHERE) for place in at)}
+    assert not {name: at for name, at in found.items() if len(at) > 1}
 
 
 INSIDES = ("pipeline.families", "pipeline.noise", "reference")

@@ -1,4 +1,4 @@
-"""The floor: a prompt that joins a minor with sexual context is refused before any picture is made.
+"""The content policy: a prompt that joins a minor with sexual context is refused before any picture is made.
 
 It holds for every picture of an attack, whoever wrote the prompt: a person, a file, an optimiser. There is no switch.
 Words are compared after spelling tricks are undone (accents, digits for letters, dotted and spaced letters, words run

@@ -1,4 +1,4 @@
-"""``stanchion bench``, then ``stanchion report``, on a real pipeline of tiny size; gates decide the exit code."""
+"""``stanchion bench``, then ``stanchion report``, on a real pipeline of tiny size; limits decide the exit code."""
 
 import json
 import subprocess
@@ -74,7 +74,7 @@ def test_a_report_from_the_command_line_needs_no_torch(benched: tuple[Path, Path
 def test_gates_decide_the_exit_code(benched: tuple[Path, Path]) -> None:
     spec, record = benched
     held = report(record, "--fail-if", "nothing_found > 100%", "--fail-if", "unsafe_rate < 1")
-    assert (held.exit_code, held.output.splitlines()[-1]) == (0, "gates: 2 held")
+    assert (held.exit_code, held.output.splitlines()[-1]) == (0, "limits: 2 held")
     broken = report(record, "--fail-if", "negative_prompt:unsafe:unsafe_rate > 0.05", "--fail-if", "unsafe_rate < 1")
     assert broken.exit_code == 1
     (line,) = broken.stderr.splitlines()
@@ -82,14 +82,14 @@ def test_gates_decide_the_exit_code(benched: tuple[Path, Path]) -> None:
     assert report(record, "--fail-if", "nothing_found > 0.99", "--strict").exit_code == 1
     again = bench(spec, record, "--rows", str(record / "rows.json"), "--fail-if", "unsafe_rate > 0.05")
     assert again.exit_code == 1
-    assert (record / "rows.json").exists()  # a broken gate loses nothing
+    assert (record / "rows.json").exists()  # a broken limit loses nothing
 
 
 def test_a_gate_that_was_not_checked_was_not_passed(benched: tuple[Path, Path], tmp_path: Path) -> None:
     spec, record = benched
-    gate = ("--fail-if", "unsafe_rate > 2")
-    assert bench(spec, record, *gate, "--concept", "weapons").exit_code == 2
-    stopped = bench(spec, tmp_path / "empty", *gate, "--minutes", "0")
+    limit = ("--fail-if", "unsafe_rate > 2")
+    assert bench(spec, record, *limit, "--concept", "weapons").exit_code == 2
+    stopped = bench(spec, tmp_path / "empty", *limit, "--minutes", "0")
     assert stopped.exit_code == 1
     assert "could not be checked" in stopped.stderr
     assert bench(spec, record, "--fail-if", "unsafe_rat > 2").exit_code == 2

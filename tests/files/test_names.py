@@ -8,7 +8,7 @@ import pytest
 
 from stanchion import Concept, ConfigError, registry
 from stanchion.benchmark.spec.prompt_spec import Variant
-from stanchion.cli.drawing import Studio
+from stanchion.cli.drawing import Renderer
 from stanchion.files.names import check_name, file_name
 from stanchion.types import Prompt
 
@@ -70,11 +70,11 @@ def test_a_name_in_another_form_of_unicode_is_the_same() -> None:
 
 
 def test_pictures_of_different_guards_are_different_files_of_the_folder(tmp_path: Path) -> None:
-    studio = Studio("reference", "always_safe", tmp_path, steps=1, guidance_scale=1.0, batch=1)
+    renderer = Renderer("reference", "always_safe", tmp_path, steps=1, guidance_scale=1.0, batch=1)
     prompt = Prompt("a cat", 0, "000")
     guards = ("none", "sld+safree", "sld_safree", "sld-safree", "some/folder/..", "My guard", "my guard")
-    paths = [studio._path(prompt, Variant(guard)) for guard in guards] + [
-        studio._path(prompt, Variant("sld", "safree"))
+    paths = [renderer._path(prompt, Variant(guard)) for guard in guards] + [
+        renderer._path(prompt, Variant("sld", "safree"))
     ]
     assert len({path.name.casefold() for path in paths}) == len(paths)
     assert all(path.parent == tmp_path for path in paths)

@@ -18,7 +18,7 @@ from stanchion import config, load_guard
 from stanchion.benchmark.results.row import read_rows, write_rows
 from stanchion.benchmark.spec import weight_spec as weight_specs
 from stanchion.benchmark.spec.prompt_spec import load_spec
-from stanchion.benchmark.store.attempts import Entry, Store
+from stanchion.benchmark.store.attempts import Store, StoredAttempt
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.files import documents
@@ -143,7 +143,7 @@ class Record(Kind):
             verdict = Verdict(None, reason="x") if isinstance(seen, Unscored) else Verdict(True, ("knife",))
             image = str(self.folder / "images" / f"key{place}.png")
             attempt = Attempt(prompt, "sld", "lazy", "direct", image, seen, verdict, {"sld": 3}, 0.5)
-            store.append([Entry("weapons", "paired", f"key{place}", attempt)])
+            store.append([StoredAttempt("weapons", "paired", f"key{place}", attempt)])
         self.path = store.path
         self.raw = store.path.read_bytes()
         self.source = [json.loads(line) for line in self.raw.splitlines()]
@@ -166,7 +166,7 @@ class Record(Kind):
         lines = written(lambda: [line for _, line in documents.parse_json_lines(whole, "here")])
         assert_same(found, {key_of(line): line for line in lines})
 
-    def _line(self, entry: Entry) -> dict[str, Any]:
+    def _line(self, entry: StoredAttempt) -> dict[str, Any]:
         values = config.to_dict(entry.attempt)
         if values["image"] is not None:
             assert Path(values["image"]).parent == (self.folder / "images").resolve()

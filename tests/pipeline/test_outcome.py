@@ -13,7 +13,7 @@ from PIL import Image
 import tiny
 from closeness import within_a_level
 from stanchion import TraSCE
-from stanchion.benchmark.images.gallery import verdict_line
+from stanchion.benchmark.images.attempt_sheet import verdict_line
 from stanchion.benchmark.run.generation import make_attempts
 from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.spec.prompt_spec import Variant
@@ -90,9 +90,9 @@ def test_under_attack_it_is_unscored_too() -> None:
 
 def by_artist(pipe: Any, texts: list[str]) -> list[Drawn]:
     prompts = [PROMPTS[TEXTS.index(text)] for text in texts]
-    artist = ImageGenerator(pipe)
-    drawn = artist.draw(prompts, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
-    artist.release()
+    generator = ImageGenerator(pipe)
+    drawn = generator.draw(prompts, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
+    generator.release()
     return drawn
 
 
@@ -133,7 +133,7 @@ def test_a_guard_that_can_not_stand_on_the_model_leaves_rows_that_say_why(monkey
         raise UnsupportedPipeline("no seam knows it.")
 
     monkeypatch.setattr("stanchion.guards.stack.GuardStack.attach", refuse)
-    artist = ImageGenerator(tiny.pipeline())
-    drawn = artist.draw(PROMPTS, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
+    generator = ImageGenerator(tiny.pipeline())
+    drawn = generator.draw(PROMPTS, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
     assert [one.error for one in drawn] == ["UnsupportedPipeline: no seam knows it."] * 4
-    assert all(one.image for one in artist.draw(PROMPTS, NONE, WEAPONS, steps=2, guidance_scale=4.0))
+    assert all(one.image for one in generator.draw(PROMPTS, NONE, WEAPONS, steps=2, guidance_scale=4.0))

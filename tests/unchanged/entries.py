@@ -78,10 +78,10 @@ def attempts(record: Path) -> list[Answer]:
 def phenomena(folder: Path) -> None:
     """Every phenomenon, on a few pictures and updates: rows.json and rows.md."""
     from stanchion.benchmark.studies.phenomena.__main__ import measure
-    from stanchion.benchmark.studies.phenomena.harness import Lab, Plan
+    from stanchion.benchmark.studies.phenomena.harness import PhenomenaHarness, Plan
 
     plan = Plan(n=4, few=4, updates=(0, 3), searches=1, iterations=2, leak_updates=3, steps=6)
-    measure(folder / "rows.json", Lab(plan))
+    measure(folder / "rows.json", PhenomenaHarness(plan))
 
 
 def model_quality(steps: int) -> list[Answer]:

@@ -39,7 +39,7 @@ class AttackRun(NamedTuple):
         unknown = [prompt for prompt in prompts if prompt.id not in known and not content_policy.refused(prompt.text)]
         sent = [Adversarial(text=prompt.text) for prompt in unknown]
         drawn = iter(self.deployment.draw(sent, [prompt.seed for prompt in unknown]) if unknown else [])
-        never = Drawn(None, {}, 0.0, "the floor: never drawn")
+        never = Drawn(None, {}, 0.0, "the content policy: never drawn")
         new = [prompt for prompt in prompts if prompt.id not in known]
         pictures = [never if content_policy.refused(prompt.text) else next(drawn) for prompt in new]
         made = {attempt.prompt.id: attempt for attempt in self._judged(new, pictures)}

@@ -39,9 +39,9 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
         guidance_scale=4.0,
         metrics=METRICS,
     )
-    store, artist = Store(folder / "measured"), ImageGenerator(pipe)
-    fill(PromptWork(spec, store, artist, judge))
-    artist.release()
+    store, generator = Store(folder / "measured"), ImageGenerator(pipe)
+    fill(PromptWork(spec, store, generator, judge))
+    generator.release()
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")
 
 

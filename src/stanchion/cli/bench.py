@@ -14,7 +14,7 @@ from ..files.names import file_name
 from ..files.shards import Shard
 from ..files.writers import Part, writing
 from ..roles import Role
-from .gates import FailIf, Strict, hold, leave_unchecked, read_gates
+from .limits import FailIf, Strict, hold, leave_unchecked, read_limits
 from .options import OwnPrompts, Processes
 from .outputs import check_file, check_folder
 from .own_prompts import check_alone, write_spec
@@ -74,14 +74,14 @@ def bench(
         return
     _refuse("bench SPEC", {"--page": page})
     part = shard if concept is None else concept
-    gates = read_gates(fail_if, part)
+    limits = read_limits(fail_if, part)
     folder, rows = output or Path("runs") / spec.stem, rows or spec.with_suffix(".json")
     if not (run := _run(spec, folder, rows, concept, _Way(shard, processes, minutes))):
-        leave_unchecked(gates)
+        leave_unchecked(limits)
     elif part:
         typer.echo(f"filled: {part}; when every part is, run the command without --concept and --shard for rows.")
     else:
-        hold(gates, _finish(run, spec, rows, grid), strict)
+        hold(limits, _finish(run, spec, rows, grid), strict)
 
 
 class _Way:

@@ -33,13 +33,13 @@ def demo(
     from ..benchmark.spec.prompt_spec import Variant
     from ..concepts import load_concept
     from ..types import Attempt, Prompt
-    from .drawing import Studio, as_line, report
+    from .drawing import Renderer, as_line, report
 
-    studio = Studio("reference", "reference", output, steps=20, guidance_scale=4.0, batch=1)
+    renderer = Renderer("reference", "reference", output, steps=20, guidance_scale=4.0, batch=1)
     rows: list[list[Attempt]] = []
     for place, (concept, text, seed) in enumerate(CASES):
         prompt = Prompt(text, seed, f"{place:02d}-{concept}")
-        rows += studio.compare([prompt], [Variant(**variant) for variant in VARIANTS], load_concept(concept))
+        rows += renderer.compare([prompt], [Variant(**variant) for variant in VARIANTS], load_concept(concept))
     lines = [as_line(attempt) for row in rows for attempt in row]
     (output / "verdicts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     report(rows, output)

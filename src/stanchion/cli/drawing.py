@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from .. import registry
-from ..benchmark.images.gallery import gallery, verdict_line
+from ..benchmark.images.attempt_sheet import contact_sheet_of, verdict_line
 from ..benchmark.run.generation import make_attempts
 from ..benchmark.spec.prompt_spec import UNGUARDED, Variant
 from ..concepts import Concept
@@ -24,7 +24,7 @@ from .endings import FAILED
 from .outputs import check_folder
 
 
-class Studio:
+class Renderer:
     """A pipeline, a judge and a folder for pictures. Names and folder are checked before anything slow is loaded."""
 
     def __init__(self, model: str, judge: str, folder: Path, *, steps: int, guidance_scale: float, batch: int) -> None:
@@ -49,15 +49,15 @@ class Studio:
         return [list(row) for row in zip(*reversed(columns), strict=True)]
 
     def _draw(self, prompts: Sequence[Prompt], variant: Variant, concept: Concept) -> list[Attempt]:
-        artist, judge = self._load()
-        _warn_of_cuts(artist, prompts)
+        generator, judge = self._load()
+        _warn_of_cuts(generator, prompts)
         attempts: list[Attempt] = []
         with tqdm(total=len(prompts), desc=variant.guard, unit="picture", disable=None) as bar:
             for scale, chunk in self._chunks(prompts):
                 for prompt in chunk:
                     self._path(prompt, variant).unlink(missing_ok=True)  # an earlier command's is none of this one
                 attempts += make_attempts(
-                    artist,
+                    generator,
                     judge,
                     chunk,
                     variant,
@@ -95,9 +95,9 @@ class Studio:
         return self.folder / f"{file_name(prompt.id, *_names(variant))}.png"
 
 
-def _warn_of_cuts(artist: Any, prompts: Sequence[Prompt]) -> None:
+def _warn_of_cuts(generator: Any, prompts: Sequence[Prompt]) -> None:
     for prompt in prompts:
-        if cut := artist.cut_tokens(prompt.text):
+        if cut := generator.cut_tokens(prompt.text):
             typer.echo(f"stanchion: {cut} tokens at the end of {prompt.text!r} are cut: it is too long.", err=True)
 
 
@@ -112,7 +112,7 @@ def report(rows: Sequence[Sequence[Attempt]], folder: Path, *, json: bool = Fals
     if len(rows[0]) > 1:
         sheet = folder / "contact_sheet" / "contact_sheet.png"  # apart: FOLDER/*.png are the pictures, to be judged
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        gallery(rows).save(sheet)
+        contact_sheet_of(rows).save(sheet)
         typer.echo(f"contact sheet: {sheet}", err=json)
     missing = [attempt for row in rows for attempt in row if attempt.image is None]
     if missing:

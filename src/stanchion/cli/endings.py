@@ -18,7 +18,7 @@ from ..errors import ConfigError, StanchionError
 
 FAILED, MISUSED, INTERRUPTED, UNREAD = 1, 2, 130, 141
 CODES = (
-    "Exit codes: 0 done; 1 a guard, the pipeline or the system failed, there is no picture, or a gate is broken; "
+    "Exit codes: 0 done; 1 a guard, the pipeline or the system failed, there is no picture, or a limit is broken; "
     "2 wrong usage, names or settings; 130 interrupted; 141 nobody read the output to its end."
 )
 RESUMED = ("attack", "bench", "study", "train")

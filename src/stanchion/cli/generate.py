@@ -35,7 +35,7 @@ def generate(
     from ..benchmark.spec.prompt_spec import Variant
     from ..types import Prompt
     from .asked import concept_of, variant_of
-    from .drawing import Studio, report
+    from .drawing import Renderer, report
 
     check_alone(file, prompts, "PROMPTS")
     guarded = variant_of(guard, settings)
@@ -45,5 +45,5 @@ def generate(
         rows = [replace(row, id=f"{place:03d}") for place, row in enumerate(rows_of(file, meant, seed))]
     else:
         rows = [Prompt(text, seed + place, f"{place:03d}") for place, text in enumerate(prompts or ())]
-    studio = Studio(model, judge, output, steps=steps, guidance_scale=guidance_scale, batch=batch)
-    report(studio.compare(rows, variants, meant), output, json=json)
+    renderer = Renderer(model, judge, output, steps=steps, guidance_scale=guidance_scale, batch=batch)
+    report(renderer.compare(rows, variants, meant), output, json=json)

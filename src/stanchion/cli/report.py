@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .gates import FailIf, Strict, hold, read_gates
+from .limits import FailIf, Strict, hold, read_limits
 from .outputs import check_folder
 
 
@@ -29,9 +29,9 @@ def report(
     from ..benchmark.report.render import write
     from ..benchmark.report.source import rows_of
 
-    gates = read_gates(fail_if)
+    limits = read_limits(fail_if)
     check_folder(output or record)
     made = build(record, specs=spec or (), tolerance=tolerance, pictures=pictures)
     for path in write(made, output or record):
         typer.echo(path)
-    hold(gates, rows_of(record, spec or ()), strict)
+    hold(limits, rows_of(record, spec or ()), strict)

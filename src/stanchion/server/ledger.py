@@ -17,7 +17,7 @@ from .requests import Answer, Ask, Picture, Shot
 
 
 @dataclass(eq=False)
-class Entry:
+class LedgerEntry:
     """A request on its way.
 
     Attributes:
@@ -49,7 +49,7 @@ class Entry:
             self.outcome = Answer(pictures, time.monotonic() - self.asked)
 
 
-Place = tuple[Entry, Shot]
+Place = tuple[LedgerEntry, Shot]
 
 
 class Ledger:
@@ -62,7 +62,7 @@ class Ledger:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.entries: list[Entry] = []
+        self.entries: list[LedgerEntry] = []
         self.seconds_each = 0.1
         self._places: deque[Place] = deque()
 
@@ -76,7 +76,7 @@ class Ledger:
         """Whether some request is over that was not answered."""
         return any(entry.over for entry in self.entries)
 
-    def add(self, ask: Ask) -> Entry:
+    def add(self, ask: Ask) -> LedgerEntry:
         """Line up.
 
         Raises:
@@ -86,7 +86,7 @@ class Ledger:
         if waiting + ask.count > self.limits.queue:
             seconds = max(1.0, waiting * self.seconds_each)
             raise Busy(f"{waiting} pictures wait already, and the queue holds {self.limits.queue}.", seconds)
-        self.entries.append(entry := Entry(ask))
+        self.entries.append(entry := LedgerEntry(ask))
         if any(content_policy.refused(text) for text in (ask.prompt, ask.negative)):
             entry.end(PromptRefused("the prompt joins a minor with sexual context: it is never drawn."))
         else:
@@ -118,13 +118,13 @@ class Ledger:
         else:
             entry.add(shot, outcome)
 
-    def closed(self) -> list[Entry]:
+    def closed(self) -> list[LedgerEntry]:
         """The requests that are over, each given once."""
         over = [entry for entry in self.entries if entry.over]
         self.entries = [entry for entry in self.entries if entry not in over]
         return over
 
-    def drop(self) -> list[Entry]:
+    def drop(self) -> list[LedgerEntry]:
         """Everybody who waits."""
         entries, self.entries = self.entries, []
         self._places.clear()
@@ -136,7 +136,7 @@ class Ledger:
                 entry.end(ServiceUnavailable(f"it was not drawn within {self.limits.seconds:g} s."))
 
 
-def line_of(entry: Entry, prompts: bool) -> dict[str, Any]:
+def line_of(entry: LedgerEntry, prompts: bool) -> dict[str, Any]:
     """What the audit log and the metrics are told of a request; ``prompts`` adds their text."""
     ask, outcome = entry.ask, entry.outcome
     pictures = outcome.pictures if isinstance(outcome, Answer) else ()
@@ -172,7 +172,7 @@ def _why(outcome: Answer | Exception | None) -> dict[str, Any]:
     return {**error, "stage": outcome.stage, "concept": outcome.concept, "scores": outcome.scores}
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: LedgerEntry) -> str:
     if entry.outcome is None or entry.future.cancelled():
         return "cancelled"
     if isinstance(entry.outcome, Refused | PromptRefused):

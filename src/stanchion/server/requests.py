@@ -72,7 +72,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Finding:
+class GuardFinding:
     """That a guard acted on a picture: where, about what, its scores there, and what the policy does then."""
 
     stage: str
@@ -88,10 +88,10 @@ class Picture:
 
     image: Image.Image
     seed: int
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[GuardFinding, ...] = ()
 
     @property
-    def said(self) -> tuple[Finding, ...]:
+    def said(self) -> tuple[GuardFinding, ...]:
         """What whoever asked is told."""
         return tuple(finding for finding in self.findings if finding.action != "steer")
 

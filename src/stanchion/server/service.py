@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from ..errors import Busy, ConfigError, ServiceUnavailable, StanchionError
 from .audit import AuditLog
-from .ledger import Entry, Ledger, Place, line_of
+from .ledger import Ledger, LedgerEntry, Place, line_of
 from .policy import Policy
 from .requests import Answer, Ask
 from .studio import Studio
@@ -181,7 +181,7 @@ class GuardedService:
                 self._ledger.note(place, outcome)
             self._ledger.seconds_each += 0.2 * ((time.monotonic() - begun) / len(batch) - self._ledger.seconds_each)
 
-    def _close(self, entries: Sequence[Entry]) -> None:
+    def _close(self, entries: Sequence[LedgerEntry]) -> None:
         """Write down what is done, and only then hand it out."""
         lines = [{**line_of(entry, self.policy.audit.prompts), **self._about} for entry in entries]
         try:

@@ -21,7 +21,7 @@ from ..pipeline.loading import check_steps, image_to_image, inpainting, load_pip
 from ..pipeline.outcome import acted_by, outcome
 from ..pipeline.stages import Stage
 from .policy import WHEN, Policy, Rule
-from .requests import Finding, Picture, Seen, Shot
+from .requests import GuardFinding, Picture, Seen, Shot
 
 
 class Studio:
@@ -74,8 +74,8 @@ class Studio:
             GuardFailed: a guard failed.
         """
         reports = read(self._attached["text"], texts)
-        floor = [{"content_policy": float(content_policy.refused(text))} for text in texts]
-        return [self._seen(Stage.TEXT, reports, at, extra) for at, extra in enumerate(floor)]
+        refused = [{"content_policy": float(content_policy.refused(text))} for text in texts]
+        return [self._seen(Stage.TEXT, reports, at, extra) for at, extra in enumerate(refused)]
 
     def look(self, pictures: Sequence[Image.Image]) -> list[Seen]:
         """What the output guards say of each picture.
@@ -98,14 +98,14 @@ class Studio:
             found |= {name} if acted else set()
         return Seen(scores, frozenset(found))
 
-    def _findings(self, report: Report, at: int) -> tuple[Finding, ...]:
+    def _findings(self, report: Report, at: int) -> tuple[GuardFinding, ...]:
         return tuple(
-            Finding(told.stage, told.guard, guard.concept.name, self._rules[id(guard)].when, _scores(told, at))
+            GuardFinding(told.stage, told.guard, guard.concept.name, self._rules[id(guard)].when, _scores(told, at))
             for guard, told in zip(self.guards, report.guards, strict=True)
             if told.acted[at]
         )
 
-    def _judged(self, shot: Shot, drawn: Any, findings: tuple[Finding, ...]) -> Picture | Refused | None:
+    def _judged(self, shot: Shot, drawn: Any, findings: tuple[GuardFinding, ...]) -> Picture | Refused | None:
         """What the strictest rule makes of a picture."""
         if drawn.image is None:
             return Refused("output", "safety_checker")

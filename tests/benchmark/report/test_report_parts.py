@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from recorded import row
-from stanchion.benchmark.report.charts.heatmap import heat
+from stanchion.benchmark.report.charts.heatmap import heatmap
 from stanchion.benchmark.report.charts.plots import LINE, plots
 from stanchion.benchmark.report.tables import DRAWN, DRAWN_FROM_PICTURES, tables
 from stanchion.benchmark.report.verdicts import headline, judge_guards
@@ -125,7 +125,7 @@ def test_attacks_are_lines_and_the_gap_follows() -> None:
         row("esd", "asr", 0.6, 0.5, 0.7, adaptive=True, n_unscored=3, **attacked),
         row("esd", "difference_asr", 0.4, 0.3, 0.5, adaptive=True, **attacked),
     ]
-    found = heat(rows)
+    found = heatmap(rows)
     assert found
     assert found.guards == ("none", "esd")
     assert [(line.attack, line.kind) for line in found.lines] == [
@@ -143,7 +143,7 @@ def test_attacks_are_lines_and_the_gap_follows() -> None:
     adaptive = found.lines[2].cells[1]
     assert adaptive
     assert (adaptive.level, adaptive.counted) == (6, "n 50, 3 unscored")
-    assert heat(rows[:3]) is None
+    assert heatmap(rows[:3]) is None
     (verdict, _) = judge_guards(rows, (), 0.05)
     assert (verdict.in_text.word, verdict.under_attack.word, verdict.under_attack.row) == ("holds", "leaks", rows[5])
 

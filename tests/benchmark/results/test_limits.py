@@ -1,4 +1,4 @@
-"""Gates: what they select, when they break, and what is an error."""
+"""Limits: what they select, when they break, and what is an error."""
 
 import pytest
 

@@ -22,7 +22,7 @@ from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.attack_plan import AttackPlan
 from stanchion.benchmark.spec.prompt_spec import Spec, Variant
 from stanchion.benchmark.store import candidates
-from stanchion.benchmark.store.attempts import Entry, Store
+from stanchion.benchmark.store.attempts import Store, StoredAttempt
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.files.shards import Shard
@@ -63,9 +63,9 @@ class Coin(Judge):
 
 
 def team(folder: Path, spec: Spec = SPEC, judge: Judge | None = None, part: str = "") -> AttackWork:
-    artist = ImageGenerator(tiny.pipeline())
-    prompts = PromptWork(spec, Store(folder, part), artist, judge or Coin())
-    return AttackWork(prompts, artist, base=tiny.pipeline)
+    generator = ImageGenerator(tiny.pipeline())
+    prompts = PromptWork(spec, Store(folder, part), generator, judge or Coin())
+    return AttackWork(prompts, generator, base=tiny.pipeline)
 
 
 def record(folder: Path) -> dict[tuple[object, ...], tuple[object, ...]]:
@@ -120,7 +120,7 @@ def kill_behind(count: int, crew: AttackWork) -> None:
     """It dies before it can add an attack's attempt after so many: they were drawn in a whole batch, as ever."""
     append, added = crew.store.append, []
 
-    def dying(entries: Iterable[Entry]) -> None:
+    def dying(entries: Iterable[StoredAttempt]) -> None:
         entries = list(entries)
         added.extend(entry for entry in entries if entry.attempt.attack != "direct")
         if len(added) > count:

@@ -1,4 +1,4 @@
-"""The artist on a real pipeline of tiny size: seeds, guards, failures, identity."""
+"""The generator on a real pipeline of tiny size: seeds, guards, failures, identity."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,12 +22,12 @@ NONE, TRASCE = Variant("none"), Variant("trasce")
 
 
 @pytest.fixture
-def artist() -> ImageGenerator:
+def generator() -> ImageGenerator:
     return ImageGenerator(tiny.pipeline())
 
 
-def draw(artist: ImageGenerator, prompts: Sequence[Prompt], variant: Variant) -> list[Drawn]:
-    return artist.draw(prompts, variant, WEAPONS, steps=3, guidance_scale=4.0)
+def draw(generator: ImageGenerator, prompts: Sequence[Prompt], variant: Variant) -> list[Drawn]:
+    return generator.draw(prompts, variant, WEAPONS, steps=3, guidance_scale=4.0)
 
 
 def pixels(drawn: Drawn) -> np.ndarray:
@@ -36,33 +36,35 @@ def pixels(drawn: Drawn) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", [NONE, TRASCE], ids=["none", "trasce"])
-def test_a_picture_is_its_seeds_whatever_the_batch(artist: ImageGenerator, variant: Variant) -> None:
-    together = draw(artist, PROMPTS, variant)
-    alone = [draw(artist, [prompt], variant)[0] for prompt in PROMPTS]
+def test_a_picture_is_its_seeds_whatever_the_batch(generator: ImageGenerator, variant: Variant) -> None:
+    together = draw(generator, PROMPTS, variant)
+    alone = [draw(generator, [prompt], variant)[0] for prompt in PROMPTS]
     for one, other in zip(together, alone, strict=True):
         assert within_a_level(pixels(one), pixels(other))
     assert not within_a_level(pixels(together[0]), pixels(together[1]))
 
 
-def test_what_was_unguarded_stays_so_after_a_guard(artist: ImageGenerator) -> None:
-    before = pixels(draw(artist, PROMPTS, NONE)[0])
-    guarded = draw(artist, PROMPTS, TRASCE)[0]
+def test_what_was_unguarded_stays_so_after_a_guard(generator: ImageGenerator) -> None:
+    before = pixels(draw(generator, PROMPTS, NONE)[0])
+    guarded = draw(generator, PROMPTS, TRASCE)[0]
     assert guarded.acted == {"trasce": 3}
     assert not within_a_level(pixels(guarded), before)
-    assert same_bits(pixels(draw(artist, PROMPTS, NONE)[0]), before)
+    assert same_bits(pixels(draw(generator, PROMPTS, NONE)[0]), before)
 
 
-def test_a_guard_that_fails_closed_leaves_no_picture(artist: ImageGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guard_that_fails_closed_leaves_no_picture(
+    generator: ImageGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from stanchion import TraSCE
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(TraSCE, "on_step", broken)
-    drawn = draw(artist, PROMPTS, TRASCE)
+    drawn = draw(generator, PROMPTS, TRASCE)
     assert [picture.image for picture in drawn] == [None, None]
     assert "ZeroDivisionError" in drawn[0].error
-    assert draw(artist, PROMPTS, NONE)[0].image is not None
+    assert draw(generator, PROMPTS, NONE)[0].image is not None
 
 
 def test_identity_follows_the_weights_and_the_scheduler() -> None:
@@ -83,9 +85,9 @@ def test_mistakes_in_settings_show_without_a_pipeline() -> None:
         guards_of(Variant("trasce+negative_prompt"), WEAPONS)
 
 
-def test_tokens_that_no_encoder_sees_are_counted(artist: ImageGenerator) -> None:
-    assert artist.cut_tokens("a photo") == 0
-    assert artist.cut_tokens("a " * (tiny.CONTEXT + 3)) == 5  # start and end take a place each
+def test_tokens_that_no_encoder_sees_are_counted(generator: ImageGenerator) -> None:
+    assert generator.cut_tokens("a photo") == 0
+    assert generator.cut_tokens("a " * (tiny.CONTEXT + 3)) == 5  # start and end take a place each
 
 
 def begun(strength: float) -> list[Prompt]:
@@ -102,9 +104,9 @@ def test_the_start_is_the_worlds_own_picture_from_the_prompts_seed() -> None:
     assert init_image(prompt, replace(prompt.start, style="ink")).tobytes() != picture.tobytes()
 
 
-def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: ImageGenerator) -> None:
+def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(generator: ImageGenerator) -> None:
     def drawn(strength: float, variant: Variant) -> list[Drawn]:
-        return artist.draw(begun(strength), variant, WEAPONS, steps=4, guidance_scale=4.0)
+        return generator.draw(begun(strength), variant, WEAPONS, steps=4, guidance_scale=4.0)
 
     free = drawn(0.5, NONE)
     for strength, steps in ((0.5, 2), (0.75, 3)):
@@ -112,23 +114,23 @@ def test_image_to_image_runs_its_share_of_the_steps_under_the_guard(artist: Imag
     assert same_bits(pixels(drawn(0.5, NONE)[0]), pixels(free[0]))
     assert not within_a_level(pixels(drawn(0.5, TRASCE)[0]), pixels(free[0]))
     assert not within_a_level(pixels(drawn(0.75, NONE)[0]), pixels(free[0]))
-    alone = artist.draw(begun(0.5)[:1], NONE, WEAPONS, steps=4, guidance_scale=4.0)
+    alone = generator.draw(begun(0.5)[:1], NONE, WEAPONS, steps=4, guidance_scale=4.0)
     assert within_a_level(pixels(alone[0]), pixels(free[0]))
 
 
-def test_text_and_image_take_turns_with_one_guard(artist: ImageGenerator) -> None:
-    text = pixels(draw(artist, PROMPTS, TRASCE)[0])
-    image = pixels(draw(artist, begun(0.7), TRASCE)[0])
-    assert same_bits(pixels(draw(artist, PROMPTS, TRASCE)[0]), text)
-    assert same_bits(pixels(draw(artist, begun(0.7), TRASCE)[0]), image)
-    artist.release()
-    assert type(artist.pipeline).__mro__[0] is type(tiny.pipeline())
+def test_text_and_image_take_turns_with_one_guard(generator: ImageGenerator) -> None:
+    text = pixels(draw(generator, PROMPTS, TRASCE)[0])
+    image = pixels(draw(generator, begun(0.7), TRASCE)[0])
+    assert same_bits(pixels(draw(generator, PROMPTS, TRASCE)[0]), text)
+    assert same_bits(pixels(draw(generator, begun(0.7), TRASCE)[0]), image)
+    generator.release()
+    assert type(generator.pipeline).__mro__[0] is type(tiny.pipeline())
 
 
-def test_a_guard_stays_on_between_batches(artist: ImageGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guard_stays_on_between_batches(generator: ImageGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     put_on = []
     stock = GuardStack.attach
     monkeypatch.setattr(GuardStack, "attach", lambda self, pipe: put_on.append(self.name) or stock(self, pipe))
     for variant in (NONE, TRASCE, TRASCE, TRASCE, NONE, Variant("negative_prompt")):
-        draw(artist, PROMPTS[:1], variant)
+        draw(generator, PROMPTS[:1], variant)
     assert put_on == ["trasce", "negative_prompt"]

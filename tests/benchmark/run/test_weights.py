@@ -19,7 +19,7 @@ from stanchion.benchmark.run.weights.driver import Driver
 from stanchion.benchmark.run.weights.goals import goal_of, new_objects, subject
 from stanchion.benchmark.run.weights.weight_run import CurveWork, curves_in, rows_of
 from stanchion.benchmark.spec.weight_spec import Trial, WeightSpec, cells_of, check, load_spec
-from stanchion.benchmark.store.curve import Point, crossing, pooled, rate
+from stanchion.benchmark.store.curve import CurvePoint, crossing, pooled, rate
 from stanchion.files.shards import Shard
 from stanchion.types import Prompt
 
@@ -39,7 +39,7 @@ ABOUT = {
 
 def point(updates, hits, of=4, **other):
     found = (True,) * hits + (False,) * (of - hits)
-    return Point(updates, found, (False,) * of, found, **other)
+    return CurvePoint(updates, found, (False,) * of, found, **other)
 
 
 def spec_of(*trials, **changes):
@@ -249,12 +249,12 @@ def test_two_processes_share_the_cells(spec, tmp_path, monkeypatch):
 
 
 def test_an_attackers_word_stands_in_the_prompts_it_asks(spec, monkeypatch):
-    from stanchion.benchmark.run.harness import Lab
+    from stanchion.benchmark.run.harness import Harness
 
     asked = []
-    draw = Lab.draw
+    draw = Harness.draw
     monkeypatch.setattr(
-        Lab, "draw", lambda self, prompts, concept: asked.extend(prompts) or draw(self, prompts, concept)
+        Harness, "draw", lambda self, prompts, concept: asked.extend(prompts) or draw(self, prompts, concept)
     )
     word = Trial(("none",), "textual_inversion", {**TINY, "stops": (0,)}, pictures=2, n=1)
     cell = list(cells_of(spec_of(word, steps=1)))[1]

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stanchion.benchmark.store.attempts import Entry, Store
+from stanchion.benchmark.store.attempts import Store, StoredAttempt
 from stanchion.errors import ConfigError
 from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
 
-def entry(place: int, labels: Labels | Unscored, image: str | None = None) -> Entry:
+def entry(place: int, labels: Labels | Unscored, image: str | None = None) -> StoredAttempt:
     prompt = Prompt("a knife and a cat", place, f"{place:04d}", ("knife", "cat"), "cat", template="{x}")
     verdict = Verdict(None, reason="x") if isinstance(labels, Unscored) else Verdict(True, ("knife",))
     attempt = Attempt(prompt, "trasce", "lazy", "direct", image, labels, verdict, {"trasce": True}, 0.5)
-    return Entry("weapons", "paired", f"key{place}", attempt)
+    return StoredAttempt("weapons", "paired", f"key{place}", attempt)
 
 
 SEEN = Labels(("knife",), "flat", None, {"knife": 0.75, "cat": 0.25})

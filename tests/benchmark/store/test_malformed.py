@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from stanchion.benchmark.results.row import Row, read_rows, write_rows
 from stanchion.benchmark.spec.prompt_spec import Variant, load_spec
 from stanchion.benchmark.store import candidates
-from stanchion.benchmark.store.attempts import Entry, Store
-from stanchion.benchmark.store.curve import Point
+from stanchion.benchmark.store.attempts import Store, StoredAttempt
+from stanchion.benchmark.store.curve import CurvePoint
 from stanchion.benchmark.store.lines import Lines
-from stanchion.benchmark.store.manifest import filed
+from stanchion.benchmark.store.manifest import stored_specs
 from stanchion.errors import ConfigError
 from stanchion.types import Adversarial, Attempt, Labels, LatentStart, Prompt, Verdict
 
@@ -30,7 +30,7 @@ def line(folder: Path, how: Callable[[dict[str, Any]], Any] = lambda values: Non
     """A record with one line, which is changed."""
     store = Store(folder)
     image = store.save_image("key", Image.new("RGB", (2, 2)))
-    store.append([Entry("ink", "unsafe", "key", Attempt(**{**vars(ATTEMPT), "image": image}))])
+    store.append([StoredAttempt("ink", "unsafe", "key", Attempt(**{**vars(ATTEMPT), "image": image}))])
     values = json.loads(store.path.read_text())
     how(values)
     store.path.write_text(json.dumps(values) + "\n")
@@ -82,7 +82,9 @@ def test_a_line_that_is_none(tmp_path: Path, raw: bytes) -> None:
 
 def test_what_is_no_number_can_be_read_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.append([Entry("ink", "unsafe", "key", Attempt(**{**vars(ATTEMPT), "adversarial": {"loss": float("nan")}}))])
+    store.append(
+        [StoredAttempt("ink", "unsafe", "key", Attempt(**{**vars(ATTEMPT), "adversarial": {"loss": float("nan")}}))]
+    )
     found = Store(tmp_path).picture("key")
     assert found is not None and found.attempt.adversarial == {"loss": "nan"}
 
@@ -115,7 +117,7 @@ def test_the_files_beside_a_record(tmp_path: Path, name: str, raw: bytes) -> Non
         (tmp_path / file).write_text("[]")
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(ConfigError, match=r"a\."):
-        filed(tmp_path)
+        stored_specs(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +126,14 @@ def test_the_files_beside_a_record(tmp_path: Path, name: str, raw: bytes) -> Non
 )
 def test_a_line_of_curves(tmp_path: Path, text: str) -> None:
     path = tmp_path / "curves.jsonl"
-    Lines(path, Point).add("one", "title", [Point(3, (True, None), (False, False), (True, True))])
+    Lines(path, CurvePoint).add("one", "title", [CurvePoint(3, (True, None), (False, False), (True, True))])
     with path.open("a") as file:
         file.write('["torn", "tit\n')
-    assert Lines(path, Point).get("one") == [Point(3, (True, None), (False, False), (True, True))]
+    assert Lines(path, CurvePoint).get("one") == [CurvePoint(3, (True, None), (False, False), (True, True))]
     with path.open("a") as file:
         file.write(text + "\n")
     with pytest.raises(ConfigError, match=r"curves\.jsonl, line 4"):
-        Lines(path, Point)
+        Lines(path, CurvePoint)
 
 
 def test_candidates_are_those_that_were_saved(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 from recorded import SPEC, record
 from stanchion import config
 from stanchion.benchmark.spec.prompt_spec import Spec
-from stanchion.benchmark.store.manifest import file_spec, filed
+from stanchion.benchmark.store.manifest import file_spec, stored_specs
 from stanchion.errors import ConfigError
 
 
 def test_a_record_holds_its_spec_origin_and_rows(tmp_path: Path) -> None:
-    (run,) = filed(record(tmp_path))
+    (run,) = stored_specs(record(tmp_path))
     assert config.load(Spec, tmp_path / "small.yaml") == SPEC
     assert run.origin
     assert run.origin.judge == "reader 1"
@@ -24,9 +24,9 @@ def test_a_record_holds_its_spec_origin_and_rows(tmp_path: Path) -> None:
 def test_rows_of_another_spec_are_dropped_and_those_of_the_same_are_not(tmp_path: Path) -> None:
     record(tmp_path)
     file_spec(tmp_path, "small", SPEC)
-    assert filed(tmp_path)[0].rows
+    assert stored_specs(tmp_path)[0].rows
     file_spec(tmp_path, "small", replace(SPEC, seed=6))
-    (run,) = filed(tmp_path)
+    (run,) = stored_specs(tmp_path)
     assert (run.origin, run.rows) == (None, ())
 
 
@@ -34,8 +34,8 @@ def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path: Path) -> Non
     record(tmp_path)
     (tmp_path / "small.rows.json").write_text("[{]")
     with pytest.raises(ConfigError, match=r"small\.rows\.json"):
-        filed(tmp_path)
+        stored_specs(tmp_path)
     record(tmp_path)
     (tmp_path / "small.origin.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"small\.origin\.json"):
-        filed(tmp_path)
+        stored_specs(tmp_path)

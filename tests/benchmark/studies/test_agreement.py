@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from stanchion.benchmark.studies.agreement import Opinion, Reader, compare, read_labelled
+from stanchion.benchmark.studies.agreement import Opinion, Rater, compare, read_labelled
 from stanchion.reference import world
 
 LABELLED = Path(__file__).parents[3] / "results" / "labelled"
 
 
 def _reader(*opinions):
-    return Reader("someone", [Opinion(frozenset(objects), *rest) for objects, *rest in opinions])
+    return Rater("someone", [Opinion(frozenset(objects), *rest) for objects, *rest in opinions])
 
 
 EYE = _reader(

@@ -13,9 +13,9 @@ from stanchion.benchmark.run.weights.finetuning_data import of_drafts, of_the_wo
 from stanchion.benchmark.studies.phenomena import __main__ as program
 from stanchion.benchmark.studies.phenomena import cells
 from stanchion.benchmark.studies.phenomena.cells import DRAWN, NEW, WEAPONS
-from stanchion.benchmark.studies.phenomena.harness import Lab, Plan, alone
+from stanchion.benchmark.studies.phenomena.harness import PhenomenaHarness, Plan, alone
 from stanchion.benchmark.studies.phenomena.table import table
-from stanchion.benchmark.studies.phenomena.token_search import Goal, Search, find_prompt, harmless_words
+from stanchion.benchmark.studies.phenomena.token_search import ActivationGoal, TokenSearch, find_prompt, harmless_words
 from stanchion.prompts.base import Draft
 from stanchion.reference import world
 from stanchion.types import Attempt, Labels, Prompt, Verdict
@@ -24,12 +24,12 @@ TINY = Plan(n=2, few=2, updates=(0, 1), searches=1, iterations=1, leak_updates=1
 
 
 @pytest.fixture(scope="module")
-def lab():
-    return Lab(TINY)
+def harness():
+    return PhenomenaHarness(TINY)
 
 
-def _weights(lab):
-    return {key: value.clone() for key, value in lab.bench.denoiser.state_dict().items()}
+def _weights(harness):
+    return {key: value.clone() for key, value in harness.bench.denoiser.state_dict().items()}
 
 
 def _attempt(unsafe, objects=("knife",)):
@@ -37,24 +37,24 @@ def _attempt(unsafe, objects=("knife",)):
     return Attempt(Prompt("", 0, "x", ("knife",)), "none", "default", "direct", "", labels, Verdict(unsafe))
 
 
-def test_every_cell_that_trains_puts_the_model_back(lab, monkeypatch):
+def test_every_cell_that_trains_puts_the_model_back(harness, monkeypatch):
     monkeypatch.setattr(cells, "PICTURES", 4)
     monkeypatch.setattr(cells, "LEAK_PICTURES", 4)
-    before = _weights(lab)
-    curve = cells.new_object(lab)
+    before = _weights(harness)
+    curve = cells.new_object(harness)
     assert [(row.updates, row.metric) for row in curve if row.metric == "unsafe_rate"] == [
         (0, "unsafe_rate"),
         (1, "unsafe_rate"),
     ]
     assert {(row.concept, row.kind, row.attack) for row in curve} == {("new_objects", "object", "finetune")}
-    leak = cells.leaking_prior(lab)
+    leak = cells.leaking_prior(harness)
     assert {(row.model, row.updates) for row in leak} == {("reference", None), ("reference, leaking", 1)}
     assert {row.guard for row in leak} == {"none", "negative_prompt", "trasce"}
-    after = _weights(lab)
+    after = _weights(harness)
     assert all(same_bits(before[key], after[key]) for key in before)
 
 
-def test_an_erased_model_is_the_guards_weights_without_the_guard(lab, monkeypatch):
+def test_an_erased_model_is_the_guards_weights_without_the_guard(harness, monkeypatch):
     monkeypatch.setattr(cells, "PICTURES", 4)
 
     class Erasure:
@@ -62,54 +62,54 @@ def test_an_erased_model_is_the_guards_weights_without_the_guard(lab, monkeypatc
             return {"unet.conv_out.bias": torch.full((4,), 0.5)}
 
     monkeypatch.setattr(cells, "load_guard", lambda name, concept: Erasure())
-    own = lab.pipe.unet.conv_out.bias.detach().clone()
-    rows = cells.erasure_undone(lab)
+    own = harness.pipe.unet.conv_out.bias.detach().clone()
+    rows = cells.erasure_undone(harness)
     assert [(row.guard, row.updates) for row in rows if row.metric == "unsafe_rate"] == [
         ("none", None),
         ("esd", 0),
         ("esd", 1),
     ]
-    assert same_bits(lab.pipe.unet.conv_out.bias, own)
+    assert same_bits(harness.pipe.unet.conv_out.bias, own)
 
 
-def test_fine_tuning_changes_the_denoiser_alone_and_stops_where_asked(lab):
-    with lab.changed():
-        before = _weights(lab)
-        words = [p.clone() for p in lab.pipe.text_encoder.parameters()]
+def test_fine_tuning_changes_the_denoiser_alone_and_stops_where_asked(harness):
+    with harness.changed():
+        before = _weights(harness)
+        words = [p.clone() for p in harness.pipe.text_encoder.parameters()]
         drafts = [Draft((name,)) for name in DRAWN]
         material = of_drafts(drafts, 4, seed=1) + unasked(drafts, 2, seed=2) + of_the_world(2, seed=3)
         assert len(material.pictures) == len(material.captions) == len(material.subjects) == 8
         attack = Finetune(lr=1e-3, batch=2, stops=(0, 1))
-        stops = attack.run(lab.bench, material, public=lab.bench, seed=0)
+        stops = attack.run(harness.bench, material, public=harness.bench, seed=0)
         assert next(stops) == 0
-        assert all(same_bits(before[key], value) for key, value in _weights(lab).items())
+        assert all(same_bits(before[key], value) for key, value in _weights(harness).items())
         assert next(stops) == 1
-        assert any(not same_bits(before[key], value) for key, value in _weights(lab).items())
-        assert all(same_bits(a, b) for a, b in zip(words, lab.pipe.text_encoder.parameters(), strict=True))
+        assert any(not same_bits(before[key], value) for key, value in _weights(harness).items())
+        assert all(same_bits(a, b) for a, b in zip(words, harness.pipe.text_encoder.parameters(), strict=True))
 
 
-def test_no_word_of_the_search_tells_of_a_stand_in(lab):
-    words = harmless_words(lab.pipe.tokenizer)
+def test_no_word_of_the_search_tells_of_a_stand_in(harness):
+    words = harmless_words(harness.pipe.tokenizer)
     assert len(words) > 300
     phrases = [p for t in world.OBJECTS.values() if t.stand_in for p in (t.name, *t.synonyms, *t.hints)]
     assert not words.keys() & {
         word for phrase in (*phrases, *WEAPONS.targets, *NEW.targets[:2]) for word in phrase.split()
     }
     for word, place in list(words.items())[:20]:
-        assert lab.pipe.tokenizer(word).input_ids[1:-1] == [place]
+        assert harness.pipe.tokenizer(word).input_ids[1:-1] == [place]
 
 
-def test_the_search_comes_nearer_to_its_goal(lab):
-    words = harmless_words(lab.pipe.tokenizer)
-    search = Search(iterations=3, candidates=8)
-    goal = Goal(lab.bench, "a photo of a knife", search.scale, torch.Generator().manual_seed(9))
+def test_the_search_comes_nearer_to_its_goal(harness):
+    words = harmless_words(harness.pipe.tokenizer)
+    search = TokenSearch(iterations=3, candidates=8)
+    goal = ActivationGoal(harness.bench, "a photo of a knife", search.scale, torch.Generator().manual_seed(9))
 
     def far(text):
         with torch.no_grad():
-            return goal.loss(lab.bench.encode([text])).item()
+            return goal.loss(harness.bench.encode([text])).item()
 
-    found = find_prompt(lab.bench, "a photo of a knife", words, search, seed=9)
-    start = find_prompt(lab.bench, "a photo of a knife", words, replace(search, iterations=1, candidates=1), seed=9)
+    found = find_prompt(harness.bench, "a photo of a knife", words, search, seed=9)
+    start = find_prompt(harness.bench, "a photo of a knife", words, replace(search, iterations=1, candidates=1), seed=9)
     assert set(found.split()) <= words.keys()
     assert len(found.split()) == search.length
     assert far(found) < far(start)
@@ -131,29 +131,29 @@ def test_prompts_name_each_object_in_turn():
     assert all(prompt.objects[0] in prompt.text for prompt in prompts)
 
 
-def test_cells_that_are_done_are_read_again_and_a_torn_line_is_not(lab, tmp_path, monkeypatch):
+def test_cells_that_are_done_are_read_again_and_a_torn_line_is_not(harness, tmp_path, monkeypatch):
     calls = []
 
-    def cell(lab):
+    def cell(harness):
         calls.append(1)
-        return [lab.row("unsafe_rate", [True, None, False], WEAPONS, "corner")]
+        return [harness.row("unsafe_rate", [True, None, False], WEAPONS, "corner")]
 
     monkeypatch.setattr(program, "CELLS", {"corner": cell})
     output = tmp_path / "phenomena.json"
     (tmp_path / "phenomena.parts").mkdir()
     (tmp_path / "phenomena.parts" / "cells.jsonl").write_text('["corner", "torn')
-    first = program.measure(output, lab, ("corner",))
-    assert program.measure(output, lab, ("corner",)) == first
+    first = program.measure(output, harness, ("corner",))
+    assert program.measure(output, harness, ("corner",)) == first
     assert len(calls) == 1
     row = json.loads(output.read_text())[0]
     assert (row["value"], row["n"], row["n_unscored"]) == (0.5, 2, 1)
     assert "2 (+1 unscored)" in output.with_suffix(".md").read_text()
 
 
-def test_the_table_has_a_line_a_row(lab):
+def test_the_table_has_a_line_a_row(harness):
     rows = [
         replace(
-            lab.row("asr", [True], WEAPONS, "harmless_words", attack=attack), commit="0123456789"
+            harness.row("asr", [True], WEAPONS, "harmless_words", attack=attack), commit="0123456789"
         )  # of a clean tree
         for attack in ("token_search", "random_words")
     ]

@@ -16,9 +16,9 @@ from PIL import Image
 from ...concepts import load_concept
 from ...files.names import file_name
 from ...types import Attempt, Prompt
-from ..spec.prompt_spec import Cell, Spec, Variant, load_spec
+from ..spec.prompt_spec import PromptCell, Spec, Variant, load_spec
 from ..store.attempts import Store
-from .gallery import gallery
+from .attempt_sheet import contact_sheet_of
 
 PICKS = {"unsafe": 2, "paired": 3, "benign": 2, "neighbours": 1}
 
@@ -28,7 +28,7 @@ def grid(spec: Spec, store: Store, concept: str, picks: Mapping[str, int]) -> Im
     prompts = [
         (name, prompt)
         for name, count in picks.items()
-        for prompt in spec.rows(Cell(spec.variants[0], concept, name))[:count]
+        for prompt in spec.rows(PromptCell(spec.variants[0], concept, name))[:count]
     ]
     columns = []
     for variant in spec.variants:
@@ -36,7 +36,7 @@ def grid(spec: Spec, store: Store, concept: str, picks: Mapping[str, int]) -> Im
         attempts = [attempt for attempt in found if attempt]
         if attempts and len(attempts) == len(prompts):
             columns.append(attempts)
-    return gallery(list(zip(*columns, strict=True))).convert("RGB") if columns else None
+    return contact_sheet_of(list(zip(*columns, strict=True))).convert("RGB") if columns else None
 
 
 def _attempt(store: Store, variant: Variant, concept: str, prompt_set: str, prompt: Prompt) -> Attempt | None:

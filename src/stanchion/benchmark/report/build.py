@@ -11,7 +11,7 @@ from ..results.row import Row
 from ..spec.attack_plan import DIRECT
 from ..spec.prompt_spec import UNGUARDED
 from ..store.manifest import StoredSpec
-from .charts.heatmap import Heat, heat
+from .charts.heatmap import Heatmap, heatmap
 from .charts.plots import Plot, plots
 from .failures import Failures, broken, let_through
 from .pictures import Grid, grid, title_of
@@ -30,7 +30,7 @@ class Chapter:
     headline: str
     verdicts: tuple[GuardVerdict, ...]
     plots: tuple[Plot, ...]
-    heat: Heat | None
+    heatmap: Heatmap | None
     tables: tuple[Table, ...]
     grid: Grid | None
     let_through: tuple[Failures, ...]
@@ -48,7 +48,7 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """A record to read.
 
     Attributes:
@@ -76,7 +76,9 @@ class Report:
         return [name for name in names if name != DIRECT]
 
 
-def build(folder: str | Path, *, specs: Sequence[str] = (), tolerance: float = 0.05, pictures: int = 2) -> Report:
+def build(
+    folder: str | Path, *, specs: Sequence[str] = (), tolerance: float = 0.05, pictures: int = 2
+) -> BenchmarkReport:
     """Read a record and make its report.
 
     Args:
@@ -88,7 +90,7 @@ def build(folder: str | Path, *, specs: Sequence[str] = (), tolerance: float = 0
     """
     source = read_source(folder, specs)
     seen = [one for attempts in source.attempts.values() for one in attempts]
-    return Report(
+    return BenchmarkReport(
         name=Path(folder).resolve().name,
         tolerance=tolerance,
         n_pictures=len(seen),
@@ -112,7 +114,7 @@ def _chapter(source: Source, name: str, tolerance: float, pictures: int) -> Chap
         headline=headline(name, verdicts, _unguarded(rows), tolerance),
         verdicts=tuple(verdicts),
         plots=tuple(plots(rows)),
-        heat=heat(rows),
+        heatmap=heatmap(rows),
         tables=tuple(tables(rows, from_pictures)),
         grid=grid(_asked_in_text(seen), pictures),
         let_through=tuple(let_through(seen, 3 * pictures)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ...types import Attempt, Labels
 from ..spec.attack_plan import DIRECT
 from ..spec.prompt_spec import UNGUARDED
-from .pictures import Tile, name_of, tile, title_of, twins_of
+from .pictures import Thumbnail, name_of, tile, title_of, twins_of
 from .source import Seen
 
 Severity = Callable[[Attempt, Attempt | None], float | None]
@@ -29,8 +29,8 @@ class Failure:
     attack: str
     sent: str
     image: str
-    tile: Tile
-    twin: Tile | None
+    tile: Thumbnail
+    twin: Thumbnail | None
 
 
 @dataclass

@@ -24,7 +24,7 @@ Name = tuple[str, int, str]  # prompt, seed, prompt set
 
 
 @dataclass(frozen=True)
-class Tile:
+class Thumbnail:
     """One attempt to look at.
 
     Attributes:
@@ -45,7 +45,7 @@ class GridLine:
     text: str
     seed: int
     prompt_set: str
-    tiles: tuple[Tile | None, ...]
+    tiles: tuple[Thumbnail | None, ...]
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def grid(seen: Sequence[Seen], count: int) -> Grid | None:
     return Grid(guards, tuple(lines))
 
 
-def tile(attempt: Attempt) -> Tile:
+def tile(attempt: Attempt) -> Thumbnail:
     """An attempt with its picture and verdict."""
     unsafe = attempt.verdict.unsafe
     tone = "unscored" if unsafe is None else "unsafe" if unsafe else "safe"
-    return Tile(_uri(attempt.image), tone, _said(attempt))
+    return Thumbnail(_uri(attempt.image), tone, _said(attempt))
 
 
 def title_of(attempt: Attempt) -> str:

@@ -15,14 +15,14 @@ from markupsafe import Markup, escape
 
 from ..results.row import Row
 from ..results.units import unit_of
-from .build import Chapter, Report
+from .build import BenchmarkReport, Chapter
 from .charts.heatmap import LEVELS
 from .failures import Failures
 
 NAME = "report"
 
 
-def write(report: Report, folder: str | Path) -> list[Path]:
+def write(report: BenchmarkReport, folder: str | Path) -> list[Path]:
     """Write all three; their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def write(report: Report, folder: str | Path) -> list[Path]:
     return [folder / f"{NAME}.{ending}" for ending in texts]
 
 
-def as_html(report: Report) -> str:
+def as_html(report: BenchmarkReport) -> str:
     """One page without scripts and without requests; its policy forbids both, whatever a prompt may hold."""
     templates = _templates(autoescape=True)
     style = Markup(templates.get_template("report.css.j2").render(levels=LEVELS))  # ours alone: nothing of a record
@@ -41,12 +41,12 @@ def as_html(report: Report) -> str:
     return page.render(report=report, style=style, style_hash=f"sha256-{digest}")
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: BenchmarkReport) -> str:
     """Headlines, tables and origins; the pictures are in the HTML."""
     return _templates(autoescape=False).get_template("report.md.j2").render(report=report)
 
 
-def as_json(report: Report) -> str:
+def as_json(report: BenchmarkReport) -> str:
     """Verdicts, rows and worst failures, for programs. Pictures are named, not held."""
     chapters = [_plain_chapter(chapter) for chapter in report.chapters]
     runs = [{"name": run.name, "spec": run.spec, "origin": run.origin and asdict(run.origin)} for run in report.runs]

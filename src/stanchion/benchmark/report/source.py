@@ -14,7 +14,7 @@ from ..results.row import Row
 from ..results.units import DIFFERENCE
 from ..spec.attack_plan import DIRECT
 from ..store.attempts import Store
-from ..store.manifest import StoredSpec, filed
+from ..store.manifest import StoredSpec, stored_specs
 
 Seen = tuple[str, Attempt]  # prompt set, attempt
 
@@ -51,7 +51,7 @@ def read_source(folder: str | Path, names: Sequence[str] = ()) -> Source:
         UnknownName: a spec that the record does not hold.
     """
     folder = Path(folder)
-    runs = _chosen(filed(folder), names)
+    runs = _chosen(stored_specs(folder), names)
     done = tuple(run for run in runs if run.origin)
     if not done:
         raise ConfigError(f"{folder}: no rows in it; run `stanchion bench SPEC --output {folder}` to its end first.")
@@ -64,8 +64,8 @@ def read_source(folder: str | Path, names: Sequence[str] = ()) -> Source:
 
 
 def rows_of(folder: str | Path, names: Sequence[str] = ()) -> list[Row]:
-    """Every row of a record's finished specs, differences included; what a gate is held against."""
-    return [row for run in _chosen(filed(folder), names) for row in run.rows]
+    """Every row of a record's finished specs, differences included; what a limit is held against."""
+    return [row for run in _chosen(stored_specs(folder), names) for row in run.rows]
 
 
 def _chosen(runs: list[StoredSpec], names: Sequence[str]) -> list[StoredSpec]:

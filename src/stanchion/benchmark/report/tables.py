@@ -21,7 +21,7 @@ Key = tuple[str, str]  # metric, prompt set
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A number.
 
     Attributes:
@@ -66,7 +66,7 @@ class Table:
 
     title: str
     columns: tuple[Column, ...]
-    lines: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    lines: tuple[tuple[str, tuple[TableCell | None, ...]], ...]
 
     @property
     def metric(self) -> Column | None:
@@ -104,10 +104,10 @@ def _table(title: str, keys: Sequence[Key], rows: Sequence[Row]) -> Table:
     guards = [name for name in dict.fromkeys(row.title for row in rows) if any((name, *key) in at for key in keys)]
     best = {key: _best([row for row in rows if (row.metric, row.prompt_set) == key]) for key in keys}
     counted = {key for key in keys if mixed(row for row in rows if (row.metric, row.prompt_set) == key)}
-    lines: list[tuple[str, tuple[Cell | None, ...]]] = []
+    lines: list[tuple[str, tuple[TableCell | None, ...]]] = []
     for name in guards:
         rows_by_key = {key: at[name, *key] for key in keys if (name, *key) in at}
-        cells = {key: Cell(row, row is best[key], key in counted) for key, row in rows_by_key.items()}
+        cells = {key: TableCell(row, row is best[key], key in counted) for key, row in rows_by_key.items()}
         lines.append((name, tuple(cells.get(key) for key in keys)))
     columns = tuple(_column(key, [row for row in rows if (row.metric, row.prompt_set) == key]) for key in keys)
     return Table(title, columns, tuple(lines))

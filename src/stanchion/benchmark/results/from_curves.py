@@ -8,25 +8,25 @@ from typing import Any
 
 from ...concepts import Concept
 from ...errors import ConfigError
-from ..run.harness import share
+from ..run.harness import rate_row
 from ..spec.weight_spec import DIRECT
-from ..store.curve import Point, crossing, rate
+from ..store.curve import CurvePoint, crossing, rate
 from .row import Row
 
 SHARES = {"unsafe_rate": "found", "nothing_found": "nothing", "object_accuracy": "named"}
 
 
-def curve_rows(points: Sequence[Point], concept: Concept, unguarded: float, **about: Any) -> list[Row]:
+def curve_rows(points: Sequence[CurvePoint], concept: Concept, unguarded: float, **about: Any) -> list[Row]:
     """Rows of one curve; ``unguarded`` is the rate of the public model on prompts of the concept."""
     rows = []
     for point in points:
         here = {**about, "updates": point.updates}
         shares = [
-            share(name, getattr(point, key), concept, prompt_set="unsafe", **here) for name, key in SHARES.items()
+            rate_row(name, getattr(point, key), concept, prompt_set="unsafe", **here) for name, key in SHARES.items()
         ]
         rows += [*shares, _recovery(shares[0], unguarded)]
         if point.benign:
-            rows.append(share("benign_accuracy", point.benign, concept, prompt_set="benign", **here))
+            rows.append(rate_row("benign_accuracy", point.benign, concept, prompt_set="benign", **here))
     return rows if about["attack"] == DIRECT else [*rows, _to_half(rows, concept, unguarded, about)]
 
 
@@ -58,11 +58,11 @@ def _to_half(rows: Sequence[Row], concept: Concept, unguarded: float, about: dic
         settings["censored"] = f"<= {first}"
     if last < max(settings.get("stops", [0])):
         settings["diverged"] = True
-    seen = share("updates_to_half", (), concept, prompt_set="unsafe", **{**about, "settings": settings})
+    seen = rate_row("updates_to_half", (), concept, prompt_set="unsafe", **{**about, "settings": settings})
     return replace(seen, value=value, low=low, high=high, n=curve[-1].n if curve else 0)
 
 
-def unguarded_rate(points: Sequence[Point]) -> float:
+def unguarded_rate(points: Sequence[CurvePoint]) -> float:
     """Of the reference cell; 0 has no half.
 
     Raises:

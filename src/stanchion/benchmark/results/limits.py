@@ -32,7 +32,7 @@ _FORM = re.compile(
 
 
 @dataclass(frozen=True)
-class Gate:
+class Limit:
     """What must not be: rows of ``where`` whose ``metric`` stands in the relation ``sign`` to ``limit``."""
 
     text: str
@@ -42,11 +42,11 @@ class Gate:
     limit: float
 
     def broken_by(self, rows: Sequence[Row], *, strict: bool = False) -> list[str]:
-        """A sentence for each row that breaks it; empty where the gate holds.
+        """A sentence for each row that breaks it; empty where the limit holds.
 
         Args:
             strict: judge by the interval's bad end, not by the value. A row in which nothing could be scored
-                always breaks the gate: nobody knows.
+                always breaks the limit: nobody knows.
 
         Raises:
             ConfigError: no row is selected, or a name could mean two things.
@@ -70,7 +70,7 @@ class Gate:
         ]
         if not chosen:
             raise ConfigError(
-                f"--fail-if {self.text!r}: no row is of all of these; a gate on nothing would always hold."
+                f"--fail-if {self.text!r}: no row is of all of these; a limit on nothing would always hold."
             )
         return chosen
 
@@ -88,8 +88,8 @@ class Gate:
         return fields[0]
 
 
-def parse(text: str) -> Gate:
-    """A gate from its text.
+def parse(text: str) -> Limit:
+    """A limit from its text.
 
     Raises:
         ConfigError: the text has another form.
@@ -102,14 +102,14 @@ def parse(text: str) -> Gate:
     *where, metric = (name.strip() for name in found["names"].split(":"))
     registry.check("metrics", [metric.removeprefix(DIFFERENCE)])
     limit = float(found["limit"]) / (100 if found["percent"] else 1)
-    return Gate(text.strip(), tuple(where), metric, found["sign"], limit)
+    return Limit(text.strip(), tuple(where), metric, found["sign"], limit)
 
 
-def _sentence(gate: Gate, row: Row) -> str:
+def _sentence(limit: Limit, row: Row) -> str:
     attack = "" if row.attack == "direct" else f", {row.attack}"
     said = "unscored" if row.value is None else f"{row.value:.4g} [{_bound(row.low)}, {_bound(row.high)}]"
     counted = f"n {row.n}" + (f", {row.n_unscored} unscored" if row.n_unscored else "")
-    return f"{gate.text}: {row.title}, {row.concept}, {row.prompt_set}{attack}: {row.metric} is {said} ({counted})"
+    return f"{limit.text}: {row.title}, {row.concept}, {row.prompt_set}{attack}: {row.metric} is {said} ({counted})"
 
 
 def _bound(value: float | None) -> str:

@@ -14,7 +14,7 @@ from ...errors import ConfigError
 from ...files.documents import json_line, read_json
 from ...metrics import find_metric
 from ...types import Attempt, Estimate
-from ..spec.prompt_spec import Cell, Spec, Variant
+from ..spec.prompt_spec import PromptCell, Spec, Variant
 from ..store.attempts import Store
 from ..store.provenance import CHANGES, commit, machine
 from .differences import COMPARED, paired_difference
@@ -111,7 +111,7 @@ def read_rows(path: str | Path) -> list[Row]:
         raise ConfigError(f"{path}: can't be read as rows of results ({error}).") from error
 
 
-def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> list[Row]:
+def _cell_rows(spec: Spec, store: Store, cell: PromptCell, origin: dict[str, Any]) -> list[Row]:
     attempts = _attempts(spec, store, cell)
     if not attempts:
         return []
@@ -126,13 +126,13 @@ def _cell_rows(spec: Spec, store: Store, cell: Cell, origin: dict[str, Any]) -> 
     return rows
 
 
-def about_prompts(spec: Spec, cell: Cell) -> dict[str, Any]:
+def about_prompts(spec: Spec, cell: PromptCell) -> dict[str, Any]:
     """What decides the cell's prompts, and how many of them are never drawn."""
     skipped = spec.screened(cell).skipped
     return {**spec.prompt_set(cell.prompt_set).settings, **({"skipped": skipped} if skipped else {})}
 
 
-def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origin: dict[str, Any]) -> list[Row]:
+def _difference_rows(spec: Spec, store: Store, cell: PromptCell, other: Variant, origin: dict[str, Any]) -> list[Row]:
     """The cell's guard minus ``other`` on the same prompts; none where ``other`` was not measured on them."""
     first, second, unguarded = (
         _by_prompt(spec, store, replace(cell, variant=variant)) for variant in (cell.variant, other, spec.variants[0])
@@ -151,18 +151,18 @@ def _difference_rows(spec: Spec, store: Store, cell: Cell, other: Variant, origi
     ]
 
 
-def _metrics(spec: Spec, cell: Cell) -> list[Any]:
+def _metrics(spec: Spec, cell: PromptCell) -> list[Any]:
     """Those of the spec that have a meaning for the cell's prompts, fresh."""
     role = spec.prompt_set(cell.prompt_set).role
     kinds = [find_metric(name) for name in spec.metrics or registry.names("metrics")]
     return [kind() for kind in kinds if role in kind.roles and (spec.metrics or not kind.optional)]
 
 
-def _by_prompt(spec: Spec, store: Store, cell: Cell) -> dict[str, Attempt]:
+def _by_prompt(spec: Spec, store: Store, cell: PromptCell) -> dict[str, Attempt]:
     return {attempt.prompt.id: attempt for attempt in _attempts(spec, store, cell)}
 
 
-def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
+def _attempts(spec: Spec, store: Store, cell: PromptCell) -> list[Attempt]:
     """What the record has of the spec's own prompts; it may hold others from an earlier spec."""
     found = store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
     stored = [(prompt, found[prompt.id].attempt) for prompt in spec.rows(cell) if prompt.id in found]
@@ -171,7 +171,7 @@ def _attempts(spec: Spec, store: Store, cell: Cell) -> list[Attempt]:
 
 def make_row(
     spec: Spec,
-    cell: Cell,
+    cell: PromptCell,
     name: str,
     estimate: Estimate,
     attempts: Sequence[Attempt],

@@ -19,7 +19,7 @@ from ...types import Access, Attempt, Prompt, Unscored, Verdict
 from ..spec.attack_plan import AttackCell
 from ..spec.prompt_spec import without_attack
 from ..store import candidates
-from ..store.attempts import Entry
+from ..store.attempts import StoredAttempt
 from .image_generator import ImageGenerator
 from .prompts import PromptWork
 
@@ -31,7 +31,7 @@ class AttackWork:
     needs them finds and leaves in the record (``found/``). Attempts are added prompt by prompt.
 
     Args:
-        artist: that of the prompts, whose pipeline is attacked.
+        generator: that of the prompts, whose pipeline is attacked.
         base: loads the model a second time, unguarded: what a white-box attacker has. Called once, if at all.
         keep_pictures: whether the attempts' pictures go into the record.
     """
@@ -39,9 +39,9 @@ class AttackWork:
     unit = "prompt"
 
     def __init__(
-        self, prompts: PromptWork, artist: ImageGenerator, *, base: Callable[[], Any], keep_pictures: bool = True
+        self, prompts: PromptWork, generator: ImageGenerator, *, base: Callable[[], Any], keep_pictures: bool = True
     ) -> None:
-        self.spec, self.store, self.judge, self.artist = prompts.spec, prompts.store, prompts.judge, artist
+        self.spec, self.store, self.judge, self.generator = prompts.spec, prompts.store, prompts.judge, generator
         self._prompts, self._base, self._keep_pictures = prompts, base, keep_pictures
 
     def cells(self) -> list[AttackCell]:
@@ -95,7 +95,7 @@ class AttackWork:
         variant = cell.variant
         found = self._found(cell, attack, prompts) if cell.plan.mode == "static" else None
         known = self._unattacked(cell, prompts)
-        self.artist.attach(variant, load_concept(cell.concept))
+        self.generator.attach(variant, load_concept(cell.concept))
         album = _Album()
         for attempt in attack(
             self._deployment(attack),
@@ -137,14 +137,14 @@ class AttackWork:
     def _keep(self, cell: AttackCell, key: str, attempt: Attempt) -> None:
         variant = cell.variant
         attempt = replace(attempt, guard=variant.guard, variant=variant.variant, attack=cell.plan.title)
-        self.store.append([Entry(cell.concept, cell.prompt_set, key, attempt)])
+        self.store.append([StoredAttempt(cell.concept, cell.prompt_set, key, attempt)])
 
     def key(self, cell: AttackCell, prompt: Prompt) -> str:
         """What names an attempt: all that decides its outcome."""
-        guard = self.artist.identity_of(cell.variant, load_concept(cell.concept))
+        guard = self.generator.identity_of(cell.variant, load_concept(cell.concept))
         plan = cell.plan
         tried = [self._attack(cell).identity, plan.mode, cell.restart, plan.learn_from, asdict(plan.budget)]
-        drawing = [self.artist.identity, self.spec.steps, self.spec.guidance_scale, self.spec.seed, asdict(prompt)]
+        drawing = [self.generator.identity, self.spec.steps, self.spec.guidance_scale, self.spec.seed, asdict(prompt)]
         return fingerprint(["attack", guard, tried, drawing, self.judge.identity])
 
     def _unattacked(self, cell: AttackCell, prompts: Sequence[Prompt]) -> dict[str, Attempt]:
@@ -172,12 +172,12 @@ class AttackWork:
     def _found(self, cell: AttackCell, attack: Any, prompts: Sequence[Prompt]) -> candidates.Found:
         """A batch's candidates against the unguarded pipeline, from the record or found now."""
         plan, folder = cell.plan, self.store.folder / "found"
-        about = [attack.identity, self.artist.identity, self.spec.steps, self.spec.guidance_scale, self.spec.seed]
+        about = [attack.identity, self.generator.identity, self.spec.steps, self.spec.guidance_scale, self.spec.seed]
         rows = [asdict(prompt) for prompt in (*prompts, *self._lesson(cell))]
         key = fingerprint([about, cell.restart, asdict(plan.budget), rows])
         found = candidates.load(folder, key)
         if found is None:
-            self.artist.release()
+            self.generator.release()
             found = attack.find(
                 self._deployment(attack),
                 prompts,
@@ -202,7 +202,7 @@ class AttackWork:
 
     def _deploy(self, base: Any) -> Deployment:
         spec = self.spec
-        return Deployment(self.artist.pipeline, base, steps=spec.steps, guidance_scale=spec.guidance_scale)
+        return Deployment(self.generator.pipeline, base, steps=spec.steps, guidance_scale=spec.guidance_scale)
 
 
 class _Album:

@@ -19,7 +19,7 @@ def strength_of(prompt: Prompt) -> float | None:
 
 
 class Draws(Protocol):
-    """Whoever makes pictures: ``artist.ImageGenerator``, or another machine one day.
+    """Whoever makes pictures: ``image_generator.ImageGenerator``, or another machine one day.
 
     ``identity`` names the model and its weights.
     """
@@ -38,7 +38,7 @@ class Draws(Protocol):
 
 
 def make_attempts(
-    artist: Draws,
+    generator: Draws,
     judge: Judge,
     prompts: Sequence[Prompt],
     variant: Variant,
@@ -49,7 +49,7 @@ def make_attempts(
     keep: Callable[[Prompt, Image.Image], str],
 ) -> list[Attempt]:
     """Draw one batch under a variant and judge it; ``keep`` saves a picture and says where."""
-    drawn = artist.draw(prompts, variant, concept, steps=steps, guidance_scale=guidance_scale)
+    drawn = generator.draw(prompts, variant, concept, steps=steps, guidance_scale=guidance_scale)
     seen = iter(judge.detect([picture.image for picture in drawn if picture.image]))
     attempts = []
     for prompt, picture in zip(prompts, drawn, strict=True):

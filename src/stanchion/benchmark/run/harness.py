@@ -18,7 +18,7 @@ from .image_generator import ImageGenerator
 UNGUARDED_VARIANT = Variant(UNGUARDED)
 
 
-class Lab:
+class Harness:
     """A model on the bench, with a judge.
 
     Args:
@@ -31,7 +31,7 @@ class Lab:
     ) -> None:
         self.pipe, self.steps, self.guidance_scale, self.batch = pipe, steps, guidance_scale, batch
         self.bench = Workbench(pipe)
-        self.artist = ImageGenerator(pipe)
+        self.generator = ImageGenerator(pipe)
         self.judge = load_judge(judge)
 
     def draw(self, prompts: Sequence[Prompt], concept: Concept, variant: Variant = UNGUARDED_VARIANT) -> list[Attempt]:
@@ -39,7 +39,7 @@ class Lab:
         attempts = []
         for start in range(0, len(prompts), self.batch):
             attempts += make_attempts(
-                self.artist,
+                self.generator,
                 self.judge,
                 prompts[start : start + self.batch],
                 variant,
@@ -48,11 +48,11 @@ class Lab:
                 guidance_scale=self.guidance_scale,
                 keep=lambda prompt, image: "",
             )
-        self.artist.release()
+        self.generator.release()
         return attempts
 
 
-def share(metric: str, hits: Sequence[bool | None], concept: Concept, **about: Any) -> Row:
+def rate_row(metric: str, hits: Sequence[bool | None], concept: Concept, **about: Any) -> Row:
     """The share of ``hits`` with its Wilson interval; None is unscored. ``about`` fills the row's other fields."""
     scored = [hit for hit in hits if hit is not None]
     low, high = wilson(sum(scored), len(scored))

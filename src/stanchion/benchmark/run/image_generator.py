@@ -41,7 +41,7 @@ class ImageGenerator:
 
     @classmethod
     def of(cls, model: str) -> ImageGenerator:
-        """The artist of a model by name: ``reference``, a folder or a Hub id."""
+        """The generator of a model by name: ``reference``, a folder or a Hub id."""
         return cls(load_pipeline(model))
 
     def draw(
@@ -64,9 +64,9 @@ class ImageGenerator:
         self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, steps: int, guidance_scale: float
     ) -> list[Drawn]:
         generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
-        starts = [init_image(prompt, prompt.start) for prompt in prompts if prompt.start]
-        options = {"image": starts, "strength": strength_of(prompts[0])} if starts else {}
-        pipeline = self._image_to_image() if starts else self.pipeline
+        init_images = [init_image(prompt, prompt.start) for prompt in prompts if prompt.start]
+        options = {"image": init_images, "strength": strength_of(prompts[0])} if init_images else {}
+        pipeline = self._image_to_image() if init_images else self.pipeline
         self.attach(variant, concept, pipeline)
         start = time.perf_counter()
         with Peak(pipeline.device) as peak:
@@ -106,8 +106,8 @@ class ImageGenerator:
         """The variant's guards on the pipeline; they stay on for as long as the same are asked for."""
         pipeline = pipeline or self.pipeline
         wanted = self._stack(variant, concept).guards if variant.names else ()
-        worn = (self._attached.guards, self._attached.pipeline) if self._attached else ((), pipeline)
-        if worn[0] != wanted or worn[1] is not pipeline:
+        attached = (self._attached.guards, self._attached.pipeline) if self._attached else ((), pipeline)
+        if attached[0] != wanted or attached[1] is not pipeline:
             self.release()
             self._attached = GuardStack(*wanted).attach(pipeline) if wanted else None
         return self._attached

@@ -13,13 +13,13 @@ from ...concepts import Concept, load_concept
 from ...config import fingerprint
 from ...judges.base import Judge
 from ...types import Attempt, Prompt
-from ..spec.prompt_spec import Cell, Spec, Variant
-from ..store.attempts import Entry, Store
+from ..spec.prompt_spec import PromptCell, Spec, Variant
+from ..store.attempts import Store, StoredAttempt
 from .generation import Draws, make_attempts, strength_of
 
 
 class PromptWork:
-    """A spec, the record it fills, and the artist and the judge that fill it.
+    """A spec, the record it fills, and the generator and the judge that fill it.
 
     A picture is made once: cells that need the same prompt, seed, model and guard share it, and every metric
     reads it from the record. Pictures are made in the same batches whether a run was interrupted or not.
@@ -27,32 +27,32 @@ class PromptWork:
 
     unit = "picture"
 
-    def __init__(self, spec: Spec, store: Store, artist: Draws, judge: Judge) -> None:
-        self.spec, self.store, self.artist, self.judge = spec, store, artist, judge
+    def __init__(self, spec: Spec, store: Store, generator: Draws, judge: Judge) -> None:
+        self.spec, self.store, self.generator, self.judge = spec, store, generator, judge
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[PromptCell]:
         """The spec's, the unguarded ones first."""
         return list(self.spec.cells())
 
-    def group(self, cell: Cell) -> str:
+    def group(self, cell: PromptCell) -> str:
         """Cells that share a picture, or share one with others that do."""
         return self._groups[str(cell)]
 
-    def size(self, cell: Cell) -> int:
+    def size(self, cell: PromptCell) -> int:
         """Pictures, at most: a concept may have less of a kind."""
         return self.spec.prompts[cell.prompt_set]
 
-    def chunks(self, cell: Cell) -> Iterator[list[Prompt]]:
+    def chunks(self, cell: PromptCell) -> Iterator[list[Prompt]]:
         """The cell's prompts, batch by batch; those of one batch share their guidance scale and strength."""
         for _, group in groupby(self.spec.rows(cell), key=lambda row: (self._scale(row), strength_of(row))):
             alike = list(group)
             yield from (alike[start : start + self.spec.batch] for start in range(0, len(alike), self.spec.batch))
 
-    def done(self, cell: Cell, chunk: Sequence[Prompt]) -> bool:
+    def done(self, cell: PromptCell, chunk: Sequence[Prompt]) -> bool:
         """Whether the record has every picture of one batch, in this cell."""
         return not self._missing(cell, self._keys(cell, chunk))
 
-    def carry_out(self, cell: Cell, chunk: Sequence[Prompt]) -> None:
+    def carry_out(self, cell: PromptCell, chunk: Sequence[Prompt]) -> None:
         """Add what the record lacks of one batch. The batch is drawn whole: its size sways the last digits."""
         variant, concept, keys = cell.variant, load_concept(cell.concept), self._keys(cell, chunk)
         missing = self._missing(cell, keys)
@@ -60,17 +60,17 @@ class PromptWork:
         if missing and len(pictures) < len(set(keys.values())):
             pictures = self._draw(variant, concept, chunk, keys) | pictures
         self.store.append(
-            Entry(cell.concept, cell.prompt_set, key, self._seen_as(pictures[key], prompt, variant, concept))
+            StoredAttempt(cell.concept, cell.prompt_set, key, self._seen_as(pictures[key], prompt, variant, concept))
             for prompt in chunk
             if prompt.id in missing and (key := keys[prompt.id])
         )
 
-    def _keys(self, cell: Cell, chunk: Sequence[Prompt]) -> dict[str, str]:
+    def _keys(self, cell: PromptCell, chunk: Sequence[Prompt]) -> dict[str, str]:
         """By the prompt's id."""
         concept = load_concept(cell.concept)
         return {prompt.id: self.key(cell.variant, concept, prompt) for prompt in chunk}
 
-    def _missing(self, cell: Cell, keys: dict[str, str]) -> set[str]:
+    def _missing(self, cell: PromptCell, keys: dict[str, str]) -> set[str]:
         """Ids of prompts whose pictures the record does not have in this cell."""
         stored = self.store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
         return {name for name, key in keys.items() if name not in stored or stored[name].picture != key}
@@ -94,8 +94,8 @@ class PromptWork:
 
     def key(self, variant: Variant, concept: Concept, prompt: Prompt) -> str:
         """What names a picture: all that decides its pixels, and the judge that labelled it."""
-        guard = self.artist.identity_of(variant, concept)
-        drawing = [self.artist.identity, self.spec.steps, self._scale(prompt), prompt.text, prompt.seed]
+        guard = self.generator.identity_of(variant, concept)
+        drawing = [self.generator.identity, self.spec.steps, self._scale(prompt), prompt.text, prompt.seed]
         drawing += [asdict(prompt.start)] if prompt.start else []
         return fingerprint([guard, drawing, self.judge.identity])
 
@@ -107,7 +107,7 @@ class PromptWork:
 
         scale, steps = self._scale(prompts[0]), self.spec.steps
         attempts = make_attempts(
-            self.artist, self.judge, prompts, variant, concept, steps=steps, guidance_scale=scale, keep=keep
+            self.generator, self.judge, prompts, variant, concept, steps=steps, guidance_scale=scale, keep=keep
         )
         return {keys[attempt.prompt.id]: attempt for attempt in attempts}
 

@@ -8,8 +8,7 @@ from os.path import isdir
 from pathlib import Path
 from typing import Annotated, Any
 
-from ... import config, registry
-from ... import content_policy as floor
+from ... import config, content_policy, registry
 from ...concepts import load_concept
 from ...config import Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError
@@ -47,7 +46,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PromptCell:
     """The smallest unit of work: one variant on one prompt set of one concept."""
 
     variant: Variant
@@ -115,12 +114,12 @@ class Spec:
         if foreign := sorted(set(self.tables) - set(self.prompts)):
             raise ConfigError(f"spec: tables names {', '.join(foreign)}, of which prompts has no number.")
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[PromptCell]:
         """Every cell, the unguarded ones first: the others are compared with them."""
         for variant in self.variants:
             for concept in self.concepts:
                 for prompt_set in variant.prompts or self.prompts:
-                    yield Cell(variant, concept, prompt_set)
+                    yield PromptCell(variant, concept, prompt_set)
 
     def attack_cells(self) -> Iterator[AttackCell]:
         """Every cell of every attack; those that replay the same candidates follow one another."""
@@ -180,7 +179,7 @@ class Spec:
         check_name("prompt set", name)
         return registry.get("prompts", OWN)(table, name)
 
-    def rows(self, cell: Cell) -> list[Prompt]:
+    def rows(self, cell: PromptCell) -> list[Prompt]:
         """The cell's prompts; none where the concept has nothing of the kind."""
         return list(self.screened(cell).prompts)
 
@@ -188,17 +187,17 @@ class Spec:
         """The prompts that an attack is run on: the first of those that are drawn without it."""
         return self.rows(without_attack(cell))[: cell.plan.prompts[cell.prompt_set]]
 
-    def screened(self, cell: Cell) -> floor.Screened:
+    def screened(self, cell: PromptCell) -> content_policy.Screened:
         """The cell's prompts with the number of those that are never drawn."""
         prompts = self.prompt_set(cell.prompt_set).rows(
             load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed
         )
-        return floor.screen(prompts)
+        return content_policy.screen(prompts)
 
 
-def without_attack(cell: AttackCell) -> Cell:
+def without_attack(cell: AttackCell) -> PromptCell:
     """The cell that an attack is compared with."""
-    return Cell(cell.variant, cell.concept, cell.prompt_set)
+    return PromptCell(cell.variant, cell.concept, cell.prompt_set)
 
 
 def is_saved(guard: str) -> bool:

@@ -77,7 +77,7 @@ class WeightSpec:
 
 
 @dataclass(frozen=True)
-class Cell:
+class WeightCell:
     """The smallest unit of work: one attack with one seed on one released model."""
 
     trial: Trial
@@ -90,24 +90,24 @@ class Cell:
         return f"{self.trial.attack} ({values}) · {self.trial.lesson} · {self.guard} · seed {self.seed}"
 
 
-def cells_of(spec: WeightSpec) -> Iterator[Cell]:
+def cells_of(spec: WeightSpec) -> Iterator[WeightCell]:
     """Every cell in order, each trial's after the unattacked, unguarded one that it is compared with.
 
     All trials come with their first seed before any comes with its second.
     """
-    references: list[Cell] = []
+    references: list[WeightCell] = []
     for turn in range(max(len(trial.seeds) for trial in spec.trials)):
         for trial in spec.trials:
             if (reference := reference_of(trial)) not in references:
                 references.append(reference)
                 yield reference
             for values, guard in product(_combinations(trial), trial.guards) if turn < len(trial.seeds) else ():
-                yield Cell(trial, guard, values, trial.seeds[turn])
+                yield WeightCell(trial, guard, values, trial.seeds[turn])
 
 
-def reference_of(trial: Trial) -> Cell:
+def reference_of(trial: Trial) -> WeightCell:
     """The public model asked for the concept, with nothing done to it."""
-    return Cell(Trial((UNGUARDED,), DIRECT, taught=trial.taught, n=trial.n * len(trial.seeds)), UNGUARDED, {}, 0)
+    return WeightCell(Trial((UNGUARDED,), DIRECT, taught=trial.taught, n=trial.n * len(trial.seeds)), UNGUARDED, {}, 0)
 
 
 def _combinations(trial: Trial) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ def _combinations(trial: Trial) -> list[dict[str, Any]]:
     return [{**trial.settings, **dict(zip(trial.sweep, values, strict=True))} for values in swept]
 
 
-def attack_of(cell: Cell) -> WeightAttack:
+def attack_of(cell: WeightCell) -> WeightAttack:
     """The cell's attack.
 
     Raises:

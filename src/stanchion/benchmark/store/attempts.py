@@ -25,7 +25,7 @@ WHERE = ("concept", "prompt_set", "picture")
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredAttempt:
     """A line: an attempt, where it belongs, and the key of its picture (equal keys, equal picture)."""
 
     concept: str
@@ -59,8 +59,8 @@ class Store:
         if not reading:
             self._images.mkdir(parents=True, exist_ok=True)
             _mend(self.path)
-        self._cells: dict[tuple[Any, ...], dict[str, Entry]] = {}
-        self._pictures: dict[str, Entry] = {}
+        self._cells: dict[tuple[Any, ...], dict[str, StoredAttempt]] = {}
+        self._pictures: dict[str, StoredAttempt] = {}
         for path in sorted(self.folder.glob("attempts*.jsonl")):
             for entry in self._read(path):
                 self._remember(entry)
@@ -79,15 +79,15 @@ class Store:
         attack: str = "direct",
         adaptive: bool | None = None,
         restart: int | None = None,
-    ) -> dict[str, Entry]:
+    ) -> dict[str, StoredAttempt]:
         """Entries of one cell by the prompt's id."""
         return self._cells.get((guard, variant, concept, prompt_set, attack, adaptive, restart), {})
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[StoredAttempt]:
         """Every attempt that counts: where a prompt was run again, the later one."""
         return (entry for cell in self._cells.values() for entry in cell.values())
 
-    def picture(self, key: str) -> Entry | None:
+    def picture(self, key: str) -> StoredAttempt | None:
         """Any entry that shows this picture, or None where it was not made yet."""
         return self._pictures.get(key)
 
@@ -99,7 +99,7 @@ class Store:
         os.replace(unfinished, path)
         return str(path)
 
-    def append(self, entries: Iterable[Entry]) -> None:
+    def append(self, entries: Iterable[StoredAttempt]) -> None:
         """Add lines in one write, so that a kill tears at most the last one."""
         entries = list(entries)
         with self.path.open("a", encoding="utf-8") as file:
@@ -107,16 +107,16 @@ class Store:
         for entry in entries:
             self._remember(entry)
 
-    def _remember(self, entry: Entry) -> None:
+    def _remember(self, entry: StoredAttempt) -> None:
         self._cells.setdefault(entry.cell, {})[entry.attempt.prompt.id] = entry
         self._pictures.setdefault(entry.picture, entry)
 
-    def _read(self, path: Path) -> Iterator[Entry]:
+    def _read(self, path: Path) -> Iterator[StoredAttempt]:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
         for place, line in parse_json_lines(whole, str(path)):
             yield self._from_line(line, place)
 
-    def _from_line(self, line: Any, place: str) -> Entry:
+    def _from_line(self, line: Any, place: str) -> StoredAttempt:
         """The entry of a line, in which nothing is left out.
 
         Raises:
@@ -131,7 +131,7 @@ class Store:
                 attempt = replace(attempt, image=str(inside(self._images, attempt.image, "image")))
         except ConfigError as error:
             raise ConfigError(f"{place}: can't be read: {error} Take the line out, and it is made again.") from error
-        return Entry(where.concept, where.prompt_set, where.picture, attempt)
+        return StoredAttempt(where.concept, where.prompt_set, where.picture, attempt)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _mend(path: Path) -> None:
             os.truncate(path, len(whole) + len(newline))
 
 
-def _to_line(entry: Entry) -> dict[str, Any]:
+def _to_line(entry: StoredAttempt) -> dict[str, Any]:
     attempt = entry.attempt
     if isinstance(attempt.labels, Labels):
         scores = {name: round(float(score), 4) for name, score in attempt.labels.scores.items()}

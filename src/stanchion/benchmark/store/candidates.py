@@ -43,7 +43,7 @@ class _Plain:
 
 
 @dataclass(frozen=True)
-class _File:
+class _CandidatesFile:
     """What KEY.json holds: the candidates by the prompt's id, and the SHA-256 of the tensors where there are any."""
 
     found: dict[str, tuple[_Plain, ...]]
@@ -60,7 +60,7 @@ def save(folder: Path, key: str, found: Found) -> None:
     }
     sha256 = save_tensors(folder / f"{key}.safetensors", tensors) if tensors else None
     part = folder / f"{key}.{os.getpid()}.part"
-    part.write_text(json_line(asdict(_File(plain, sha256))), encoding="utf-8")
+    part.write_text(json_line(asdict(_CandidatesFile(plain, sha256))), encoding="utf-8")
     part.replace(folder / f"{key}.json")
 
 
@@ -74,7 +74,7 @@ def load(folder: Path, key: str) -> Found | None:
     if not file.is_file():
         return None
     try:
-        kept = config.restore(_File, read_json(file), where=str(file))
+        kept = config.restore(_CandidatesFile, read_json(file), where=str(file))
         tensors = load_tensors(folder / f"{key}.safetensors", kept.tensors) if kept.tensors else {}
         return {
             prompt: tuple(_adversarial(one, f"{prompt}/{place}", tensors) for place, one in enumerate(rows))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """What was seen after a number of updates; one entry a picture, None where it could not be scored.
 
     Attributes:
@@ -32,21 +32,21 @@ def rate(hits: Sequence[bool | None]) -> float | None:
     return sum(scored) / len(scored) if scored else None
 
 
-def pooled(curves: Sequence[Sequence[Point]]) -> list[Point]:
+def pooled(curves: Sequence[Sequence[CurvePoint]]) -> list[CurvePoint]:
     """The pictures of several seeds as one curve; only points that every seed reached."""
     reached = [{point.updates: point for point in curve} for curve in curves]
     shared = sorted(set.intersection(*(set(points) for points in reached)))
     return [_joined([points[updates] for points in reached]) for updates in shared]
 
 
-def _joined(points: Sequence[Point]) -> Point:
+def _joined(points: Sequence[CurvePoint]) -> CurvePoint:
     """The pictures of points of the same number of updates."""
 
     def all_of(key: str) -> tuple[bool | None, ...]:
         return tuple(hit for point in points for hit in getattr(point, key))
 
     seconds = sum(point.seconds for point in points)
-    return Point(
+    return CurvePoint(
         points[0].updates, all_of("found"), all_of("nothing"), all_of("named"), all_of("benign"), seconds=seconds
     )
 

@@ -91,7 +91,7 @@ def file_rows(folder: Path, name: str, origin: Origin, rows: Sequence[Row]) -> N
     write_rows(paths["rows"], rows)
 
 
-def filed(folder: str | Path) -> list[StoredSpec]:
+def stored_specs(folder: str | Path) -> list[StoredSpec]:
     """Every spec of a record, by name.
 
     Raises:

@@ -42,7 +42,7 @@ class Opinion:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Rater:
     """Who says it: an identity as reports print it, and an opinion of each picture."""
 
     identity: str
@@ -67,7 +67,7 @@ class _Sheet:
     pictures: tuple[_Seen, ...]
 
 
-def read_labelled(folder: Path) -> tuple[list[Image.Image], Reader]:
+def read_labelled(folder: Path) -> tuple[list[Image.Image], Rater]:
     """The pictures of ``pictures.png``, ten to a row, and the labels by eye of ``labels.json``."""
     values = config.from_dict(_Sheet, read_json(folder / "labels.json"), where=str(folder / "labels.json"))
     sheet = read_picture(folder / "pictures.png")
@@ -75,17 +75,17 @@ def read_labelled(folder: Path) -> tuple[list[Image.Image], Reader]:
     corners = [(k % COLUMNS * size, k // COLUMNS * size) for k in range(len(values.pictures))]
     images = [sheet.crop((x, y, x + size, y + size)) for x, y in corners]
     opinions = [Opinion(frozenset(each.objects), each.style, each.background, each.unclear) for each in values.pictures]
-    return images, Reader(f"eye ({values.labelled_by})", opinions)
+    return images, Rater(f"eye ({values.labelled_by})", opinions)
 
 
-def judged(name: str, images: list[Image.Image]) -> Reader:
+def judged(name: str, images: list[Image.Image]) -> Rater:
     """A judge's opinions; a broken picture among the labelled ones is an error of this program."""
     judge = load_judge(name)
     answers = [labels for labels in judge.detect(images) if isinstance(labels, Labels)]
-    return Reader(judge.identity, [Opinion(frozenset(a.objects), a.style, a.background) for a in answers])
+    return Rater(judge.identity, [Opinion(frozenset(a.objects), a.style, a.background) for a in answers])
 
 
-def rewarded(images: list[Image.Image]) -> Reader:
+def rewarded(images: list[Image.Image]) -> Rater:
     """The reward network's opinions."""
 
     def opinion(scores: Mapping[str, Mapping[str, float]]) -> Opinion:
@@ -94,19 +94,19 @@ def rewarded(images: list[Image.Image]) -> Reader:
         return Opinion(found, style, background)
 
     answers = load_reward().predict(images)
-    return Reader(f"reward network (threshold={THRESHOLD})", [opinion(scores) for scores in answers])
+    return Rater(f"reward network (threshold={THRESHOLD})", [opinion(scores) for scores in answers])
 
 
-def compare(reader: Reader, other: Reader) -> Iterator[Row]:
-    """Rows of ``reader`` against ``other``; precision and recall take ``other`` for the truth."""
-    pairs = list(zip(reader.opinions, other.opinions, strict=True))
+def compare(rater: Rater, other: Rater) -> Iterator[Row]:
+    """Rows of ``rater`` against ``other``; precision and recall take ``other`` for the truth."""
+    pairs = list(zip(rater.opinions, other.opinions, strict=True))
     seen = _clear(pairs, "objects")
     both = sum(len(a.objects & b.objects) for a, b in seen)
     said, true = (sum(len(pair[k].objects) for pair in seen) for k in (0, 1))
     unclear = len(pairs) - len(seen)
 
     def row(metric: str, hits: int, n: int, left_out: int, kind: Kind = "object", concept: str = "all") -> Row:
-        return _row(reader, other, metric, hits, n, left_out, kind, concept)
+        return _row(rater, other, metric, hits, n, left_out, kind, concept)
 
     yield row("object_set_agreement", sum(a.objects == b.objects for a, b in seen), len(seen), unclear)
     yield row("object_precision", both, said, unclear)
@@ -119,7 +119,7 @@ def compare(reader: Reader, other: Reader) -> Iterator[Row]:
         "style_agreement", sum(a.style == b.style for a, b in styled), len(styled), len(pairs) - len(styled), "style"
     )
     if all(a.background is None for a, _ in pairs):
-        return  # the reader does not look at backgrounds
+        return  # the rater does not look at backgrounds
     behind = _clear(pairs, "background")
     hits = sum(a.background == b.background for a, b in behind)
     yield row("background_agreement", hits, len(behind), len(pairs) - len(behind))
@@ -129,7 +129,7 @@ def _clear(pairs: Sequence[tuple[Opinion, Opinion]], what: str) -> list[tuple[Op
     return [pair for pair in pairs if not any(what in opinion.unclear for opinion in pair)]
 
 
-def _row(reader: Reader, other: Reader, metric: str, hits: int, n: int, unclear: int, kind: Kind, concept: str) -> Row:
+def _row(rater: Rater, other: Rater, metric: str, hits: int, n: int, unclear: int, kind: Kind, concept: str) -> Row:
     # F1 counts every object that both name twice; its interval must not.
     low, high = wilson(hits // 2, n // 2) if metric == "object_f1" else wilson(hits, n)
     return Row(
@@ -145,7 +145,7 @@ def _row(reader: Reader, other: Reader, metric: str, hits: int, n: int, unclear:
         n=n,
         n_unscored=unclear,
         seeds="9000-9099",
-        judge=reader.identity,
+        judge=rater.identity,
         model="reference",
         command="",
         commit="",

@@ -32,7 +32,7 @@ from ..results.row import Row, make_rows
 from ..run.engine import fill
 from ..run.image_generator import ImageGenerator, guards_of
 from ..run.prompts import PromptWork
-from ..spec.prompt_spec import UNGUARDED, Cell, Spec, Variant
+from ..spec.prompt_spec import UNGUARDED, PromptCell, Spec, Variant
 from ..store.attempts import Store
 from . import _encoded as encoded
 from ._timing import Timer, median
@@ -136,7 +136,7 @@ class Patronus(Study):
             for metric, value in self._blanks(store, cell).items():
                 yield self._row(cell.variant, cell.prompt_set, metric, value)
 
-    def _blanks(self, store: Store, cell: Cell) -> dict[str, Estimate]:
+    def _blanks(self, store: Store, cell: PromptCell) -> dict[str, Estimate]:
         key = (cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
         attempts = [entry.attempt for entry in store.cell(*key).values()]
         twins = store.cell(UNGUARDED, "default", cell.concept, cell.prompt_set)

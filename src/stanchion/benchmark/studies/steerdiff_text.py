@@ -130,13 +130,13 @@ def scores_of(guard: SteerDiff, bench: Workbench, texts: Sequence[str]) -> dict[
 
 
 def drawn(
-    artist: ImageGenerator, judge: Judge, variant: Variant, guard: SteerDiff, prompts: Sequence[Prompt]
+    generator: ImageGenerator, judge: Judge, variant: Variant, guard: SteerDiff, prompts: Sequence[Prompt]
 ) -> list[Any]:
     """Each prompt with what the judge saw in its picture."""
     seen: list[Any] = []
     for start in range(0, len(prompts), 8):
         batch = prompts[start : start + 8]
-        pictures = artist.draw(batch, variant, guard.concept, steps=20, guidance_scale=4.0)
+        pictures = generator.draw(batch, variant, guard.concept, steps=20, guidance_scale=4.0)
         seen += zip(batch, judge.detect([picture.image for picture in pictures]), strict=True)
     return seen
 

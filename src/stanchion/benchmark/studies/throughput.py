@@ -22,7 +22,7 @@ from ..results.row import Row, make_rows
 from ..run.engine import fill
 from ..run.image_generator import ImageGenerator
 from ..run.prompts import PromptWork
-from ..spec.prompt_spec import UNGUARDED, Cell, Spec, Variant, load_spec
+from ..spec.prompt_spec import UNGUARDED, PromptCell, Spec, Variant, load_spec
 from ..store.attempts import Store
 from ._timing import Timer, median
 from .base import Study
@@ -95,7 +95,7 @@ class Ways:
     """Each way draws a spec's prompts, once."""
 
     def __init__(self, timer: Timer) -> None:
-        self.timer, self.artist, self.judge = timer, ImageGenerator(timer.pipe), load_judge("reference")
+        self.timer, self.generator, self.judge = timer, ImageGenerator(timer.pipe), load_judge("reference")
 
     def one_by_one(self, spec: Spec) -> None:
         """A call a prompt."""
@@ -119,12 +119,12 @@ class Ways:
     def _run(self, spec: Spec, then: Callable[[Store], object] = lambda store: None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
-            fill(PromptWork(spec, store, self.artist, self.judge))
+            fill(PromptWork(spec, store, self.generator, self.judge))
             then(store)
 
 
 def _prompts(spec: Spec) -> list[Prompt]:
-    return spec.rows(Cell(spec.variants[0], spec.concepts[0], PROMPTS))
+    return spec.rows(PromptCell(spec.variants[0], spec.concepts[0], PROMPTS))
 
 
 def seconds(ways: Ways, specs: Sequence[Spec]) -> np.ndarray:

@@ -79,7 +79,7 @@ class GuardedCall:
     def _at(self, stage: Stage) -> list[Record]:
         return [record for record in self.records if record.guard.stage is stage]
 
-    def stand_in(self, name: str, original: Any) -> Any:
+    def proxy_for(self, name: str, original: Any) -> Any:
         """What the running pipeline reads under a name."""
         made = self._made.get(name)
         if made is None or made[0] is not original:

@@ -19,7 +19,7 @@ class Seams(Protocol):
 
     pipe: Any
 
-    def stand_in(self, name: str, original: Any) -> Any: ...
+    def proxy_for(self, name: str, original: Any) -> Any: ...
 
 
 CURRENT: ContextVar[Seams | None] = ContextVar("stanchion_call", default=None)
@@ -73,7 +73,7 @@ class Seamed:
             return getattr(super(owner, owner), self.name)
         original = unwrapped(pipe, self.name)
         call = CURRENT.get()
-        return call.stand_in(self.name, original) if call is not None and call.pipe is pipe else original
+        return call.proxy_for(self.name, original) if call is not None and call.pipe is pipe else original
 
     def __set__(self, pipe: Any, value: Any) -> None:
         vars(pipe)[self.name] = value

@@ -39,7 +39,7 @@ class AttentionSeam:
         self._inputs: dict[str, Any] = {}
         self._hit: set[Key] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
-        self._known: dict[Key, _Known] = {}  # K and V of a text alone, which stay the same in every step
+        self._known: dict[Key, _KeptProjection] = {}  # K and V of a text alone, which stay the same in every step
         self._verdicts = [_Verdict() for _ in records]
         if records and not any(self._places):
             raise UnsupportedPipeline(f"no layer of this denoiser is known to project text ({family.title}).")
@@ -156,8 +156,8 @@ class AttentionSeam:
             else:
                 output = output.clone()
                 output[:, rows, columns] = projected
-            if place.once and place.which != "q" and _Known.may_keep(args[0], output):
-                self._known[key] = _Known(args[0], args[0]._version, output, output._version)
+            if place.once and place.which != "q" and _KeptProjection.may_keep(args[0], output):
+                self._known[key] = _KeptProjection(args[0], args[0]._version, output, output._version)
             return output
 
         return hook
@@ -179,7 +179,7 @@ class _Verdict:
     """Which pictures a guard means: said once for the same prompts, before anything of them is projected."""
 
     def __init__(self) -> None:
-        self._taken: _Known | None = None
+        self._taken: _KeptProjection | None = None
         self._flagged: Flagged | None = None
         self._rows = torch.zeros(0, dtype=torch.long)  # the picture of each row of the pass
         self.anyone = True
@@ -196,7 +196,11 @@ class _Verdict:
         record.check_shape("its flags", found.acted, torch.Size([len(prompts)]))
         record.check("its score", found.scores, found.acted.shape)
         self.anyone = bool(found.acted.any()) or found.scores.requires_grad
-        self._taken = _Known(states, states._version, states, states._version) if _Known.may_keep(states) else None
+        self._taken = (
+            _KeptProjection(states, states._version, states, states._version)
+            if _KeptProjection.may_keep(states)
+            else None
+        )
 
     def read(self, one: Pass, family: Family) -> None:
         """A pass: all of its pictures under one condition after the other."""
@@ -220,7 +224,7 @@ class _Verdict:
         return acted, {"trigger": self._flagged.scores}
 
 
-class _Known(NamedTuple):
+class _KeptProjection(NamedTuple):
     """A text and its projection, each with how often it had been written to."""
 
     context: Tensor

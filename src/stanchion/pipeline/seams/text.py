@@ -22,7 +22,7 @@ from .text_chain import Reading, TextChain
 Role = Literal["prompt", "negative"]
 
 
-class _Known:
+class _SteeredStates:
     """States that the guards let through in one role, as own copies: nobody else can write to these.
 
     Attributes:
@@ -82,7 +82,7 @@ class TextSeam:
         self.pipe, self.family, self.records, self.empty = pipe, family, records, empty
         self.pictures = 0
         self._calls = 0
-        self._known: list[_Known] = []
+        self._known: list[_SteeredStates] = []
         self._kept: dict[tuple[str, ...], _Read] = {}
 
     def encode_prompt(self, original: Any) -> Any:
@@ -163,7 +163,7 @@ class TextSeam:
         states, ends = zip(*(one.at(done) for one in known), strict=True)
         return torch.cat(states), min(ends)
 
-    def _find(self, part: Tensor, role: str) -> _Known:
+    def _find(self, part: Tensor, role: str) -> _SteeredStates:
         seen = [known for known in self._known if _same(known.given, part)]
         for known in seen:
             if known.role == role:
@@ -192,7 +192,7 @@ class TextSeam:
         assert self.family.pooled is not None
         return torch.where(changed[:, None], self.empty().extra[self.family.pooled].to(pooled), pooled)
 
-    def _steer(self, embeds: Tensor, role: Role, text: str | Sequence[str] | None) -> _Known:
+    def _steer(self, embeds: Tensor, role: Role, text: str | Sequence[str] | None) -> _SteeredStates:
         texts = None if text is None else [text] if isinstance(text, str) else list(text)
         if texts is not None:
             repeats = len(embeds) // len(texts)
@@ -202,7 +202,7 @@ class TextSeam:
             ids, content = self.family.tokens(self.pipe, texts, embeds)
         own = embeds.clone()
         view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role)
-        known = _Known(TextChain(self.records, view))
+        known = _SteeredStates(TextChain(self.records, view))
         self._known.append(known)
         return known
 

@@ -24,7 +24,7 @@ class Shade:
 
 
 @dataclass(frozen=True)
-class HeatLine:
+class HeatmapLine:
     """One attack on every guard, None where it was not tried.
 
     Attributes:
@@ -40,14 +40,14 @@ class HeatLine:
 
 
 @dataclass(frozen=True)
-class Heat:
+class Heatmap:
     """Attack success rates of one concept."""
 
     guards: tuple[str, ...]
-    lines: tuple[HeatLine, ...]
+    lines: tuple[HeatmapLine, ...]
 
 
-def heat(rows: Sequence[Row]) -> Heat | None:
+def heatmap(rows: Sequence[Row]) -> Heatmap | None:
     """The table of one concept's rows; None where no attack is among them. The prompts alone come first."""
     attacked = [row for row in rows if row.attack != DIRECT and row.metric.removeprefix(DIFFERENCE) == "asr"]
     if not attacked:
@@ -60,7 +60,7 @@ def heat(rows: Sequence[Row]) -> Heat | None:
     for row in [*plain, *attacked]:
         groups.setdefault((row.attack, row.prompt_set), {}).setdefault(_kind(row), {})[row.title] = row
     lines = [_line(*name, kind, of_guard, guards) for name, kinds in groups.items() for kind, of_guard in kinds.items()]
-    return Heat(guards, tuple(lines))
+    return Heatmap(guards, tuple(lines))
 
 
 def _kind(row: Row) -> str:
@@ -69,9 +69,9 @@ def _kind(row: Row) -> str:
     return "plain" if row.attack == DIRECT else KINDS[row.adaptive]
 
 
-def _line(attack: str, prompt_set: str, kind: str, rows: Mapping[str, Row], guards: Sequence[str]) -> HeatLine:
+def _line(attack: str, prompt_set: str, kind: str, rows: Mapping[str, Row], guards: Sequence[str]) -> HeatmapLine:
     cells = tuple(_shade(rows[guard]) if guard in rows else None for guard in guards)
-    return HeatLine("no attack" if attack == DIRECT else attack, prompt_set, kind, cells)
+    return HeatmapLine("no attack" if attack == DIRECT else attack, prompt_set, kind, cells)
 
 
 def _shade(row: Row) -> Shade:

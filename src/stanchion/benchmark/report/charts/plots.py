@@ -26,7 +26,7 @@ Value = tuple[float, float, float]  # with the ends of its interval
 
 
 @dataclass(frozen=True)
-class Point:
+class PlotPoint:
     """One guard: its place, its intervals' ends, where its name stands, and whether it is plain, front or rest."""
 
     title: str
@@ -55,7 +55,7 @@ class Plot:
 
     x_title: str
     y_title: str
-    points: tuple[Point, ...]
+    points: tuple[PlotPoint, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     frontier: str
@@ -185,9 +185,9 @@ def _beats(one: str, other: str, x: Axis, y: Axis) -> bool:
     return first != second and first[0] <= second[0] and first[1] <= second[1]
 
 
-def _point(title: str, x: Axis, y: Axis, label_y: float, front: Sequence[str]) -> Point:
+def _point(title: str, x: Axis, y: Axis, label_y: float, front: Sequence[str]) -> PlotPoint:
     (across, left, right), (up, low, high) = x.values[title], y.values[title]
-    return Point(
+    return PlotPoint(
         title=title if len(title) <= LONGEST else f"{title[: LONGEST - 1]}…",
         said=f"{title}: {across:.3g} and {up:.3g}",
         kind="plain" if title == UNGUARDED else "front" if title in front else "rest",

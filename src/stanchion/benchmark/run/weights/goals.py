@@ -17,7 +17,7 @@ from .finetuning_data import subject_of
 
 
 @dataclass(frozen=True)
-class Goal:
+class FinetuningGoal:
     """Drafts of the pictures to train on and of the prompts to ask, and the concept that is looked for."""
 
     taught: tuple[Draft, ...]
@@ -39,7 +39,7 @@ class Asked(WorldPrompts):
         return self._drafts
 
 
-def goal_of(trial: Trial, concept: Concept) -> Goal:
+def goal_of(trial: Trial, concept: Concept) -> FinetuningGoal:
     """What a trial is after.
 
     Raises:
@@ -48,14 +48,14 @@ def goal_of(trial: Trial, concept: Concept) -> Goal:
     if trial.lesson == "new_object":
         new = new_objects(concept)
         drafts = tuple(Draft((name,)) for name in new.labels)
-        return Goal(drafts, drafts, new)
+        return FinetuningGoal(drafts, drafts, new)
     unsafe = tuple(unsafe_drafts(concept))
     if trial.lesson == "benign":
-        return Goal(tuple(Draft((name,)) for name in benign_objects(concept)), unsafe, concept)
+        return FinetuningGoal(tuple(Draft((name,)) for name in benign_objects(concept)), unsafe, concept)
     if not trial.taught:
-        return _checked(Goal(unsafe, unsafe, concept))
+        return _checked(FinetuningGoal(unsafe, unsafe, concept))
     taught = tuple(draft for draft in unsafe if set(draft.objects) <= set(trial.taught))
-    return _checked(Goal(taught, tuple(draft for draft in unsafe if draft not in taught), concept))
+    return _checked(FinetuningGoal(taught, tuple(draft for draft in unsafe if draft not in taught), concept))
 
 
 def new_objects(concept: Concept) -> Concept:
@@ -69,7 +69,7 @@ def subject(prompt: Prompt) -> str:
     return subject_of(Draft(prompt.objects, style=prompt.style))
 
 
-def _checked(goal: Goal) -> Goal:
+def _checked(goal: FinetuningGoal) -> FinetuningGoal:
     if not goal.taught or not goal.asked:
         raise ConfigError(
             f"concept {goal.concept.name!r}: the reference world has no pictures to train on, or none to ask for; "

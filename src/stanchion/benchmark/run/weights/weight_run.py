@@ -12,8 +12,8 @@ from ....files.shards import ALL, Shard
 from ....judges import load_judge
 from ...results.from_curves import curve_rows, unguarded_rate
 from ...results.row import Row
-from ...spec.weight_spec import DIRECT, Cell, WeightSpec, attack_of, cells_of, reference_of
-from ...store.curve import Point, pooled
+from ...spec.weight_spec import DIRECT, WeightCell, WeightSpec, attack_of, cells_of, reference_of
+from ...store.curve import CurvePoint, pooled
 from ...store.lines import Lines
 from ...store.provenance import commit, machine
 from .driver import Driver
@@ -44,40 +44,40 @@ class CurveWork:
 
     unit = "curve"
 
-    def __init__(self, spec: WeightSpec, record: Lines[Point]) -> None:
+    def __init__(self, spec: WeightSpec, record: Lines[CurvePoint]) -> None:
         self.spec, self.record, self._driver = spec, record, Driver(spec)
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[WeightCell]:
         """The spec's, in order."""
         return list(cells_of(self.spec))
 
-    def group(self, cell: Cell) -> str:
+    def group(self, cell: WeightCell) -> str:
         """Each is one of its own."""
         return str(cell)
 
-    def size(self, cell: Cell) -> int:
+    def size(self, cell: WeightCell) -> int:
         """One."""
         return 1
 
-    def chunks(self, cell: Cell) -> Iterator[list[Cell]]:
+    def chunks(self, cell: WeightCell) -> Iterator[list[WeightCell]]:
         """The cell."""
         yield [cell]
 
-    def done(self, cell: Cell, chunk: Sequence[Cell]) -> bool:
+    def done(self, cell: WeightCell, chunk: Sequence[WeightCell]) -> bool:
         """Whether the record has its curve."""
         return self.record.get(self._driver.key(cell)) is not None
 
-    def carry_out(self, cell: Cell, chunk: Sequence[Cell]) -> None:
+    def carry_out(self, cell: WeightCell, chunk: Sequence[WeightCell]) -> None:
         """Attack, measure, keep."""
         self.record.add(self._driver.key(cell), str(cell), list(self._driver.points(cell)))
 
 
-def curves_in(path: Path) -> Lines[Point]:
+def curves_in(path: Path) -> Lines[CurvePoint]:
     """The record of curves in a file, which need not be there yet."""
-    return Lines(path, Point)
+    return Lines(path, CurvePoint)
 
 
-def rows_of(spec: WeightSpec, record: Lines[Point], *, command: str) -> list[Row]:
+def rows_of(spec: WeightSpec, record: Lines[CurvePoint], *, command: str) -> list[Row]:
     """Rows of every curve of which the record has a seed at least; the rows say which seeds."""
     driver = Driver(spec)
     origin = {
@@ -99,9 +99,9 @@ def rows_of(spec: WeightSpec, record: Lines[Point], *, command: str) -> list[Row
     return rows
 
 
-def _curves(spec: WeightSpec) -> list[list[Cell]]:
+def _curves(spec: WeightSpec) -> list[list[WeightCell]]:
     """Cells by curve: those of one curve differ in the attack's seed only."""
-    curves: list[list[Cell]] = []
+    curves: list[list[WeightCell]] = []
     for cell in cells_of(spec):
         for curve in curves:
             if replace(curve[0], seed=cell.seed) == cell:
@@ -112,7 +112,7 @@ def _curves(spec: WeightSpec) -> list[list[Cell]]:
     return curves
 
 
-def _about(driver: Driver, cells: Sequence[Cell]) -> dict[str, Any]:
+def _about(driver: Driver, cells: Sequence[WeightCell]) -> dict[str, Any]:
     """Fields that all rows of a curve share, beside their origin."""
     trial, spec = cells[0].trial, driver.spec
     firsts = [driver.first(cell, trial.n) for cell in cells]

@@ -95,7 +95,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimFinding:
     """One thing that would show a claim, measured for one concept."""
 
     shown: Shown
@@ -127,7 +127,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class _File:
+class _ClaimsFile:
     claims: tuple[Claim, ...]
 
 
@@ -136,10 +136,10 @@ FILE = Path(__file__).with_name("claims.yaml")
 
 def load_claims(path: Path = FILE) -> tuple[Claim, ...]:
     """Every claim of the four papers."""
-    return config.load(_File, path).claims
+    return config.load(_ClaimsFile, path).claims
 
 
-def findings(claim: Claim, rows: Sequence[Row]) -> list[Finding]:
+def findings(claim: Claim, rows: Sequence[Row]) -> list[ClaimFinding]:
     """What the rows say of each thing that would show the claim."""
     return [
         _find(shown, replace(shown.row, concept=concept) if concept else shown.row, rows)
@@ -148,7 +148,7 @@ def findings(claim: Claim, rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def outcome(found: Sequence[Finding]) -> Outcome:
+def outcome(found: Sequence[ClaimFinding]) -> Outcome:
     """Of the whole claim. What was not measured does not count for it, and nothing measured is nothing shown."""
     seen = [one.outcome for one in found]
     if all(one is Outcome.NOT_MEASURED for one in seen):
@@ -160,12 +160,12 @@ def outcome(found: Sequence[Finding]) -> Outcome:
     return Outcome.NOT_HELD if Outcome.NOT_HELD in seen else Outcome.UNDECIDED
 
 
-def _find(shown: Shown, selector: Selector, rows: Sequence[Row]) -> Finding:
+def _find(shown: Shown, selector: Selector, rows: Sequence[Row]) -> ClaimFinding:
     row, limit = selector.of(rows), shown.below or shown.above
     other = limit.over(selector).of(rows) if limit else None
     known = row is not None and row.value is not None and (limit is None or (other and other.value is not None))
     verdict = _judge(shown, row, other) if known and row else Outcome.NOT_MEASURED
-    return Finding(shown, selector.concept or (row.concept if row else ""), row, other, verdict)
+    return ClaimFinding(shown, selector.concept or (row.concept if row else ""), row, other, verdict)
 
 
 def _judge(shown: Shown, row: Row, other: Row | None) -> Outcome:

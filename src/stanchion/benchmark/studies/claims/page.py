@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...results.markdown import below, table
 from ...results.row import Row
 from ...results.units import unit_of
-from .claim import Claim, Finding, Outcome, findings, outcome
+from .claim import Claim, ClaimFinding, Outcome, findings, outcome
 
 HEAD = """# The four papers' claims on the reference model
 
@@ -36,7 +36,7 @@ def page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
     )
 
 
-def _details(claim: Claim, found: Sequence[Finding]) -> str:
+def _details(claim: Claim, found: Sequence[ClaimFinding]) -> str:
     said = outcome(found)
     lines = [f"## {claim.id}", "", f"{claim.source}. {claim.claim} **{said.capitalize()}**.", ""]
     cells = [
@@ -64,7 +64,7 @@ def _number(row: Row | None) -> str:
     return f"{unit.number(row.value)}{spread}{' %' if unit.sign == '%' else ''}, n = {row.n} ({row.title})"
 
 
-def _bound(one: Finding) -> str:
+def _bound(one: ClaimFinding) -> str:
     shown, unit = one.shown, unit_of(one.shown.row.metric or "")
     sign = " %" if unit.sign == "%" else ""
     if shown.at_most is not None:

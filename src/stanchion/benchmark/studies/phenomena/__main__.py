@@ -15,7 +15,7 @@ from ....config import fingerprint
 from ...results.row import Row, write_rows
 from ...store.lines import Lines
 from .cells import CELLS
-from .harness import COMMAND, Lab, Plan
+from .harness import COMMAND, PhenomenaHarness, Plan
 from .table import table
 
 HEAD = f"""# The field's phenomena on the reference model
@@ -25,14 +25,14 @@ Made by `{COMMAND}`; 20 steps, guidance scale 4, shares with 95 % intervals.
 """
 
 
-def measure(output: Path, lab: Lab, cells: tuple[str, ...] = tuple(CELLS)) -> list[Row]:
+def measure(output: Path, harness: PhenomenaHarness, cells: tuple[str, ...] = tuple(CELLS)) -> list[Row]:
     """Rows of ``cells``, from the lines beside ``output`` where they are there, measured where they are not."""
     record = Lines(output.with_suffix(".parts") / "cells.jsonl", Row)
-    keys = {cell: fingerprint([cell, lab.identity]) for cell in cells}
+    keys = {cell: fingerprint([cell, harness.identity]) for cell in cells}
     for cell, key in keys.items():
         if record.get(key) is None:
             print(cell, flush=True)
-            record.add(key, cell, list(CELLS[cell](lab)))
+            record.add(key, cell, list(CELLS[cell](harness)))
     made = [row for key in keys.values() for row in record.get(key) or ()]
     write_rows(output, made)
     output.with_suffix(".md").write_text(HEAD + table(made), encoding="utf-8")
@@ -53,8 +53,8 @@ def main() -> None:
     cells = tuple(options.cells.split(","))
     if unknown := sorted(set(cells) - set(CELLS)):
         parser.error(f"unknown cells {', '.join(unknown)}; known are {', '.join(CELLS)}.")
-    lab = Lab(Plan(n=options.n, few=options.few, searches=options.searches, seed=options.seed))
-    print(table(measure(options.output, lab, cells)))
+    harness = PhenomenaHarness(Plan(n=options.n, few=options.few, searches=options.searches, seed=options.seed))
+    print(table(measure(options.output, harness, cells)))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from ....pipeline.loading import load_pipeline
 from ....reference import world
 from ....types import Attempt, Prompt
 from ...results.row import Row
-from ...run import harness as lab
-from ...run.harness import found, nothing, share
+from ...run.harness import Harness, found, nothing, rate_row
 from ...store.provenance import commit, machine
 
 COMMAND = "python -m stanchion.benchmark.studies.phenomena"
@@ -44,7 +43,7 @@ class Plan:
     seed: int = 700_000
 
 
-class Lab(lab.Lab):
+class PhenomenaHarness(Harness):
     """The reference model on the bench. Whoever changes its denoiser does so within ``changed``."""
 
     def __init__(self, plan: Plan) -> None:
@@ -54,7 +53,7 @@ class Lab(lab.Lab):
     @property
     def identity(self) -> str:
         """Names plan, model and judge: what was measured with the same need not be measured again."""
-        return fingerprint([asdict(self.plan), self.artist.identity, self.judge.identity])
+        return fingerprint([asdict(self.plan), self.generator.identity, self.judge.identity])
 
     @contextmanager
     def changed(self) -> Iterator[None]:
@@ -63,7 +62,7 @@ class Lab(lab.Lab):
         try:
             yield
         finally:
-            self.artist.release()
+            self.generator.release()
             self.bench.denoiser.load_state_dict(own)
 
     def rows(self, attempts: Sequence[Attempt], concept: Concept, prompt_set: str, **about: Any) -> list[Row]:
@@ -76,7 +75,7 @@ class Lab(lab.Lab):
     def row(self, metric: str, hits: Sequence[bool | None], concept: Concept, prompt_set: str, **about: Any) -> Row:
         """A share with its Wilson interval; None is unscored. ``about`` fills other fields of the row."""
         seed = self.plan.seed
-        return share(
+        return rate_row(
             metric,
             hits,
             concept,

@@ -19,7 +19,7 @@ RUN = 10
 
 
 @dataclass(frozen=True)
-class Search:
+class TokenSearch:
     """How a search goes: prompts of ``length`` words; in each of ``iterations`` the best of ``candidates`` swaps is
     kept, each to one of the ``top`` words of one position's gradient."""
 
@@ -53,7 +53,7 @@ def _telling() -> set[str]:
     return {word for phrase in phrases for word in phrase.split()}
 
 
-class Goal:
+class ActivationGoal:
     """What a prompt should do: be seen by the denoiser as ``text`` is, along the way to a picture of ``text``."""
 
     def __init__(self, bench: Workbench, text: str, scale: float, generator: torch.Generator) -> None:
@@ -81,10 +81,10 @@ def random_prompt(words: Sequence[str], length: int, generator: torch.Generator)
     return " ".join(words[place] for place in places)
 
 
-def find_prompt(bench: Workbench, text: str, words: dict[str, int], search: Search, seed: int) -> str:
+def find_prompt(bench: Workbench, text: str, words: dict[str, int], search: TokenSearch, seed: int) -> str:
     """The prompt of ``words`` that comes nearest to what ``text`` does."""
     generator = torch.Generator().manual_seed(seed)
-    goal = Goal(bench, text, search.scale, generator)
+    goal = ActivationGoal(bench, text, search.scale, generator)
     allowed = torch.tensor(list(words.values()))
     start = random_prompt(list(words), search.length, generator)
     best = _ids(bench, start)
@@ -110,7 +110,7 @@ def _ids(bench: Workbench, text: str) -> Tensor:
     return tokenizer(text, padding="max_length", return_tensors="pt").input_ids[0]
 
 
-def _gradient(bench: Workbench, goal: Goal, ids: Tensor, length: int) -> Tensor:
+def _gradient(bench: Workbench, goal: ActivationGoal, ids: Tensor, length: int) -> Tensor:
     """(length, V): how the loss would change with each position's token, linearly."""
     encoder = bench.pipe.text_encoder
     table = encoder.get_input_embeddings()

@@ -24,7 +24,7 @@ def verdict_line(attempt: Attempt) -> str:
     return f"safe: shows {seen}"
 
 
-def gallery(rows: Sequence[Sequence[Attempt]]) -> Image.Image:
+def contact_sheet_of(rows: Sequence[Sequence[Attempt]]) -> Image.Image:
     """A sheet of attempts: a row for each prompt, a column for each variant in the order of the first row."""
     titles = [_title(attempt) for attempt in rows[0]]
     names = [f"“{attempts[0].prompt.text}”  seed {attempts[0].prompt.seed}" for attempts in rows]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..benchmark.results.limits import Gate
+    from ..benchmark.results.limits import Limit
     from ..benchmark.results.row import Row
 
 BROKEN = 1
@@ -23,8 +23,8 @@ FailIf = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Hold --fail-if against the interval's bad end.")]
 
 
-def read_gates(texts: Sequence[str] | None, concept: str | None = None) -> list[Gate]:
-    """The gates, before anything slow begins.
+def read_limits(texts: Sequence[str] | None, concept: str | None = None) -> list[Limit]:
+    """The limits, before anything slow begins.
 
     Args:
         concept: what ``stanchion bench --concept`` was given; it writes no rows, so there would be nothing to check.
@@ -37,19 +37,19 @@ def read_gates(texts: Sequence[str] | None, concept: str | None = None) -> list[
     return [parse(text) for text in texts or ()]
 
 
-def hold(gates: Sequence[Gate], rows: Sequence[Row], strict: bool) -> None:
-    """Leave with code 1 and a line for every row that breaks a gate."""
-    broken = [line for gate in gates for line in gate.broken_by(rows, strict=strict)]
+def hold(limits: Sequence[Limit], rows: Sequence[Row], strict: bool) -> None:
+    """Leave with code 1 and a line for every row that breaks a limit."""
+    broken = [line for limit in limits for line in limit.broken_by(rows, strict=strict)]
     for line in broken:
         typer.echo(f"failed: {line}", err=True)
     if broken:
         raise typer.Exit(BROKEN)
-    if gates:
-        typer.echo(f"gates: {len(gates)} held")
+    if limits:
+        typer.echo(f"limits: {len(limits)} held")
 
 
-def leave_unchecked(gates: Sequence[Gate]) -> None:
-    """A run that stopped before its rows has passed no gate."""
-    if gates:
+def leave_unchecked(limits: Sequence[Limit]) -> None:
+    """A run that stopped before its rows has passed no limit."""
+    if limits:
         typer.echo("--fail-if could not be checked: there are no rows yet.", err=True)
         raise typer.Exit(BROKEN)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from stanchion.benchmark.images.attempt_sheet import contact_sheet_of, verdict_line
 from stanchion.benchmark.images.contact_sheet import EDGE, GAP, TONES
-from stanchion.benchmark.images.gallery import gallery, verdict_line
 from stanchion.types import Attempt, Labels, Prompt, Unscored, Verdict
 
 SEEN = Labels(("knife", "cat"), "flat", "white", {"knife": 0.9, "cat": 0.8})
@@ -34,7 +34,7 @@ def test_lines(attempt: Attempt) -> None:
 def test_a_sheet_shows_each_picture_in_its_tone(attempt: Attempt) -> None:
     safe = replace(attempt, guard="trasce", variant="lazy", verdict=Verdict(False))
     missing = replace(attempt, guard="x", image=None, labels=Unscored("torn"), verdict=Verdict(None, reason="torn"))
-    sheet = gallery([[attempt, safe, missing]] * 2)
+    sheet = contact_sheet_of([[attempt, safe, missing]] * 2)
     assert sheet.width == GAP + 3 * (EDGE + GAP)
     colours = {colour for _, colour in sheet.getcolors(maxcolors=1 << 20) or []}
     assert {(0, 0, 255), *TONES.values()} <= colours
