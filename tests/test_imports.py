@@ -55,6 +55,7 @@ ALLOWED = {
         "reference",
     ),
     "server": (*SMALL, "pipeline", "guards"),
+    "integrations": (*SMALL, "pipeline", "guards", "prompts", "judges", "metrics.intervals"),
     "cli": ("",),
     "__main__": ("cli",),
     "": (*SMALL, "pipeline", "guards", "judges"),

@@ -27,6 +27,7 @@ CHANGES = {  # of a benign picture's pixels in [0, 1], in the mean: half as much
     "steerdiff": 0.0,
     "trasce": 0.04,
     "uce": 0.003,
+    "weights_file": 0.003,
 }
 
 

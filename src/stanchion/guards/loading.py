@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os.path import isdir
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,20 @@ def _parts(folder: Path) -> list[Path]:
     except ConfigError as error:
         raise ArtefactError(str(error)) from error
     return [inside(folder, name, where, ArtefactError) for name in names]
+
+
+def stack_of(names: Sequence[str], concept: Concept, settings: Mapping[str, Mapping[str, Any]]) -> GuardStack:
+    """Several guards as one stack. The concept is for those that are given by name; a saved one has its own.
+
+    Raises:
+        UnknownName: no such guard.
+        ConfigError: unknown settings, no guard at all, or guards that can't stand together.
+    """
+    loaded = [
+        guard_from(name, concept if registry.is_named("guards", name) else None, settings.get(name, {}))
+        for name in names
+    ]
+    return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
 
 
 def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any]) -> Guard:

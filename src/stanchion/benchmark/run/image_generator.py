@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ... import registry
 from ...concepts import Concept
 from ...config import fingerprint
-from ...guards.loading import guard_from
+from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
 from ...pipeline.attach.attachment import Attachment
 from ...pipeline.loading import check_steps, image_to_image, load_pipeline
@@ -138,11 +137,7 @@ def guards_of(variant: Variant, concept: Concept) -> GuardStack:
     Raises:
         ConfigError: unknown names or settings, no guard at all, or guards that can't stand together.
     """
-    loaded = [
-        guard_from(name, concept if registry.is_named("guards", name) else None, variant.settings.get(name, {}))
-        for name in variant.names
-    ]
-    return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
+    return stack_of(variant.names, concept, variant.settings)
 
 
 def _identity(pipeline: Any) -> str:

@@ -1,0 +1,1 @@
+"""Our guards inside of other people's tools. Each folder speaks one tool's interface, and imports nothing of it."""
