@@ -15,13 +15,15 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from ...errors import ConfigError
-from ...limits import LAST, check_text
+from ...limits import check_text
 from ..policy import Policy
 from ..requests import Ask
 from .errors import Invalid
 
 FILES = {"image": "image", "image[]": "image", "mask": "mask"}
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+EXACT = 2**53 - 1  # every reader of JSON takes whole numbers up to here as they are
+SIZES: Any = {"pattern": f"^(auto|{SIZE.pattern})?$"}  # said to clients; checked where the answer is clearer
 STEP = 8  # pixels: what diffusers' pipelines draw is a multiple of it
 Name = Annotated[str, Field(max_length=512)]
 
@@ -39,7 +41,9 @@ class Generation(Body):
 
     prompt: str = Field(min_length=1)
     n: int | None = Field(None, ge=1, le=10)
-    size: Annotated[str, Field(max_length=16)] | None = Field(None, description='"auto", or as in "512x768".')
+    size: Annotated[str, Field(max_length=16, json_schema_extra=SIZES)] | None = Field(
+        None, description='"auto", or as in "512x768"; sides are multiples of 8.'
+    )
     response_format: Literal["b64_json"] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: int | None = Field(None, ge=0, le=100, description="Quality of JPEG and WebP.")
@@ -49,7 +53,7 @@ class Generation(Body):
     stream: Literal[False] | None = None
     user: Name | None = None
     safety_identifier: Name | None = Field(None, description="Its hash goes into the audit log.")
-    seed: int | None = Field(None, ge=0, le=LAST, description="Of the first picture; the next ones follow.")
+    seed: int | None = Field(None, ge=0, le=EXACT, description="Of the first picture; the next ones follow.")
     steps: int | None = Field(None, ge=1, description="Denoising steps.")
     guidance_scale: float | None = Field(None, ge=0, le=1000)
     negative_prompt: str | None = None
@@ -73,7 +77,10 @@ class Url(BaseModel):
     """Where a picture is: in the URL itself."""
 
     model_config = ConfigDict(extra="forbid")
-    url: str = Field(description="data:image/…;base64,…; no other URL is fetched.")
+    url: str = Field(
+        description="data:image/…;base64,…; no other URL is fetched.",
+        json_schema_extra={"pattern": "^data:image/[^,]*;base64,"},
+    )
 
 
 class ImagePart(BaseModel):
@@ -175,12 +182,20 @@ def form_schema() -> dict[str, Any]:
     """What /v1/images/edits takes, for OpenAPI: the fields of ``Edit``, and files."""
     schema = Edit.model_json_schema()
     file = {"type": "string", "format": "binary"}
+    schema["properties"] = {name: _in_form(field) for name, field in schema["properties"].items()}
     schema["properties"] |= {
         "image": {**file, "description": "PNG, JPEG or WebP; its own size unless size says another."},
         "mask": {**file, "description": "Transparent where the image is to be drawn anew; as large as the image."},
     }
     schema["required"] = ["image", "prompt"]
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _in_form(field: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: what is not meant is left out."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    about = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
+    return {**about, **kinds[0]} if kinds else field
 
 
 async def read_form(request: Request) -> tuple[Edit, dict[str, bytes]]:
