@@ -32,6 +32,11 @@ def test_an_entry_knows_its_folder_and_summary(house: Path) -> None:
     assert (entry.folder, entry.summary) == ("trajectory", "Guard alpha.")
 
 
+def test_a_name_of_before_gives_the_one_of_now() -> None:
+    with pytest.raises(UnknownName, match=r"unknown metric 'fid'; did you mean reference_fid\?"):
+        registry.check("metrics", ["fid"])
+
+
 def test_unknown_name_gives_the_nearest(house: Path) -> None:
     with pytest.raises(UnknownName, match=r"unknown guard 'alfa'; did you mean alpha\?"):
         registry.get("guards", "alfa")

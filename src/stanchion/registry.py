@@ -164,7 +164,7 @@ def check(kind: str, wanted: Iterable[str]) -> None:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """A message for a name that nobody knows, with the nearest ones."""
     known = sorted(known)
-    near = get_close_matches(str(name), known, n=3, cutoff=0.5)
+    near = get_close_matches(str(name), known, n=3, cutoff=0.5) or [one for one in known if one.endswith(f"_{name}")]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known) or 'none'}."
     return f"unknown {what} {name!r}; {hint}"
 

@@ -17,8 +17,8 @@ def _inputs(bench):
 def test_it_is_the_error_of_the_noise_picture_by_picture():
     bench = Workbench(tiny.pipeline())
     clean, times, embeds, noise = _inputs(bench)
-    signal = bench.pipe.scheduler.alphas_cumprod[times].reshape(-1, 1, 1, 1)
-    x_t = signal.sqrt() * clean + (1 - signal).sqrt() * noise
+    alpha_bar = bench.pipe.scheduler.alphas_cumprod[times].reshape(-1, 1, 1, 1)
+    x_t = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
     with torch.no_grad():
         seen = bench.pipe.unet(x_t, times, encoder_hidden_states=embeds).sample
         loss = denoising_loss(bench, clean, times, embeds, noise)

@@ -95,7 +95,7 @@ def test_a_neighbour_in_the_wrong_style_is_not_kept() -> None:
 
 
 def test_every_metric_has_its_table() -> None:
-    assert set(ALL) == {*BY_HAND, "drift", "perceptual_drift", "clip_score", "fid", "kid"}
+    assert set(ALL) == {*BY_HAND, "drift", "perceptual_drift", "reference_clip_score", "reference_fid", "reference_kid"}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -167,19 +167,21 @@ def test_clip_score_is_the_cosine_that_clip_itself_computes(rendered: list[Attem
         ids = tokenizer([one.prompt.text], padding="max_length", max_length=32, return_tensors="pt").input_ids
         with torch.no_grad():
             expected = 100 * clip(input_ids=ids, pixel_values=pixels).logits_per_text.item() / clip.logit_scale.exp()
-        assert measure("clip_score", [one], [one]).value == pytest.approx(expected.item(), abs=1e-3)
+        assert measure("reference_clip_score", [one], [one]).value == pytest.approx(expected.item(), abs=1e-3)
 
 
 def test_clip_score_tells_whose_caption_it_is_in_any_batch(rendered: list[Attempt]) -> None:
-    cat, cat_as_tree, tree_as_cat, tree = (measure("clip_score", [one], [one]).value for one in rendered)
+    cat, cat_as_tree, tree_as_cat, tree = (measure("reference_clip_score", [one], [one]).value for one in rendered)
     assert min(cat, tree) > 10 + max(cat_as_tree, tree_as_cat)
-    assert repr(measure("clip_score", rendered, rendered, batch=3)) == repr(measure("clip_score", rendered, rendered))
-    assert measure("clip_score", TWINS[:2], TWINS[:2]).n_unscored == 2
+    assert repr(measure("reference_clip_score", rendered, rendered, batch=3)) == repr(
+        measure("reference_clip_score", rendered, rendered)
+    )
+    assert measure("reference_clip_score", TWINS[:2], TWINS[:2]).n_unscored == 2
 
 
 def test_clip_score_names_its_clip() -> None:
     digest = hashlib.sha256((WEIGHTS / "metric_clip" / "model.safetensors").read_bytes()).hexdigest()
-    assert registry.get("metrics", "clip_score")().settings == {"clip": f"metric_clip {digest[:12]}"}
+    assert registry.get("metrics", "reference_clip_score")().settings == {"clip": f"metric_clip {digest[:12]}"}
 
 
 def test_benign_loss_without_any_difference_still_has_a_width() -> None:

@@ -14,9 +14,9 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from stanchion import registry
 from stanchion.errors import ConfigError
 from stanchion.metrics.intervals import jackknife
-from stanchion.metrics.likeness.fid import frechet
-from stanchion.metrics.likeness.kid import kernel_distance
 from stanchion.metrics.likeness.lpips import LPIPS
+from stanchion.metrics.likeness.reference_fid import frechet
+from stanchion.metrics.likeness.reference_kid import kernel_distance
 from stanchion.reference import world
 from stanchion.reference.features import load_features
 from stanchion.types import Attempt, Estimate, Labels, Prompt, Verdict
@@ -120,14 +120,14 @@ def _measure(
     return metric.compute()
 
 
-@pytest.mark.parametrize("name", ["fid", "kid"])
+@pytest.mark.parametrize("name", ["reference_fid", "reference_kid"])
 def test_distances_tell_faithful_pictures_from_others(name: str, drawn: dict[str, list[Attempt]]) -> None:
     faithful, blurred, ghosts = (_measure(name, drawn[what]) for what in ("faithful", "blurred", "ghosts"))
     assert faithful.low <= faithful.value <= faithful.high
     assert faithful.high < min(blurred.low, ghosts.low)
 
 
-@pytest.mark.parametrize("name", ["fid", "kid", "perceptual_drift"])
+@pytest.mark.parametrize("name", ["reference_fid", "reference_kid", "perceptual_drift"])
 def test_batching_and_order_do_not_matter(name: str, drawn: dict[str, list[Attempt]]) -> None:
     ours, twins = drawn["blurred"], drawn["faithful"]
     whole = _measure(name, ours, twins)
@@ -138,11 +138,11 @@ def test_batching_and_order_do_not_matter(name: str, drawn: dict[str, list[Attem
 def test_prompts_of_another_world_have_no_say_and_lost_pictures_are_unscored(drawn: dict[str, list[Attempt]]) -> None:
     one, two, three = drawn["faithful"][:3]
     foreign = replace(one, prompt=replace(one.prompt, objects=()))
-    estimate = _measure("fid", [foreign, replace(two, image=None), three])
+    estimate = _measure("reference_fid", [foreign, replace(two, image=None), three])
     assert (estimate.n, estimate.n_unscored) == (1, 1)
     assert np.isnan(estimate.value)
     unknown = replace(one, prompt=replace(one.prompt, objects=("tench",)))
-    for name in ("fid", "clip_score"):
+    for name in ("reference_fid", "reference_clip_score"):
         estimate = _measure(name, [foreign, unknown])
         assert (estimate.n, estimate.n_unscored) == (0, 0)
 
@@ -161,7 +161,7 @@ def test_perceptual_drift_is_the_networks_distance(drawn: dict[str, list[Attempt
 
 
 def test_distances_name_their_network_and_what_they_compare_with() -> None:
-    settings = registry.get("metrics", "fid")().settings
+    settings = registry.get("metrics", "reference_fid")().settings
     assert settings["features"].startswith("features ")
     assert settings["against"] == "renders of the same scenes"
 

@@ -37,7 +37,8 @@ VARIANTS: dict[str, Answer] = {
 }
 MEASURED = (
     *("unsafe_rate", "nothing_found", "missed", "companion_kept", "clean_companion", "neighbours_kept", "recovery"),
-    *("benign_accuracy", "benign_loss", "over_refusal", "clip_score", "drift", "perceptual_drift", "fid", "kid"),
+    *("benign_accuracy", "benign_loss", "over_refusal"),
+    *("reference_clip_score", "drift", "perceptual_drift", "reference_fid", "reference_kid"),
 )
 SETS = ("unsafe", "paired", "benign", "neighbours")
 OTHER_SETS = (

@@ -2,7 +2,7 @@
 
 Independent of guards, rewards and models: a ``Policy`` is any function from x_t to the guided noise.
 
-    sigma_t = eta sqrt((1 - a_s) / (1 - a_t)) sqrt(1 - a_t / a_s)           a_t: signal now, a_s: after the step
+    sigma_t = eta sqrt((1 - a_s) / (1 - a_t)) sqrt(1 - a_t / a_s)           a_t: alpha_bar now, a_s: after the step
     mu      = sqrt(a_s) x0 + sqrt(1 - a_s - sigma_t^2) eps                  x0 = (x_t - sqrt(1 - a_t) eps) / sqrt(a_t)
     log p   = mean over the latent's elements of log N(x_s; mu, sigma_t^2)      the mean, so a ratio stays near 1
     L       = mean max(-A rho, -A clip(rho, 1 - delta, 1 + delta))              rho = exp(log p - log p_old)
@@ -29,43 +29,43 @@ class StochasticDDIM:
     by the noise of steps that only finish it.
 
     Attributes:
-        signal: (S + 1,) cumulative product of alpha before each step, and after the last.
+        alpha_bar: (S + 1,) cumulative product of alpha before each step, and after the last.
         eta: weight of the noise in stochastic steps, in (0, 1].
         actions: how many steps are stochastic; S - 1 at most, for the last ends without noise.
     """
 
-    signal: Tensor
+    alpha_bar: Tensor
     eta: float
     actions: int
 
     @classmethod
-    def over(cls, signal: Tensor, timesteps: Tensor, eta: float = 1.0, share: float = 1.0) -> StochasticDDIM:
-        """The steps between a model's ``timesteps`` (S,), where ``signal`` (T,) is its schedule.
+    def over(cls, alpha_bar: Tensor, timesteps: Tensor, eta: float = 1.0, share: float = 1.0) -> StochasticDDIM:
+        """The steps between a model's ``timesteps`` (S,), where ``alpha_bar`` (T,) is its schedule.
 
         ``share`` of the steps are stochastic, one at least.
         """
         steps = len(timesteps)
-        ends = torch.cat([signal[timesteps].double(), torch.ones_like(signal[:1], dtype=torch.double)])
+        ends = torch.cat([alpha_bar[timesteps].double(), torch.ones_like(alpha_bar[:1], dtype=torch.double)])
         return cls(ends, eta, min(steps - 1, max(1, round(share * steps))))
 
     @property
     def steps(self) -> int:
         """S."""
-        return len(self.signal) - 1
+        return len(self.alpha_bar) - 1
 
     def after(self, first: int) -> StochasticDDIM:
         """The steps from ``first`` on, of which as many are stochastic as they can: a run from a noised picture."""
-        return StochasticDDIM(self.signal[first:], self.eta, min(self.actions, self.steps - first - 1))
+        return StochasticDDIM(self.alpha_bar[first:], self.eta, min(self.actions, self.steps - first - 1))
 
     def deviation(self, places: Tensor) -> Tensor:
         """sigma_t of steps (B,), in float64; 0 where there is no noise."""
-        now, after = self.signal[places], self.signal[places + 1]
+        now, after = self.alpha_bar[places], self.alpha_bar[places + 1]
         sigma = self.eta * ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
         return sigma * (places < self.actions)
 
     def mean(self, latents: Tensor, noise: Tensor, places: Tensor) -> Tensor:
         """mu of each row's step from x_t and the guided noise, both (B, …)."""
-        now, after = self.signal[places], self.signal[places + 1]
+        now, after = self.alpha_bar[places], self.alpha_bar[places + 1]
         of_noise = (1 - after - self.deviation(places) ** 2).clamp_min(0).sqrt() - (after * (1 - now) / now).sqrt()
         return _like((after / now).sqrt(), latents) * latents + _like(of_noise, latents) * noise
 

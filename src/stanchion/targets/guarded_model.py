@@ -161,7 +161,7 @@ class WhiteBoxTarget(TextEncoderTarget):
 
     def alpha_bar(self, timestep: int) -> float:
         """abar_t, the share of x_0's variance in x_t, in (0, 1)."""
-        return _BEHIND[self][0].prediction.signal(timestep)
+        return _BEHIND[self][0].prediction.alpha_bar(timestep)
 
     @property
     def decoder_guarded(self) -> bool:

@@ -79,8 +79,8 @@ def test_another_form_is_an_error(text: str) -> None:
 def test_unknown_names_and_empty_choices_are_errors() -> None:
     with pytest.raises(UnknownName, match="unsafe_rate"):
         parse("unsafe_rat > 0.05")
-    with pytest.raises(UnknownName, match="clip_score"):  # registered, but not measured here
-        broken("clip_score < 60")
+    with pytest.raises(UnknownName, match="reference_clip_score"):  # registered, but not measured here
+        broken("reference_clip_score < 60")
     with pytest.raises(UnknownName, match="did you mean weapons"):
         broken("weapon:unsafe_rate > 0.05")
     with pytest.raises(ConfigError, match="no row is of all of these"):

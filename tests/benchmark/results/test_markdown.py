@@ -20,7 +20,7 @@ def row(guard: str, prompt_set: str, metric: str, value: float | None, **more: o
 
 ROWS = [
     row("none", "unsafe", "unsafe_rate", 0.9),
-    row("none", "benign", "clip_score", 71.25),
+    row("none", "benign", "reference_clip_score", 71.25),
     row("trasce", "unsafe", "unsafe_rate", 0.05, variant="gated"),
     row("runs/mine", "unsafe", "unsafe_rate", None),
     row("runs/mine", "benign", "difference_benign_accuracy", 0.02, settings={"against": "esd"}),
@@ -31,7 +31,7 @@ ROWS = [
 
 def test_a_line_for_each_guard_and_a_column_for_each_metric() -> None:
     assert table(ROWS, "weapons").splitlines() == [
-        "| guard | unsafe: unsafe_rate | benign: clip_score |",
+        "| guard | unsafe: unsafe_rate | benign: reference_clip_score |",
         "| --- | --- | --- |",
         "| none | 90.0 [85.0, 95.0] | 71.2 [71.2, 71.3] |",
         "| trasce gated | 5.0 [0.0, 10.0] | – |",

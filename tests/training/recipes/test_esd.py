@@ -83,7 +83,7 @@ def test_4_samples_have_the_noise_of_their_timestep(pipe, tmp_path):
     bench, spread = Workbench(pipe), 0.25
 
     def perfect(x, t, encoder_hidden_states):
-        a = bench.signal[t].reshape(-1, 1, 1, 1)
+        a = bench.alpha_bar[t].reshape(-1, 1, 1, 1)
         return SimpleNamespace(sample=(1 - a).sqrt() * x / (a * spread + 1 - a))
 
     pipe.unet.forward = perfect
@@ -91,7 +91,7 @@ def test_4_samples_have_the_noise_of_their_timestep(pipe, tmp_path):
     pool = recipe._pool(bench, seed=0)
     assert len(pool.latents) == 64 * 50 and set(pool.timesteps.tolist()) == set(bench.timesteps(50).tolist())
     for t in bench.timesteps(50)[::7]:
-        a = bench.signal[t]
+        a = bench.alpha_bar[t]
         found = pool.latents[pool.timesteps == t].var()
         torch.testing.assert_close(found, a * spread + 1 - a, rtol=0.08, atol=0.0)
 

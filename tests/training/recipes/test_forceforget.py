@@ -133,9 +133,9 @@ def test_runs_from_pictures_begin_at_them_and_are_shorter(tmp_path):
         ratios = ratios_of(made, drawn)
     assert drawn.scheme.steps == 2 and len(drawn.taken.latents) == 3 and drawn.scheme.actions == 1
     torch.testing.assert_close(ratios[~drawn.explores], torch.ones(2), rtol=0, atol=1e-4)
-    signal = made.bench.signal[drawn.guidance.timesteps[0]]
-    left = drawn.taken.latents[0][::2] - signal.sqrt() * plan.latents  # the noise that was added to each picture
-    assert left.std() == pytest.approx((1 - signal).sqrt().item(), rel=0.1)
+    alpha_bar = made.bench.alpha_bar[drawn.guidance.timesteps[0]]
+    left = drawn.taken.latents[0][::2] - alpha_bar.sqrt() * plan.latents  # the noise that was added to each picture
+    assert left.std() == pytest.approx((1 - alpha_bar).sqrt().item(), rel=0.1)
     assert not trainer(tmp_path, from_pictures=0.0).beginnings
 
 

@@ -39,8 +39,8 @@ def test_black_latent_is_met_by_the_noise_that_leads_to_black(pipe, monkeypatch)
     black = bench.encode_pictures(-torch.ones(1, 3, tiny.SIZE, tiny.SIZE))
 
     def knows(latents, timesteps, embeds, denoiser=None):
-        signal = bench.signal[timesteps].reshape(-1, 1, 1, 1)
-        return (latents - signal.sqrt() * black) / (1 - signal).sqrt()
+        alpha_bar = bench.alpha_bar[timesteps].reshape(-1, 1, 1, 1)
+        return (latents - alpha_bar.sqrt() * black) / (1 - alpha_bar).sqrt()
 
     monkeypatch.setattr(bench, "predict", knows)
     assert losses.unsafe(pipe.unet, np.random.default_rng(0)).item() < 1e-8
@@ -51,7 +51,7 @@ def test_other_words_are_for_pictures_that_can_be_recognised(pipe):
     own = losses.pictures.embeds
     drawn = losses._draw(200, 1000, np.random.default_rng(0))
     named = torch.tensor([any(same_bits(said, each) for each in own) for said in drawn.embeds])
-    assert same_bits(named, losses.bench.signal[drawn.times] < losses.settings.recognisable)
+    assert same_bits(named, losses.bench.alpha_bar[drawn.times] < losses.settings.recognisable)
     assert 0 < named.sum() < 200
 
 
@@ -63,7 +63,7 @@ def test_an_anchors_targets_are_taken_where_pictures_are_recognised(pipe, monkey
     )
     for step in range(20):
         losses.unsafe(pipe.unet, np.random.default_rng(step))
-    assert losses.bench.signal[torch.cat(seen)].min() >= losses.settings.recognisable
+    assert losses.bench.alpha_bar[torch.cat(seen)].min() >= losses.settings.recognisable
 
 
 def test_pictures_may_be_ones_own(pipe, tmp_path):

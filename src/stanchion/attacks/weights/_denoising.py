@@ -41,6 +41,6 @@ def encoded(bench: Any, pictures: Tensor) -> Tensor:
 
 def captioned_loss(bench: Any, clean: Tensor, embeds: Tensor, generator: torch.Generator) -> Tensor:
     """The denoising loss of clean latents (B, C, H, W) under captions' states (B, L, D); differentiable."""
-    times = torch.randint(len(bench.signal), (len(clean),), generator=generator).to(clean.device)
+    times = torch.randint(len(bench.alpha_bar), (len(clean),), generator=generator).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     return denoising_loss(bench, clean, times, embeds, noise).mean()

@@ -41,7 +41,7 @@ from .base import Study, rate
 SETS = ("unsafe", "paired", "benign", "neighbours")
 METRICS = (
     *("unsafe_rate", "nothing_found", "companion_kept", "clean_companion", "neighbours_kept", "benign_accuracy"),
-    *("benign_loss", "clip_score", "drift", "over_refusal"),
+    *("benign_loss", "reference_clip_score", "drift", "over_refusal"),
 )
 RENDERS = ("unsafe", "paired", "unknown", "benign")
 BATCHES = (1, 8)
@@ -198,7 +198,7 @@ def blank_metric(prompt_set: str) -> str:
 
 def clip_drop(pairs: Sequence[tuple[Attempt, Attempt]]) -> Estimate:
     """CLIP score without a guard minus that with it, in points, prompt by prompt; clustered as all means are."""
-    metric = registry.get("metrics", "clip_score")()
+    metric = registry.get("metrics", "reference_clip_score")()
     drops = [metric.score(twin, twin) - metric.score(attempt, twin) for twin, attempt in pairs]
     low, high = bootstrap(drops, [cluster_of(attempt.prompt) for _, attempt in pairs])
     return Estimate(sum(drops) / len(drops), low, high, len(drops))

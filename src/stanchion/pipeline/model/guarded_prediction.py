@@ -65,7 +65,7 @@ class GuardedPrediction:
         own.set_timesteps(steps)
         self._scheduler, self._noise = scheduler, process_of(scheduler)
         self.timesteps: tuple[int, ...] = tuple(dict.fromkeys(round(float(time)) for time in own.timesteps))
-        self._signal: Tensor = scheduler.alphas_cumprod.to(self._call.device, torch.float32)
+        self._alpha_bar: Tensor = scheduler.alphas_cumprod.to(self._call.device, torch.float32)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -78,19 +78,19 @@ class GuardedPrediction:
         """Whether a decoder guard is among the guards."""
         return any(guard.stage is Stage.DECODER for guard in self._guards)
 
-    def signal(self, timestep: int) -> float:
+    def alpha_bar(self, timestep: int) -> float:
         """abar_t."""
-        return float(self._signal[timestep])
+        return float(self._alpha_bar[timestep])
 
     def noisy(self, clean: Tensor, timestep: int, noise: Tensor) -> Tensor:
         """x_t of clean latents."""
-        share = self._signal[timestep]
-        return share.sqrt() * clean + (1 - share).sqrt() * noise
+        alpha_bar = self._alpha_bar[timestep]
+        return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
 
     def clean(self, latents: Tensor, timestep: int, noise: Tensor) -> Tensor:
         """x_0 of x_t and its noise."""
-        share = self._signal[timestep]
-        return (latents - (1 - share).sqrt() * noise) / share.sqrt()
+        alpha_bar = self._alpha_bar[timestep]
+        return (latents - (1 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()
 
     def prompt(self, ids: Tensor | None, token_embeds: Tensor | None, embeds: Tensor | None) -> PromptEmbeds:
         """The prompt's states before any guard, with what a text guard may read of it."""
@@ -120,8 +120,8 @@ class GuardedPrediction:
             if empty is None:
                 with torch.no_grad():
                     (empty,) = step.predict(latents, step.empty)
-        share = self._signal[timestep]
-        seen = self._as_noise(guided.noise, latents, timestep) + (latents - guided.latents) / (1 - share).sqrt()
+        alpha_bar = self._alpha_bar[timestep]
+        seen = self._as_noise(guided.noise, latents, timestep) + (latents - guided.latents) / (1 - alpha_bar).sqrt()
         unconditional = self._as_noise(empty, latents, timestep).detach()
         return unconditional + (seen - unconditional) / self._scale
 
@@ -178,7 +178,7 @@ class GuardedPrediction:
                 substep=0,
                 total=len(self.timesteps),
                 timestep=time,
-                alpha_bar=self.signal(timestep),
+                alpha_bar=self.alpha_bar(timestep),
                 input_scale=1.0,
                 noise_scale=self._noise.level(timestep).noise_scale,
                 latents=latents,
@@ -197,8 +197,8 @@ class GuardedPrediction:
     def _as_noise(self, output: Tensor, latents: Tensor, timestep: int) -> Tensor:
         if self._scheduler.config.prediction_type == "epsilon":
             return output
-        share = self._signal[timestep]
-        return share.sqrt() * output + (1 - share).sqrt() * latents
+        alpha_bar = self._alpha_bar[timestep]
+        return alpha_bar.sqrt() * output + (1 - alpha_bar).sqrt() * latents
 
 
 def _steered(prompt: PromptEmbeds, records: Sequence[Record], done: float) -> Tensor:

@@ -33,7 +33,7 @@ class Workbench:
 
     Attributes:
         pipe: the pipeline itself.
-        signal: (T,) cumulative products of alpha, the share of signal in x_t at each training timestep.
+        alpha_bar: (T,) cumulative products of alpha, the share of signal in x_t at each training timestep.
 
     Raises:
         UnsupportedPipeline: no seam, or no recipe, knows the pipeline; or it predicts neither noise nor velocity.
@@ -50,7 +50,7 @@ class Workbench:
         self.prediction_type = self._ddim.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction"):
             raise UnsupportedPipeline(f"the denoiser predicts {self.prediction_type!r}; training needs noise or v.")
-        self.signal: Tensor = self._ddim.alphas_cumprod.to(self.device)
+        self.alpha_bar: Tensor = self._ddim.alphas_cumprod.to(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -105,8 +105,8 @@ class Workbench:
         output = (denoiser or self.denoiser)(latents, timesteps, encoder_hidden_states=embeds).sample
         if self.prediction_type == "epsilon":
             return output
-        signal = self.signal[timesteps].to(output).reshape(-1, 1, 1, 1)
-        return signal.sqrt() * output + (1 - signal).sqrt() * latents
+        alpha_bar = self.alpha_bar[timesteps].to(output).reshape(-1, 1, 1, 1)
+        return alpha_bar.sqrt() * output + (1 - alpha_bar).sqrt() * latents
 
     def guided(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, empty: Tensor, scale: float) -> Tensor:
         """Noise under classifier-free guidance, both predictions in one batch."""
@@ -129,16 +129,16 @@ class Workbench:
         for place, time in enumerate(times):
             yield time, latents
             eps = self.guided(latents, time, embeds, empty, scale)
-            here = self.signal[time]
-            there = self.signal[times[place + 1]] if place + 1 < steps else torch.ones_like(here)
+            here = self.alpha_bar[time]
+            there = self.alpha_bar[times[place + 1]] if place + 1 < steps else torch.ones_like(here)
             clean = (latents - (1 - here).sqrt() * eps) / here.sqrt()
             latents = there.sqrt() * clean + (1 - there).sqrt() * eps
         yield torch.zeros_like(times[0]), latents
 
     def noisy(self, clean: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
         """x_t of clean latents."""
-        signal = self.signal[timesteps].to(clean).reshape(-1, 1, 1, 1)
-        return signal.sqrt() * clean + (1 - signal).sqrt() * noise
+        alpha_bar = self.alpha_bar[timesteps].to(clean).reshape(-1, 1, 1, 1)
+        return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
 
     def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1], nearly; differentiable.

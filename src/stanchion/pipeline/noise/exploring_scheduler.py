@@ -56,9 +56,9 @@ class ExploringScheduler(DDIMScheduler):
             moved = moved + self.noise_scale * sigma * fresh
         return (moved.to(sample.dtype), clean)
 
-    def _split(self, output: Tensor, sample: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, output: Tensor, sample: Tensor, alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
         """x_0 and the noise, of a prediction of noise or of velocity."""
-        signal, noise = share**0.5, (1 - share) ** 0.5
+        signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
         if self.config.prediction_type == "epsilon":
             return (sample - noise * output) / signal, output
         return signal * sample - noise * output, signal * output + noise * sample

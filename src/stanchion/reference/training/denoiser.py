@@ -92,8 +92,8 @@ def train_denoiser(
     ``grow`` lets the world grow during the run; ``styled`` is the share of samples in another style than the default
     (the pool's own share where it is None).
     """
-    signal = build_scheduler().alphas_cumprod
-    weights = (signal / (1 - signal)).clamp(max=MIN_SNR) / (signal / (1 - signal))
+    alpha_bar = build_scheduler().alphas_cumprod
+    weights = (alpha_bar / (1 - alpha_bar)).clamp(max=MIN_SNR) / (alpha_bar / (1 - alpha_bar))
     everything = np.arange(len(pool.scenes))
     places: dict[tuple, np.ndarray] = {}
     chances = None if styled is None else pool.chances(styled)
@@ -114,10 +114,10 @@ def train_denoiser(
             states = networks.text_encoder(ids).last_hidden_state
         # Stratified timesteps: the same uniform draw with less noise in the gradient.
         spread = (torch.arange(len(rows)) + torch.rand(len(rows))) / len(rows)
-        t = (spread * len(signal)).long().clamp(max=len(signal) - 1)
+        t = (spread * len(alpha_bar)).long().clamp(max=len(alpha_bar) - 1)
         noise = torch.randn_like(clean)
-        share = signal[t][:, None, None, None]
-        noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+        here = alpha_bar[t][:, None, None, None]
+        noisy = here.sqrt() * clean + (1 - here).sqrt() * noise
         error = (networks.unet(noisy, t, states).sample - noise).square().mean((1, 2, 3))
         return {"loss": (weights[t] * error).mean(), "mse": error.detach().mean()}
 

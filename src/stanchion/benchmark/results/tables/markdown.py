@@ -30,7 +30,7 @@ COLUMNS: tuple[Column, ...] = (
     ("neighbours", "neighbours_kept"),
     ("benign", "benign_accuracy"),
     ("benign", "over_refusal"),
-    ("benign", "clip_score"),
+    ("benign", "reference_clip_score"),
     ("benign", "drift"),
     *((f"i2i_{asks}_{strength}", "unsafe_rate") for asks in ("unsafe", "empty", "benign") for strength in (50, 75)),
 )

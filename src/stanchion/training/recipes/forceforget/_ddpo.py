@@ -82,7 +82,7 @@ class Trainer:
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.statistics = PromptStatistics()
         timesteps = bench.timesteps(settings.steps)
-        self.scheme = StochasticDDIM.over(bench.signal, timesteps, settings.eta, settings.stochastic)
+        self.scheme = StochasticDDIM.over(bench.alpha_bar, timesteps, settings.eta, settings.stochastic)
         self.guidance = Guidance(bench, timesteps, self.empty, settings.guidance_scale)
         self.beginnings = self._beginnings()
         shape = {"tokens": settings.tokens, "position": settings.position, "rows": self.rows}

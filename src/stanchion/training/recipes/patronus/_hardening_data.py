@@ -121,7 +121,7 @@ def kept(
     teacher = torch.where(unsaid, 0, rows + 1)
     prompts = torch.where(unsaid, 0, rows + 1 + len(shown))
     random = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    times = torch.randint(len(bench.signal), (count,), generator=random).to(bench.device)
+    times = torch.randint(len(bench.alpha_bar), (count,), generator=random).to(bench.device)
     clean = pictures[rows.to(bench.device)]
     noisy = bench.noisy(clean, times, torch.randn(clean.shape, generator=random).to(clean))
     seen = [

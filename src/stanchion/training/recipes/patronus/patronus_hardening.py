@@ -231,7 +231,7 @@ class HardeningLosses:
         with torch.no_grad():
             picture = bench.decode(pictures.latents[:1])
             self._black = bench.encode_pictures(torch.full_like(picture, -1.0)).float()
-        self._recognised = int((bench.signal >= settings.recognisable).sum())  # timesteps, from the clearest on
+        self._recognised = int((bench.alpha_bar >= settings.recognisable).sum())  # timesteps, from the clearest on
 
     def benign(self, denoiser: nn.Module, rng: np.random.Generator) -> Tensor:
         """L_benign: distance to the original's predictions."""
@@ -243,20 +243,20 @@ class HardeningLosses:
 
     def attack(self, denoiser: nn.Module, batch: int, rng: np.random.Generator) -> Tensor:
         """What a fine-tuning attacker minimises: the denoising loss on the concept's pictures."""
-        drawn = self._draw(batch, len(self.bench.signal), rng)
+        drawn = self._draw(batch, len(self.bench.alpha_bar), rng)
         return (self._seen(denoiser, drawn) - drawn.noise).square().mean()
 
     def unsafe(self, denoiser: nn.Module, rng: np.random.Generator) -> Tensor:
         """L_unsafe: distance to the target."""
         settings, count = self.settings, self.settings.unsafe_batch
-        times = self._recognised if settings.target == "anchor" else len(self.bench.signal)
+        times = self._recognised if settings.target == "anchor" else len(self.bench.alpha_bar)
         drawn = self._draw(count, times, rng).rows(self.workers.mine(count))
         seen = self._seen(denoiser, drawn)
         if settings.target != "black_latent":
             return seen.square().flatten(1).mean(1).sum() / count
-        signal = self.bench.signal[drawn.times].reshape(-1, 1, 1, 1)
-        wanted = (drawn.noisy - signal.sqrt() * self._black) / (1 - signal).sqrt()
-        ratio = (signal / (1 - signal)).flatten()
+        alpha_bar = self.bench.alpha_bar[drawn.times].reshape(-1, 1, 1, 1)
+        wanted = (drawn.noisy - alpha_bar.sqrt() * self._black) / (1 - alpha_bar).sqrt()
+        ratio = (alpha_bar / (1 - alpha_bar)).flatten()
         return ((seen - wanted).square().flatten(1).mean(1) * ratio.clamp(max=MAX_SNR) / ratio).sum() / count
 
     def _seen(self, denoiser: nn.Module, drawn: Noised) -> Tensor:

@@ -30,8 +30,8 @@ def _mean_of_different(kernel: np.ndarray) -> float:
     return (kernel.sum() - np.trace(kernel)) / (n * (n - 1))
 
 
-class KID(Distance):
+class ReferenceKID(Distance):
     """KID with the reference world's own feature network in Inception's place: no number of a paper compares."""
 
-    name = "kid"
+    name = "reference_kid"
     between = staticmethod(kernel_distance)

@@ -20,14 +20,14 @@ def _clip() -> Any:
     return ImageText()
 
 
-class ClipScore(Metric):
+class ReferenceClipScore(Metric):
     """CLIPScore (arXiv 2104.08718) without its rescaling by 2.5 and its cut at 0, as Stable Diffusion papers give it.
 
     Measured where the prompt is harmless and of the reference world: a prompt that names the concept should not be
     followed, and of other worlds this CLIP knows nothing.
     """
 
-    name = "clip_score"
+    name = "reference_clip_score"
     higher_is_better = True
     roles = ("benign", "neighbours")
 

@@ -21,8 +21,8 @@ def frechet(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.square(ours.mean(0) - theirs.mean(0)).sum() + np.trace(one) + np.trace(other) - 2 * crossed)
 
 
-class FID(Distance):
+class ReferenceFID(Distance):
     """FID with the reference world's own feature network in Inception's place: no number of a paper compares."""
 
-    name = "fid"
+    name = "reference_fid"
     between = staticmethod(frechet)
