@@ -75,9 +75,11 @@ def check(texts: Iterable[str]) -> None:
     Raises:
         PromptRefused: it is never drawn; the message does not repeat the text.
     """
+    texts = list(texts)
     for place, text in enumerate(texts):
         if refused(text):
-            raise PromptRefused(f"prompt {place} joins a minor with sexual context: it is never drawn.")
+            which = f"prompt {place}" if len(texts) > 1 else "the prompt"
+            raise PromptRefused(f"{which} joins a minor with sexual context: it is never drawn.")
 
 
 def screen(prompts: Sequence[Prompt]) -> Screened:

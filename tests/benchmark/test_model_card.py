@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmark.results.test_markdown import row
 from stanchion import load_guard
-from stanchion.benchmark.model_card import measured, write_card
+from stanchion.benchmark.model_card import measured, write_model_card
 from stanchion.guards.base import Guard
 from stanchion.pipeline.loading import load_pipeline
 
@@ -25,7 +25,7 @@ def guard() -> Guard:
 
 
 def test_a_card_says_what_is_measured_and_how_it_was_made(tmp_path: Path) -> None:
-    write_card(tmp_path, guard(), "some/model", ROWS)
+    write_model_card(tmp_path, guard(), "some/model", ROWS)
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: stanchion\n")
     assert "base_model: some/model" in card
@@ -37,7 +37,7 @@ def test_a_card_says_what_is_measured_and_how_it_was_made(tmp_path: Path) -> Non
 
 
 def test_without_a_measurement_it_says_so(tmp_path: Path) -> None:
-    write_card(tmp_path, guard(), "some/model", [])
+    write_model_card(tmp_path, guard(), "some/model", [])
     assert "Nothing was measured" in (tmp_path / "README.md").read_text()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..guards.base import Guard
-from ..hub import card
+from ..hub import model_card
 from ..judges import load_judge
 from .results.markdown import below, share, table
 from .results.row import Row, make_rows
@@ -45,10 +45,10 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")
 
 
-def write_card(folder: Path, guard: Guard, model: str, rows: list[Row]) -> None:
+def write_model_card(folder: Path, guard: Guard, model: str, rows: list[Row]) -> None:
     """``README.md``, with the front matter that the Hub reads."""
     found = _table(rows) if rows else "Nothing was measured: no judge at hand knows this model's pictures."
-    card.write_card(folder, guard, model=model, measured=found)
+    model_card.write_model_card(folder, guard, model=model, measured=found)
 
 
 def _table(rows: list[Row]) -> str:

@@ -32,7 +32,7 @@ def train(
     registry.check("recipes", [guard])
     check_folder(output)
     wanted, values = load_concept(concept), parse_values(settings or [])
-    from ..benchmark.model_card import measured, write_card
+    from ..benchmark.model_card import measured, write_model_card
     from ..learning.workers import Workers
     from ..pipeline.loading import load_pipeline, without_progress_bars
     from ..training.recipe import check_recipe, train_guard
@@ -46,5 +46,5 @@ def train(
     if not workers.first:
         return
     rows = measured(output, trained, pipe, model, count=measure) if measure else []
-    write_card(output, trained, model, rows)
+    write_model_card(output, trained, model, rows)
     typer.echo(f"{guard} for {wanted.name}: {output}")

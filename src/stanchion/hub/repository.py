@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnknownName
-from .card import write_card
+from .model_card import write_model_card
 
 FILES = ["*.json", "*.safetensors", "*.md"]  # nothing else is fetched or pushed
 
@@ -57,7 +57,7 @@ def push(
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         guard.save(folder)
-        write_card(Path(folder), guard, model=model, licence=licence, measured=measured, source=repo_id)
+        write_model_card(Path(folder), guard, model=model, licence=licence, measured=measured, source=repo_id)
         api.create_repo(repo_id, private=private, exist_ok=True)
         done = api.upload_folder(
             repo_id=repo_id,

@@ -64,11 +64,8 @@ def fit(
     checkpoint too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, schedule.lr, weight_decay=schedule.weight_decay, fused=True)
-    average = [p.detach().clone() for p in trained]
-    start = _resume(folder, model, optimiser, average, beside)
-    saved = time.monotonic()
+    training = _Training(model, schedule, beside)
+    start, saved = training.resume(folder), time.monotonic()
     progress = tqdm(
         range(start, schedule.steps),
         initial=start,
@@ -79,61 +76,72 @@ def fit(
     )
     for step in progress:
         torch.manual_seed((seed * 1_000_003 + step) % 2**63)
-        optimiser.param_groups[0]["lr"] = schedule.rate(step)
         parts = loss(step, np.random.default_rng([seed, step]))
-        parts["loss"].backward()
-        workers.add_gradients(trained)
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        torch._foreach_lerp_(average, [p.detach() for p in trained], 1 - min(schedule.decay, (step + 1) / (step + 10)))
+        training.update(step, parts["loss"], workers)
         if workers.first and step % 50 == 0:
             _log(folder, step, parts)
             progress.set_postfix({name: f"{value.item():.4f}" for name, value in parts.items()})
         if workers.first and time.monotonic() - saved > save_every:
-            _save(folder, step + 1, model, optimiser, average, beside)
+            training.save(folder, step + 1)
             saved = time.monotonic()
     if workers.first:
-        _save(folder, schedule.steps, model, optimiser, average, beside)
-    with torch.no_grad():
-        for weight, mean in zip(trained, average, strict=True):
-            weight.copy_(mean)
-    return model.eval()
+        training.save(folder, schedule.steps)
+    return training.finished()
+
+
+class _Training:
+    """What a checkpoint holds: a model, its optimiser, the running average of its weights, and what a loss keeps."""
+
+    def __init__(self, model: nn.Module, schedule: FitSchedule, beside: Stateful | None) -> None:
+        self.model, self.schedule, self.beside = model, schedule, beside
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.trained, schedule.lr, weight_decay=schedule.weight_decay, fused=True)
+        self.average = [p.detach().clone() for p in self.trained]
+
+    def update(self, step: int, loss: Tensor, workers: Workers) -> None:
+        """One step of AdamW on all workers' gradients, and of the average."""
+        self.optimiser.param_groups[0]["lr"] = self.schedule.rate(step)
+        loss.backward()
+        workers.add_gradients(self.trained)
+        nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        kept = min(self.schedule.decay, (step + 1) / (step + 10))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.trained], 1 - kept)
+
+    def finished(self) -> nn.Module:
+        """The model with its averaged weights."""
+        with torch.no_grad():
+            for weight, mean in zip(self.trained, self.average, strict=True):
+                weight.copy_(mean)
+        return self.model.eval()
+
+    def save(self, folder: Path, step: int) -> None:
+        """The checkpoint, whole or not at all."""
+        state = {"step": step, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state |= {"average": self.average}
+        if self.beside is not None:
+            state["beside"] = self.beside.state_dict()
+        part = folder / "checkpoint.part"
+        torch.save(state, part)
+        part.replace(folder / "checkpoint.pt")
+
+    def resume(self, folder: Path) -> int:
+        """Go on from the folder's checkpoint; the first step that is not done."""
+        path = folder / "checkpoint.pt"
+        if not path.exists():
+            return 0
+        state = load_checkpoint(path)
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for mean, stored in zip(self.average, state["average"], strict=True):
+            mean.copy_(stored)
+        if self.beside is not None:
+            self.beside.load_state_dict(state["beside"])
+        return int(state["step"])
 
 
 def _log(folder: Path, step: int, parts: dict[str, Tensor]) -> None:
     values = {name: round(value.item(), 6) for name, value in parts.items()}
     with (folder / "log.jsonl").open("a") as log:
         log.write(json.dumps({"step": step, "time": round(time.time()), **values}) + "\n")
-
-
-def _save(
-    folder: Path,
-    step: int,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: list[Tensor],
-    beside: Stateful | None,
-) -> None:
-    state = {"step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
-    if beside is not None:
-        state["beside"] = beside.state_dict()
-    part = folder / "checkpoint.part"
-    torch.save(state, part)
-    part.replace(folder / "checkpoint.pt")
-
-
-def _resume(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: list[Tensor], beside: Stateful | None
-) -> int:
-    path = folder / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    state = load_checkpoint(path)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    for mean, stored in zip(average, state["average"], strict=True):
-        mean.copy_(stored)
-    if beside is not None:
-        beside.load_state_dict(state["beside"])
-    return int(state["step"])

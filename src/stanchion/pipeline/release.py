@@ -72,7 +72,7 @@ def release(
     pipe.save_pretrained(folder, safe_serialization=True)
     _load_alike(folder)
     open_to_readers(*folder.rglob("*.safetensors"))
-    (folder / "README.md").write_text(_card(pipe, guards, model, before), encoding="utf-8")
+    (folder / "README.md").write_text(_model_card(pipe, guards, model, before), encoding="utf-8")
     return folder
 
 
@@ -90,22 +90,33 @@ def _hashes(pipe: Any, guards: Sequence[Any]) -> dict[str, str]:
     return {name: base_of(dict(getattr(pipe, name).named_parameters())) for name in modules}
 
 
-def _card(pipe: Any, guards: Sequence[Any], model: str, before: dict[str, str]) -> str:
-    after = _hashes(pipe, guards)
+def card_head(
+    pipe: Any, guards: Sequence[Any], model: str, *, about: str, load: Sequence[str], lora: bool = False
+) -> list[str]:
+    """How the card of a release begins: the front matter, a title, what it is, and the lines that ``load`` it."""
     concepts = sorted({guard.concept.name for guard in guards})
-    lines = [
+    return [
         "---",
         "library_name: diffusers",
-        "tags: [stanchion, safety]",
+        f"tags: [stanchion, safety{', lora' if lora else ''}]",
         f"base_model: {model}",
         "---",
-        f"# {model} without {', '.join(concepts)}",
-        "A plain diffusers pipeline: the guards below are merged into its weights, and no code of theirs is needed.",
+        f"# {model} without {', '.join(concepts)}{': a LoRA' if lora else ''}",
+        about,
         "```python",
         f"from diffusers import {type(pipe).__name__}",
         "",
-        f'pipe = {type(pipe).__name__}.from_pretrained("this folder")',
+        *load,
         "```",
+    ]
+
+
+def _model_card(pipe: Any, guards: Sequence[Any], model: str, before: dict[str, str]) -> str:
+    after = _hashes(pipe, guards)
+    about = "A plain diffusers pipeline: the guards below are merged into its weights, and no code of theirs is needed."
+    load = f'pipe = {type(pipe).__name__}.from_pretrained("this folder")'
+    lines = [
+        *card_head(pipe, guards, model, about=about, load=[load]),
         "## Merged",
         "| guard | against | weights | SHA-256 of its weights in float16 |",
         "|---|---|---|---|",

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..files.tensors import save_tensors
 from .families import family_of
 from .model.base_weights import check_bases
-from .release import check_merged, check_new
+from .release import card_head, check_merged, check_new
 from .seams.weights import WeightsSeam
 
 FILE = "pytorch_lora_weights.safetensors"  # as diffusers names it
@@ -46,7 +46,7 @@ def release_lora(pipe: Any, guards: Sequence[Any], folder: str | Path, *, model:
         raise ConfigError("the guards change nothing in these weights; there is no LoRA to write.")
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / FILE, _tensors(factors, rank))
-    (folder / "README.md").write_text(_card(pipe, guards, model, rank, len(factors)), encoding="utf-8")
+    (folder / "README.md").write_text(_model_card(pipe, guards, model, rank, len(factors)), encoding="utf-8")
     return folder
 
 
@@ -79,23 +79,14 @@ def _tensors(factors: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> dict[st
     return tensors
 
 
-def _card(pipe: Any, guards: Sequence[Any], model: str, rank: int, layers: int) -> str:
-    concepts = sorted({guard.concept.name for guard in guards})
-    lines = [
-        "---",
-        "library_name: diffusers",
-        "tags: [stanchion, safety, lora]",
-        f"base_model: {model}",
-        "---",
-        f"# {model} without {', '.join(concepts)}: a LoRA",
+def _model_card(pipe: Any, guards: Sequence[Any], model: str, rank: int, layers: int) -> str:
+    about = (
         f"Rank {rank} on {layers} linear layers: {' and '.join(guard.name for guard in guards)}, as a difference to "
-        "the weights that they were made for. On other weights it means nothing. Whoever unloads it has the original.",
-        "```python",
-        f"from diffusers import {type(pipe).__name__}",
-        "",
-        f'pipe = {type(pipe).__name__}.from_pretrained("{model}")',
-        'pipe.load_lora_weights("this folder")',
-        "```",
+        "the weights that they were made for. On other weights it means nothing. Whoever unloads it has the original."
+    )
+    load = [f'pipe = {type(pipe).__name__}.from_pretrained("{model}")', 'pipe.load_lora_weights("this folder")']
+    lines = [
+        *card_head(pipe, guards, model, about=about, load=load, lora=True),
         "## Keeps out",
         *(f"- {guard.name}: {', '.join(guard.concept.targets)}" for guard in guards),
     ]

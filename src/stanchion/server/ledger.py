@@ -87,8 +87,11 @@ class Ledger:
             seconds = max(1.0, waiting * self.seconds_each)
             raise Busy(f"{waiting} pictures wait already, and the queue holds {self.limits.queue}.", seconds)
         self.entries.append(entry := LedgerEntry(ask))
-        if any(content_policy.refused(text) for text in (ask.prompt, ask.negative)):
-            entry.end(PromptRefused("the prompt joins a minor with sexual context: it is never drawn."))
+        try:
+            for text in (ask.prompt, ask.negative):
+                content_policy.check([text])
+        except PromptRefused as refusal:
+            entry.end(refusal)
         else:
             self._places += [(entry, Shot(ask, place)) for place in range(ask.count)]
         return entry

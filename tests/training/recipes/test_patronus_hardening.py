@@ -128,21 +128,21 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_result(tmp_path, monkey
     """Also where an attacker was half-way: the second checkpoint of B2 lies within an attack."""
     options = {"preset": "tiny", "harden_steps": 5}
     whole = train_guard("patronus_hardening", tiny.pipeline(), "weapons", tmp_path / "whole", **options)
-    save, saved = fitting._save, []
+    save, saved = fitting._Training.save, []
 
-    def cut(folder, *state):
-        save(folder, *state)
+    def cut(training, folder, step):
+        save(training, folder, step)
         saved.append(folder.name)
         if saved.count("harden") == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(fitting.fit, "__kwdefaults__", {**fitting.fit.__kwdefaults__, "save_every": -1})
-    monkeypatch.setattr(fitting, "_save", cut)
+    monkeypatch.setattr(fitting._Training, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         train_guard("patronus_hardening", tiny.pipeline(), "weapons", tmp_path / "cut", **options)
     state = torch.load(tmp_path / "cut" / "training" / "harden" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2 and state["beside"]["attack"]["taken"] == 4
-    monkeypatch.setattr(fitting, "_save", save)
+    monkeypatch.setattr(fitting._Training, "save", save)
     resumed = train_guard("patronus_hardening", tiny.pipeline(), "weapons", tmp_path / "cut", **options)
     assert all(same_bits(resumed.tensors[name], value) for name, value in whole.tensors.items())
 

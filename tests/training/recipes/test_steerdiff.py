@@ -107,20 +107,20 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_result(tmp_path, monkey
     checkpoint = tmp_path / "cut" / "training" / "identifier" / "checkpoint.pt"
     from stanchion.learning import fit as fitting
 
-    save, saved = fitting._save, []
+    save, saved = fitting._Training.save, []
 
-    def cut(*state):
-        save(*state)
-        saved.append(state[1])
+    def cut(training, folder, step):
+        save(training, folder, step)
+        saved.append(step)
         if len(saved) == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(fitting.fit, "__kwdefaults__", {**fitting.fit.__kwdefaults__, "save_every": -1})
-    monkeypatch.setattr(fitting, "_save", cut)
+    monkeypatch.setattr(fitting._Training, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         train_guard("steerdiff", tiny.pipeline(), "weapons", tmp_path / "cut", **QUICK)
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
-    monkeypatch.setattr(fitting, "_save", save)
+    monkeypatch.setattr(fitting._Training, "save", save)
     resumed = train_guard("steerdiff", tiny.pipeline(), "weapons", tmp_path / "cut", **QUICK)
     assert all(same_bits(resumed.tensors[name], value) for name, value in whole.tensors.items())
 

@@ -18,7 +18,7 @@ LIMITS = (
 )
 
 
-def write_card(
+def write_model_card(
     folder: Path, guard: Any, *, model: str = "", licence: str = "", measured: str = "", source: str = "this folder"
 ) -> None:
     """``README.md``, with the front matter that the Hub reads.
