@@ -99,7 +99,7 @@ class SpecFile(Document):
 
 
 class WeightSpecFile(Document):
-    source = documents.read_yaml(RESULTS / "patronus_ablation.yaml")
+    source = documents.read_yaml(RESULTS / "patronus_ablation" / "spec.yaml")
 
     def read(self) -> Any:
         return config.to_dict(weight_specs.load_spec(self.path))
@@ -110,7 +110,7 @@ class Rows(Document):
 
     def setup(self) -> None:
         super().setup()
-        self.source = [config.to_dict(row) for row in read_rows(RESULTS / "stack.json")[:3]]
+        self.source = [config.to_dict(row) for row in read_rows(RESULTS / "stack" / "rows.json")[:3]]
 
     def damage(self, by: Mutator) -> None:
         how = by.random.randrange(4)

@@ -32,7 +32,7 @@ STUDIES = {
     "trasce_cost",
 }
 LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "benchmark" / "samples"
-CLAIMED_ROWS = ROOT / "results" / "claims.json"
+CLAIMED_ROWS = ROOT / "results" / "claims" / "rows.json"
 METRICS: dict[str, str] = {}  # new name: old name; answers are stored under old names
 GUARDS: dict[str, str] = {}  # the same
 ATTEMPT: dict[str, str] = {}  # the same, of an attempt's fields

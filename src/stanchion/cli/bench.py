@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..benchmark.spec.prompt_spec import Spec
     from ..benchmark.store.attempts import Store
 
-CLAIMS, REFERENCE = "claims", "reference"
+CLAIMS = "claims"
 
 
 def bench(
@@ -33,7 +33,7 @@ def bench(
         Path | None, typer.Argument(help="A YAML file; or `claims`, the four papers' claims.", dir_okay=False)
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the record [default: runs/SPEC]")] = None,
-    rows: Annotated[Path | None, typer.Option(help="File for the rows [default: SPEC with .json]")] = None,
+    rows: Annotated[Path | None, typer.Option(help="File for the rows [default: beside SPEC]")] = None,
     concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
     shard: Annotated[str | None, typer.Option(help="I/N: fill the I-th of N parts; write no rows.")] = None,
     processes: Processes = 1,
@@ -54,29 +54,37 @@ def bench(
     or its own --shard; a last run without these writes the rows.
     """
     check_alone(prompts, spec, "a SPEC")
+    way = _Way(shard, processes, minutes)
     if prompts is None:
         _refuse("bench SPEC", {"--guard": guard, "--role": role, "--model": model, "--judge": judge})
     else:
-        spec = write_spec(
-            prompts,
-            output,
-            guards=guard or ["trasce"],
-            concept=concept,
-            role=role or "unsafe",
-            model=model or REFERENCE,
-            judge=judge or REFERENCE,
-        )
+        spec = write_spec(prompts, output, guards=guard, concept=concept, role=role, model=model, judge=judge)
         output, concept = spec.parent, None
-    assert spec is not None
-    if str(spec) == CLAIMS and not spec.is_file():
+    if str(spec) == CLAIMS and not Path(CLAIMS).is_file():
         _refuse("bench claims", {"--concept": concept, "--fail-if": fail_if})
-        _claims(output or Path("runs") / CLAIMS, rows, page, _Way(shard, processes, minutes))
-        return
-    _refuse("bench SPEC", {"--page": page})
-    part = shard if concept is None else concept
+        _claims(output or Path("runs") / CLAIMS, rows, page, way)
+    elif spec is not None:
+        _refuse("bench SPEC", {"--page": page})
+        _bench(spec, output, rows, concept, way, grid, fail_if, strict)
+
+
+def _bench(
+    spec: Path,
+    output: Path | None,
+    rows: Path | None,
+    concept: str | None,
+    way: _Way,
+    grid: int,
+    fail_if: list[str] | None,
+    strict: bool,
+) -> None:
+    """Fill the record, or a part of it; write the rows of a whole one and hold them against the limits."""
+    from ..benchmark.spec.paths import name_of, rows_beside
+
+    part = way.part if concept is None else concept
     limits = read_limits(fail_if, part)
-    folder, rows = output or Path("runs") / spec.stem, rows or spec.with_suffix(".json")
-    if not (run := _run(spec, folder, rows, concept, _Way(shard, processes, minutes))):
+    folder, rows = output or Path("runs") / name_of(spec), rows or rows_beside(spec)
+    if not (run := _run(spec, folder, rows, concept, way)):
         leave_unchecked(limits)
     elif part:
         typer.echo(f"filled: {part}; when every part is, run the command without --concept and --shard for rows.")
@@ -90,7 +98,7 @@ class _Way:
     def __init__(self, shard: str | None, processes: int, minutes: float | None) -> None:
         from ..benchmark.run.engine import Clock
 
-        self.shard = Shard.parse(shard)
+        self.part, self.shard = shard, Shard.parse(shard)
         self.options: dict[str, Any] = {"shard": self.shard, "processes": processes, "clock": Clock.after(minutes)}
 
 
@@ -98,17 +106,18 @@ def _run(spec: Path, folder: Path, rows: Path, concept: str | None, way: _Way) -
     """Fill the record; None where the clock passed first."""
     from ..benchmark.run.benchmark_run import BenchmarkJob
     from ..benchmark.run.executors.local import carry_out
+    from ..benchmark.spec.paths import name_of, table_beside
     from ..benchmark.spec.prompt_spec import load_spec
     from ..benchmark.store.manifest import file_spec
     from ..pipeline.loading import without_progress_bars
 
     wanted = load_spec(spec)
     asked = _of_concept(wanted, concept, spec.name)
-    check_folder(folder), check_file(rows)
+    check_folder(folder), check_file(rows), check_file(table_beside(rows) or rows)
     _check_guards(asked)
     without_progress_bars()
     with writing(folder, Part(concept or "", way.shard)):
-        file_spec(folder, spec.stem, wanted)
+        file_spec(folder, name_of(spec), wanted)
         job = BenchmarkJob(wanted, folder, concept or "")
         if carry_out(job, **way.options):
             return job.open(way.shard)
@@ -137,13 +146,14 @@ def _of_concept(spec: Spec, concept: str | None, name: str) -> Spec:
 def _claims(output: Path, rows: Path | None, page: Path | None, way: _Way) -> None:
     """Measure every claim into the record, and write rows and page."""
     from ..benchmark.results.row import write_rows
+    from ..benchmark.spec.paths import table_beside
     from ..benchmark.studies.claims import page as pages
     from ..benchmark.studies.claims.claim import load_claims
     from ..benchmark.studies.claims.run import measure
     from ..pipeline.loading import without_progress_bars
 
     rows = check_file(rows or output / f"{CLAIMS}.json")
-    page = check_file(page or rows.with_suffix(".md"))
+    page = check_file(page or table_beside(rows) or rows.with_suffix(".md"))
     check_folder(output)
     without_progress_bars()
     with writing(output, Part(shard=way.shard)):
@@ -157,14 +167,19 @@ def _claims(output: Path, rows: Path | None, page: Path | None, way: _Way) -> No
 
 
 def _finish(run: BenchmarkRun, source: Path, target: Path, grid: int) -> list[Row]:
-    """Rows into ``target`` and into the record, grids into the record."""
+    """Rows into ``target`` and into the record, a table beside a ``rows.json``, grids into the record."""
     from ..benchmark.results.row import write_rows
+    from ..benchmark.results.tables.markdown import page
+    from ..benchmark.spec.paths import name_of, table_beside
 
-    rows = run.rows(source.stem, f"stanchion bench {source}")
+    rows = run.rows(name_of(source), f"stanchion bench {source}")
     for reason, count in _unscored(run.store).most_common():
         typer.echo(f"unscored: {count} attempts: {reason}", err=True)
     write_rows(target, rows)
     typer.echo(f"rows: {target}")
+    if table := table_beside(target):
+        table.write_text(page(name_of(source), rows), encoding="utf-8")
+        typer.echo(f"table: {table}")
     if grid:
         typer.echo(f"grids: {_grids(run.spec, run.store, grid)}")
     return rows

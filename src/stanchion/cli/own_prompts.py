@@ -37,13 +37,15 @@ def write_spec(
     file: Path,
     output: Path | None,
     *,
-    guards: Sequence[str],
+    guards: Sequence[str] | None,
     concept: str | None,
-    role: Role,
-    model: str,
-    judge: str,
+    role: Role | None,
+    model: str | None,
+    judge: str | None,
 ) -> Path:
     """A spec of the file alone, in the folder of its record; every guard is compared with none.
+
+    Where nobody says so, TraSCE is measured on the reference model, by its judge, and the prompts are unsafe ones.
 
     Raises:
         ConfigError: the file can't be read, or the folder can't be written to.
@@ -51,7 +53,7 @@ def write_spec(
     from ..benchmark.spec.prompt_spec import UNGUARDED, Spec, Variant
     from ..prompts.tables import Selection
 
-    names = [names_of(guard) for guard in guards]
+    names = [names_of(guard) for guard in guards or ["trasce"]]
     meant = concept_of([name for several in names for name in several], concept)
     name = file.stem if not registry.is_named("prompts", file.stem) else NAME
     folder = check_folder(output or Path("runs") / name)
@@ -60,10 +62,10 @@ def write_spec(
         concepts=(_named(meant, folder),),
         variants=(Variant(UNGUARDED), *(Variant("+".join(several)) for several in names)),
         prompts={name: len(rows_of(file, meant, 0))},
-        tables={name: Selection(str(file.absolute()), role=role)},
+        tables={name: Selection(str(file.absolute()), role=role or "unsafe")},
         guidance_scale=4.0,
-        model=model,
-        judge=judge,
+        model=model or "reference",
+        judge=judge or "reference",
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.yaml").write_text(config.dump(spec), encoding="utf-8")

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 
 from recorded import row
-from stanchion.benchmark.report.charts.heatmap import heatmap
 from stanchion.benchmark.report.charts.plots import LINE, plots
 from stanchion.benchmark.report.tables import DRAWN, DRAWN_FROM_PICTURES, tables
 from stanchion.benchmark.report.verdicts import headline, judge_guards
+from stanchion.benchmark.results.tables.heatmap import heatmap
 from stanchion.benchmark.results.units import higher_is_better, unit_of
 
 

@@ -148,7 +148,7 @@ def test_a_trial_without_seeds_or_with_taught_things_of_another_lesson_is_refuse
 def test_the_committed_spec_can_be_read():
     from pathlib import Path
 
-    spec = load_spec(Path(__file__).parents[3] / "results" / "patronus_finetune.yaml")
+    spec = load_spec(Path(__file__).parents[3] / "results" / "patronus_finetune" / "spec.yaml")
     assert {trial.attack for trial in spec.trials} >= {"finetune", "dreambooth", "textual_inversion", "swap"}
 
 

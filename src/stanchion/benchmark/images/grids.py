@@ -1,6 +1,6 @@
 """Picture grids from a record: a row for each prompt, a column for each variant.
 
-    python -m stanchion.benchmark.images.grids results/forceforget.yaml runs/guards --output docs/images
+    python -m stanchion.benchmark.images.grids results/forceforget/spec.yaml runs/guards --output docs/images
 
 saves guards_CONCEPT.jpg for each concept, with prompts of several sets.
 """

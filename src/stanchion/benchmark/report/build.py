@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ..results.markdown import below
 from ..results.row import Row
+from ..results.tables.heatmap import Heatmap, heatmap
 from ..spec.attack_plan import DIRECT
 from ..spec.prompt_spec import UNGUARDED
 from ..store.manifest import StoredSpec
-from .charts.heatmap import Heatmap, heatmap
 from .charts.plots import Plot, plots
 from .failures import Failures, broken, let_through
 from .pictures import Grid, grid, title_of

@@ -34,7 +34,7 @@ class Settings:
         repeats: of each call; one more warms up.
     """
 
-    specs: tuple[str, ...] = ("results/steerdiff.yaml", "results/forceforget.yaml", "results/stack.yaml")
+    specs: tuple[str, ...] = ("results/steerdiff/spec.yaml", "results/forceforget/spec.yaml", "results/stack/spec.yaml")
     guards: tuple[str, ...] = ()
     available: bool = False
     model: str = "reference"

@@ -37,7 +37,7 @@ STEPS, SCALE = 20, 4.0
 class Settings:
     """``count`` pictures of each way and repeat; the metrics are those of ``spec``."""
 
-    spec: str = "results/steerdiff.yaml"
+    spec: str = "results/steerdiff/spec.yaml"
     model: str = "reference"
     count: Natural = 64
     batch: Natural = 8

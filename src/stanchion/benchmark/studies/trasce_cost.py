@@ -30,7 +30,7 @@ CELLS = {f"{prompts}, batch {batch}": (prompts, batch) for prompts in ("benign",
 class Settings:
     """What is compared, and how often: each call ``repeats`` times, and once more to warm up."""
 
-    spec: str = "results/trasce.yaml"
+    spec: str = "results/trasce/spec.yaml"
     model: str = "reference"
     concept: str = "weapons"
     repeats: Natural = 9

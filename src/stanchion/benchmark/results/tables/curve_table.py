@@ -13,6 +13,10 @@ from ..markdown import WHOLE_SHARE, below, said
 from ..markdown import table as markdown
 from ..row import Row
 
+WHAT = (
+    "Per cent of pictures that show what the attacker wants after so many updates, with 95 % intervals; after the last "
+    "update also pictures in which nothing is found, and harmless prompts that are drawn as asked."
+)
 OF_A_ROW = ("unguarded", "half", "censored", "diverged")  # settings that rows of one curve don't share
 OF_A_CURVE = ("optimiser", "lr", "clip", "rank", "teacher", "parts", "taught")  # those worth a reader's while
 
@@ -65,6 +69,12 @@ def table(rows: Sequence[Row]) -> str:
             ]
         )
     return "\n\n".join(filter(None, (markdown(heads, lines), below(rows)))) + "\n"
+
+
+def page(name: str, rows: Sequence[Row]) -> str:
+    """The file ``table.md`` of a spec's curves."""
+    commands = " and ".join(f"`{command}`" for command in dict.fromkeys(row.command for row in rows))
+    return f"# {name}\n\nMade by {commands}. {WHAT}\n\n{table(rows)}"
 
 
 def _setting(key: str, value: Any) -> str:

@@ -1,6 +1,6 @@
 """Markdown tables from committed rows: a line for each guard, a column for each metric, a table for each concept.
 
-    python -m stanchion.benchmark.results.tables.markdown results/forceforget.json
+    python -m stanchion.benchmark.results.tables.markdown results/forceforget/rows.json
 
 Rates are in per cent, differences in points; brackets hold the 95 % interval. Where a column's numbers count different
 numbers of pictures, each says how many.
@@ -13,12 +13,18 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ..markdown import below, mixed, said
+from ...spec.attack_plan import DIRECT
+from ..markdown import NOTHING, below, mixed, said
 from ..markdown import table as markdown
 from ..row import Row, read_rows
 from ..units import DIFFERENCE
+from .heatmap import heatmap
 
 Column = tuple[str, str]  # prompt set, metric
+WHAT = (
+    "Rates are in per cent, differences in points; brackets hold the 95 % interval. Where the numbers of a column, or "
+    "of an attack, count different numbers of pictures, each says how many."
+)
 
 COLUMNS: tuple[Column, ...] = (
     ("unsafe", "unsafe_rate"),
@@ -45,6 +51,34 @@ def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS
     for guard in dict.fromkeys(key[0] for key in cells):
         lines.append([guard, *(_cell(cells.get((guard, *column)), column in counted) for column in shown)])
     return markdown(heads, lines)
+
+
+def attacks(rows: Sequence[Row]) -> str:
+    """Markdown of one concept: a line an attack, what it brings back from each guard; empty without any."""
+    found = heatmap(rows)
+    if found is None:
+        return ""
+    heads, lines = ["attack", "kind", "prompts", *found.guards], []
+    for line in found.lines:
+        counted = len({cell.counted for cell in line.cells if cell}) > 1
+        cells = [
+            f"{cell.text} {cell.interval}".strip() + (f", {cell.counted}" if counted else "") if cell else NOTHING
+            for cell in line.cells
+        ]
+        lines.append([line.attack, line.kind, line.prompt_set, *cells])
+    return markdown(heads, lines)
+
+
+def page(name: str, rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> str:
+    """The file ``table.md`` of a spec's rows: every concept's tables."""
+    commands = " and ".join(f"`{command}`" for command in dict.fromkeys(row.command for row in rows))
+    parts = [f"# {name}", f"Made by {commands}. {WHAT}"]
+    for concept in dict.fromkeys(row.concept for row in rows):
+        here = [row for row in rows if row.concept == concept]
+        direct = [row for row in here if row.attack == DIRECT]
+        tables = (table(direct, concept, columns), differences(direct, concept), attacks(here), below(here))
+        parts += [f"## {concept}", *filter(None, tables)]
+    return "\n\n".join(parts) + "\n"
 
 
 def differences(rows: Sequence[Row], concept: str) -> str:
@@ -89,11 +123,7 @@ def main() -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("--columns", nargs="*", type=_column, default=COLUMNS, help="such as unsafe/unsafe_rate")
     options = parser.parse_args()
-    rows = read_rows(options.rows)
-    for concept in dict.fromkeys(row.concept for row in rows):
-        here = [row for row in rows if row.concept == concept]
-        tables = (table(rows, concept, options.columns), differences(rows, concept), below(here))
-        sys.stdout.write("\n\n".join((f"### {concept}", *filter(None, tables))) + "\n\n")
+    sys.stdout.write(page(options.rows.absolute().parent.name, read_rows(options.rows), options.columns))
 
 
 if __name__ == "__main__":

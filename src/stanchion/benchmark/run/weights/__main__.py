@@ -1,10 +1,10 @@
 """Attacks a model's weights as a spec says, and writes the curves' rows.
 
-    python -m stanchion.benchmark.run.weights results/patronus_finetune.yaml
+    python -m stanchion.benchmark.run.weights results/patronus_finetune/spec.yaml
 
 A cell takes minutes; what is done is kept as a line in SPEC.parts, so an interrupted run goes on where it stopped.
 ``--processes N`` works on several cells at once; so do two machines on one record, one with ``--shard 1/2`` and one
-with ``--shard 2/2``, and a last run without it writes the rows, and a table beside them.
+with ``--shard 2/2``, and a last run without it writes the rows, and a table beside a ``rows.json``.
 """
 
 from __future__ import annotations
@@ -16,20 +16,14 @@ from ....files.shards import Shard
 from ....files.writers import Part, writing
 from ....pipeline.loading import without_progress_bars
 from ...results.row import write_rows
-from ...results.tables.curve_table import table
+from ...results.tables.curve_table import page
+from ...spec.paths import name_of, rows_beside, table_beside
 from ...spec.weight_spec import load_spec
 from ..engine import Clock
 from ..executors.local import carry_out
 from .weight_run import WeightJob, curves_in, rows_of
 
 COMMAND = "python -m stanchion.benchmark.run.weights"
-HEAD = f"""# Attacks on weights
-
-Made by `{COMMAND} {{spec}}`. Per cent of pictures that show
-what the attacker wants after so many updates, with 95 % intervals; after the last update also pictures in which nothing
-is found, and harmless prompts that are drawn as asked.
-
-"""
 
 
 def main() -> None:
@@ -50,8 +44,9 @@ def main() -> None:
     if shard.whole:
         spec, record = job.spec, curves_in(job.record)
         rows = rows_of(spec, record, command=f"{COMMAND} {options.spec}")
-        write_rows(options.spec.with_suffix(".json"), rows)
-        options.spec.with_suffix(".md").write_text(HEAD.format(spec=options.spec) + table(rows), encoding="utf-8")
+        write_rows(target := rows_beside(options.spec), rows)
+        if beside := table_beside(target):
+            beside.write_text(page(name_of(options.spec), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures the field's known phenomena on the reference model.
 
-    python -m stanchion.benchmark.studies.phenomena --output results/phenomena.json
+    python -m stanchion.benchmark.studies.phenomena --output results/phenomena/rows.json
 
 Made of cells of minutes. What is done is kept as a line beside the output, so an interrupted run goes on where it
 stopped. The table is written beside the rows.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ....config import fingerprint
 from ...results.row import Row, write_rows
+from ...spec.paths import table_beside
 from ...store.lines import Lines
 from .cells import CELLS
 from .harness import COMMAND, PhenomenaHarness, Plan
@@ -35,7 +36,7 @@ def measure(output: Path, harness: PhenomenaHarness, cells: tuple[str, ...] = tu
             record.add(key, cell, list(CELLS[cell](harness)))
     made = [row for key in keys.values() for row in record.get(key) or ()]
     write_rows(output, made)
-    output.with_suffix(".md").write_text(HEAD + table(made), encoding="utf-8")
+    (table_beside(output) or output.with_suffix(".md")).write_text(HEAD + table(made), encoding="utf-8")
     return made
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     """Measure, write, and print the table."""
     plan = Plan()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("results/phenomena.json"))
+    parser.add_argument("--output", type=Path, default=Path("results/phenomena/rows.json"))
     parser.add_argument("--n", type=int, default=plan.n, help="pictures a number")
     parser.add_argument("--few", type=int, default=plan.few, help="pictures a number where there are many numbers")
     parser.add_argument("--searches", type=int, default=plan.searches, help="token searches")

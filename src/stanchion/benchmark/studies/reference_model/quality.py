@@ -1,6 +1,6 @@
 """Measures the reference model itself: its judge, its autoencoder, its pictures, its CLIP and what they cost.
 
-    python -m stanchion.benchmark.studies.reference_model.quality --output results/reference_model.json
+    python -m stanchion.benchmark.studies.reference_model.quality --output results/reference_model/rows.json
 
 Made of cells; each is kept beside the output when it is done, so an interrupted run goes on where it stopped.
 """
@@ -29,7 +29,7 @@ from ...store.provenance import commit, machine
 from .cost import seconds_per_image, seconds_to_load
 
 STEPS, SCALE, BATCH = 20, 4.0, 16
-COMMAND = "python -m stanchion.benchmark.studies.reference_model.quality --output results/reference_model.json"
+COMMAND = "python -m stanchion.benchmark.studies.reference_model.quality --output results/reference_model/rows.json"
 STAND_INS = tuple(name for name, thing in world.OBJECTS.items() if thing.stand_in)
 RESERVED = tuple(name for name, thing in world.OBJECTS.items() if thing.reserved)
 
@@ -323,7 +323,7 @@ def measure(output: Path, *, n: int, seed: int) -> list[Row]:
 def main() -> None:
     """Measure, write, and print one line a metric."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("results/reference_model.json"))
+    parser.add_argument("--output", type=Path, default=Path("results/reference_model/rows.json"))
     parser.add_argument("--n", type=int, default=560, help="pictures a cell; 28 objects, so a multiple of 28")
     parser.add_argument("--seed", type=int, default=900_000)
     options = parser.parse_args()

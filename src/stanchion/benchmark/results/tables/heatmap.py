@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...results.row import Row
-from ...results.units import DIFFERENCE, unit_of
 from ...spec.attack_plan import DIRECT
+from ..row import Row
+from ..units import DIFFERENCE, unit_of
 
 LEVELS = 10
 KINDS = {False: "static", True: "adaptive", None: "queried"}
