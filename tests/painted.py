@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.concepts import Concept
 from stanchion.judges.base import Judge
 from stanchion.reference import world

@@ -12,7 +12,8 @@ from painted import Painter, Reader
 from stanchion.benchmark.results.row import Row, make_rows
 from stanchion.benchmark.run.engine import fill
 from stanchion.benchmark.run.prompts import PromptWork
-from stanchion.benchmark.spec.prompt_spec import Spec, Variant
+from stanchion.benchmark.spec.prompt_spec import Spec
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.store.attempts import Store
 from stanchion.benchmark.store.manifest import file_rows, file_spec, make_origin
 

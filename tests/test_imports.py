@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,17 @@ def test_siblings_never_import_one_another(path: Path) -> None:
         assert not any(within(target, plugin) for plugin in plugins), f"{dotted(path)} imports {target}"
 
 
+def test_no_file_imports_its_importer() -> None:
+    """Not at import, not in a function, and not for types: whoever reads one of two such files has to read both."""
+    names = {dotted(path) for path in FILES}
+    uses = {
+        dotted(path): {full if full in names else full.rpartition(".")[0] for full in imports(path)} for path in FILES
+    }
+    for name, used in uses.items():
+        used -= {name, ""}
+    TopologicalSorter(uses).prepare()  # raises CycleError, which names them
+
+
 @pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_nobody_imports_the_package_by_name(path: Path) -> None:
     """``from stanchion import …`` inside of it is how cycles of two hundred modules are made."""
@@ -179,6 +191,16 @@ def test_loads_without_torch(module: str) -> None:
 
 def test_no_file_is_too_long() -> None:
     long = {dotted(path): n for path in FILES if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400}
+    assert not long
+
+
+def test_no_function_is_too_long() -> None:
+    """Fifty lines with its signature and its docstring; under forty is the house's own measure."""
+    long = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 50:
+                long[f"{dotted(path)}.{node.name}"] = node.end_lineno - node.lineno + 1
     assert not long
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 import tiny
 from stanchion import UnknownName, load_guard
-from stanchion.benchmark.spec.prompt_spec import is_saved
+from stanchion.benchmark.spec.variant import is_saved
 from stanchion.cli.app import app
 from stanchion.cli.asked import concept_of, names_of
 from stanchion.errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stanchion import Concept, ConfigError, registry
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.cli.drawing import Renderer
 from stanchion.files.names import check_name, file_name
 from stanchion.types import Prompt

@@ -16,7 +16,7 @@ from stanchion import TraSCE
 from stanchion.benchmark.images.attempt_sheet import verdict_line
 from stanchion.benchmark.run.generation import make_attempts
 from stanchion.benchmark.run.image_generator import ImageGenerator
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.concepts import load_concept
 from stanchion.errors import GuardFailed, UnsupportedPipeline
 from stanchion.judges import load_judge

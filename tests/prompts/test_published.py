@@ -13,7 +13,8 @@ from stanchion import registry
 from stanchion.benchmark.results.row import make_rows
 from stanchion.benchmark.run.engine import fill
 from stanchion.benchmark.run.prompts import PromptWork
-from stanchion.benchmark.spec.prompt_spec import PromptCell, Spec, load_spec
+from stanchion.benchmark.spec.cells import PromptCell
+from stanchion.benchmark.spec.prompt_spec import Spec, load_spec
 from stanchion.benchmark.store.attempts import Store
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError

@@ -14,7 +14,8 @@ from .results.row import Row, make_rows
 from .run.engine import fill
 from .run.image_generator import ImageGenerator
 from .run.prompts import PromptWork
-from .spec.prompt_spec import UNGUARDED, Spec, Variant
+from .spec.prompt_spec import Spec
+from .spec.variant import UNGUARDED, Variant
 from .store.attempts import Store
 
 SETS = ("unsafe", "paired", "benign", "neighbours")

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from .settings import parse_values
 
 if TYPE_CHECKING:
-    from ..benchmark.spec.prompt_spec import Variant
+    from ..benchmark.spec.variant import Variant
     from ..guards.base import Guard
     from ..guards.stack import GuardStack
 
@@ -28,7 +28,7 @@ def names_of(guards: str) -> list[str]:
         ConfigError: there is none between two commas, or a guard beside `none`.
         UnknownName: a name that is no guard and no folder.
     """
-    from ..benchmark.spec.prompt_spec import UNGUARDED, is_saved
+    from ..benchmark.spec.variant import UNGUARDED, is_saved
 
     names = [name.strip() for name in guards.split(",")]
     if not all(names):
@@ -41,7 +41,7 @@ def names_of(guards: str) -> list[str]:
 
 def variant_of(guards: str, assignments: Sequence[str] | None) -> Variant:
     """The guards with their settings; neither is loaded."""
-    from ..benchmark.spec.prompt_spec import Variant
+    from ..benchmark.spec.variant import Variant
 
     names = names_of(guards)
     return Variant("+".join(names), settings=parse_settings(assignments or [], names))
@@ -67,7 +67,7 @@ def concept_of(guards: Sequence[str], asked: str | None) -> Concept:
 
 def concepts_of(guards: Sequence[str]) -> dict[str, Concept]:
     """What each saved guard among ``guards`` was made against; a stack's concepts as one."""
-    from ..benchmark.spec.prompt_spec import UNGUARDED, is_saved
+    from ..benchmark.spec.variant import UNGUARDED, is_saved
 
     saved = [name for name in guards if name != UNGUARDED and is_saved(name)]
     if not saved:

@@ -30,7 +30,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the pictures.", file_okay=False)] = Path("outputs/demo"),
 ) -> None:
     """Draw the demo: pictures, contact_sheet/ and verdicts.txt."""
-    from ..benchmark.spec.prompt_spec import Variant
+    from ..benchmark.spec.variant import Variant
     from ..concepts import load_concept
     from ..types import Attempt, Prompt
     from .drawing import Renderer, as_line, report

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .. import registry
 from ..benchmark.images.attempt_sheet import contact_sheet_of, verdict_line
 from ..benchmark.run.generation import make_attempts
-from ..benchmark.spec.prompt_spec import UNGUARDED, Variant
+from ..benchmark.spec.variant import UNGUARDED, Variant
 from ..concepts import Concept
 from ..files.names import file_name
 from ..judges import load_judge

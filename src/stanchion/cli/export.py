@@ -58,7 +58,7 @@ def _loaded(names: Sequence[str], concept: str | None) -> list[Guard]:
     Raises:
         ConfigError: a name without a concept, or a concept that is none of theirs.
     """
-    from ..benchmark.spec.prompt_spec import is_saved
+    from ..benchmark.spec.variant import is_saved
     from ..concepts import load_concept
     from ..guards.loading import load_guard
 

@@ -32,7 +32,7 @@ def generate(
     json: Annotated[bool, typer.Option("--json", help="One JSON line a picture on standard output.")] = False,
 ) -> None:
     """Draw PROMPTS with a guard attached. A guard that fails leaves no picture."""
-    from ..benchmark.spec.prompt_spec import Variant
+    from ..benchmark.spec.variant import Variant
     from ..types import Prompt
     from .asked import concept_of, variant_of
     from .drawing import Renderer, report

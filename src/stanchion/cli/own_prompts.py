@@ -50,7 +50,8 @@ def write_spec(
     Raises:
         ConfigError: the file can't be read, or the folder can't be written to.
     """
-    from ..benchmark.spec.prompt_spec import UNGUARDED, Spec, Variant
+    from ..benchmark.spec.prompt_spec import Spec
+    from ..benchmark.spec.variant import UNGUARDED, Variant
     from ..prompts.tables import Selection
 
     names = [names_of(guard) for guard in guards or ["trasce"]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,13 +17,32 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..types import Access, Adversarial, Guided, LatentStart, Spent
+from .protocols import Deployed, WhiteBox
 
 if TYPE_CHECKING:
-    from .deployment import Deployment
+    from ..pipeline.model.guarded_prediction import GuardedPrediction
+    from ..pipeline.model.text_encoder import TextEncoder
     from .meter import Meter
-    from .protocols import WhiteBox
 
-_BEHIND: WeakKeyDictionary[BlackBoxTarget, tuple[Deployment, Meter]] = WeakKeyDictionary()
+_BEHIND: WeakKeyDictionary[BlackBoxTarget, tuple[Operated, Meter]] = WeakKeyDictionary()
+
+
+class Operated(Deployed, Protocol):
+    """What stands behind a target (``deployment.Deployment``)."""
+
+    steps: int
+    guidance_scale: float
+
+    @property
+    def base(self) -> Operated | None: ...
+    @property
+    def vocabulary(self) -> tuple[str, ...]: ...
+    @property
+    def text(self) -> TextEncoder: ...
+    @property
+    def prediction(self) -> GuardedPrediction: ...
+
+    def latents(self, texts: Sequence[str], seeds: Sequence[int], step: int) -> Tensor: ...
 
 
 class BlackBoxTarget:
@@ -31,7 +50,7 @@ class BlackBoxTarget:
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, deployment: Deployment, meter: Meter) -> None:
+    def __init__(self, deployment: Operated, meter: Meter) -> None:
         _BEHIND[self] = (deployment, meter)
 
     @property

@@ -8,7 +8,8 @@ from stanchion.benchmark.images.contact_sheet import EDGE, GAP, LINE
 from stanchion.benchmark.images.grids import grid
 from stanchion.benchmark.run.engine import fill
 from stanchion.benchmark.run.prompts import PromptWork
-from stanchion.benchmark.spec.prompt_spec import Spec, Variant
+from stanchion.benchmark.spec.prompt_spec import Spec
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.store.attempts import Store
 
 SPEC = Spec(

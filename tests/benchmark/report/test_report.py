@@ -14,7 +14,7 @@ from recorded import SPEC, Blind, Careless, record, rewrite
 from stanchion.benchmark.report.build import build
 from stanchion.benchmark.report.render import as_html, as_json, as_markdown, write
 from stanchion.benchmark.report.source import rows_of
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.errors import ConfigError, UnknownName
 
 INJECTED = "<script>alert(1)</script><img src=x onerror=alert(2)>"

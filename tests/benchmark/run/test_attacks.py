@@ -20,7 +20,8 @@ from stanchion.benchmark.run.engine import Clock, fill
 from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.attack_plan import AttackPlan
-from stanchion.benchmark.spec.prompt_spec import Spec, Variant
+from stanchion.benchmark.spec.prompt_spec import Spec
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.store import candidates
 from stanchion.benchmark.store.attempts import Store, StoredAttempt
 from stanchion.concepts import load_concept

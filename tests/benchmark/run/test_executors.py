@@ -14,7 +14,8 @@ from stanchion.benchmark.run.engine import Clock, cells_of
 from stanchion.benchmark.run.executors.local import carry_out
 from stanchion.benchmark.run.prompts import PromptWork
 from stanchion.benchmark.spec.attack_plan import AttackPlan
-from stanchion.benchmark.spec.prompt_spec import Spec, Variant
+from stanchion.benchmark.spec.prompt_spec import Spec
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.store.attempts import Store
 from stanchion.files.shards import ALL, Shard
 from stanchion.files.writers import writing

@@ -10,7 +10,7 @@ import torch
 import tiny
 from closeness import same_bits, within_a_level
 from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of, init_image
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.guards.stack import GuardStack

@@ -10,7 +10,8 @@ from painted import Painter, Reader
 from stanchion.benchmark.results.row import make_rows, write_rows
 from stanchion.benchmark.run.engine import Clock, fill
 from stanchion.benchmark.run.prompts import PromptWork
-from stanchion.benchmark.spec.prompt_spec import Spec, Variant
+from stanchion.benchmark.spec.prompt_spec import Spec
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.store.attempts import Store
 from stanchion.errors import GuardFailed
 

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from stanchion.benchmark.results.row import Row, read_rows, write_rows
-from stanchion.benchmark.spec.prompt_spec import Variant, load_spec
+from stanchion.benchmark.spec.prompt_spec import load_spec
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.store import candidates
 from stanchion.benchmark.store.attempts import Store, StoredAttempt
 from stanchion.benchmark.store.curve import CurvePoint

@@ -16,7 +16,9 @@ from PIL import Image
 from ...concepts import load_concept
 from ...files.names import file_name
 from ...types import Attempt, Prompt
-from ..spec.prompt_spec import PromptCell, Spec, Variant, load_spec
+from ..spec.cells import PromptCell
+from ..spec.prompt_spec import Spec, load_spec
+from ..spec.variant import Variant
 from ..store.attempts import Store
 from .attempt_sheet import contact_sheet_of
 

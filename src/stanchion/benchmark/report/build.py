@@ -10,7 +10,7 @@ from ..results.markdown import below
 from ..results.row import Row
 from ..results.tables.heatmap import Heatmap, heatmap
 from ..spec.attack_plan import DIRECT
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 from ..store.manifest import StoredSpec
 from .charts.plots import Plot, plots
 from .failures import Failures, broken, let_through

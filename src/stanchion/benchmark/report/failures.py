@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...types import Attempt, Labels
 from ..spec.attack_plan import DIRECT
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 from .pictures import Thumbnail, name_of, tile, title_of, twins_of
 from .source import Seen
 

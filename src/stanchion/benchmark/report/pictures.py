@@ -14,7 +14,7 @@ from PIL import Image
 from ...files.pictures import read_picture
 from ...types import Attempt, Labels
 from ..spec.attack_plan import DIRECT
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 from .source import Seen
 
 EDGE = 160

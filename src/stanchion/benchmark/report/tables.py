@@ -10,7 +10,7 @@ from ..results.markdown import mixed
 from ..results.row import Row
 from ..results.units import higher_is_better, unit_of
 from ..spec.attack_plan import DIRECT
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 
 DRAWN, DRAWN_FROM_PICTURES = "Is the concept drawn?", "Is it drawn when one starts from a picture?"
 KEPT, ELSE = "Is what is harmless kept?", "What else changes?"

@@ -14,7 +14,7 @@ from typing import Literal
 from ..results.row import Row
 from ..results.units import about_harmless, higher_is_better
 from ..spec.attack_plan import DIRECT
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 
 State = Literal["good", "bad", "unclear", "unmeasured"]
 

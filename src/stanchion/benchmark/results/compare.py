@@ -14,7 +14,7 @@ from ...metrics.base import Rate
 from ...types import Attempt, Estimate
 from ..report.source import Source, read_source
 from ..spec.attack_plan import DIRECT
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 from .differences import paired_difference
 from .row import Row, read_rows
 from .units import DIFFERENCE, higher_is_better

@@ -8,8 +8,8 @@ from typing import Any
 
 from ... import registry
 from ...types import Attempt
-from ..spec.attack_plan import AttackCell
-from ..spec.prompt_spec import Spec, without_attack
+from ..spec.cells import AttackCell, without_attack
+from ..spec.prompt_spec import Spec
 from ..store.attempts import Store
 from .differences import paired_difference
 from .row import Row, about_prompts, make_row, origin_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ... import registry
 from ...errors import ConfigError, UnknownName
-from ..spec.prompt_spec import UNGUARDED
+from ..spec.variant import UNGUARDED
 from .row import Row
 from .units import DIFFERENCE
 

@@ -14,7 +14,9 @@ from ...errors import ConfigError
 from ...files.documents import json_line, read_json
 from ...metrics import find_metric
 from ...types import Attempt, Estimate
-from ..spec.prompt_spec import PromptCell, Spec, Variant
+from ..spec.cells import PromptCell
+from ..spec.prompt_spec import Spec
+from ..spec.variant import Variant
 from ..store.attempts import Store
 from ..store.provenance import CHANGES, commit, machine
 from .differences import COMPARED, paired_difference

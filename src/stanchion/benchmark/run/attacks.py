@@ -16,8 +16,7 @@ from ...errors import UnsupportedPipeline
 from ...pipeline.outcome import refused
 from ...targets.deployment import Deployment
 from ...types import Access, Attempt, Prompt, Unscored, Verdict
-from ..spec.attack_plan import AttackCell
-from ..spec.prompt_spec import without_attack
+from ..spec.cells import AttackCell, without_attack
 from ..store import candidates
 from ..store.attempts import StoredAttempt
 from .image_generator import ImageGenerator

@@ -10,7 +10,7 @@ from PIL import Image
 from ...concepts import Concept
 from ...judges.base import Judge
 from ...types import Attempt, Drawn, Prompt, Unscored
-from ..spec.prompt_spec import Variant
+from ..spec.variant import Variant
 
 
 def strength_of(prompt: Prompt) -> float | None:

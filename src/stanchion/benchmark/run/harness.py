@@ -11,7 +11,7 @@ from ...metrics.intervals import wilson
 from ...pipeline.model.workbench import Workbench
 from ...types import Attempt, Labels, Prompt
 from ..results.row import Row
-from ..spec.prompt_spec import UNGUARDED, Variant
+from ..spec.variant import UNGUARDED, Variant
 from .generation import make_attempts
 from .image_generator import ImageGenerator
 

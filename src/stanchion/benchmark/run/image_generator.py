@@ -20,7 +20,7 @@ from ...pipeline.loading import check_steps, image_to_image, load_pipeline
 from ...pipeline.outcome import acted_by, called, each_alone, outcome
 from ...reference import world
 from ...types import Drawn, Prompt, Start
-from ..spec.prompt_spec import Variant
+from ..spec.variant import Variant
 from .generation import strength_of
 from .memory import Peak
 

@@ -13,7 +13,9 @@ from ...concepts import Concept, load_concept
 from ...config import fingerprint
 from ...judges.base import Judge
 from ...types import Attempt, Prompt
-from ..spec.prompt_spec import PromptCell, Spec, Variant
+from ..spec.cells import PromptCell
+from ..spec.prompt_spec import Spec
+from ..spec.variant import Variant
 from ..store.attempts import Store, StoredAttempt
 from .generation import Draws, make_attempts, strength_of
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from ...config import Count, Filled, Natural, checked
 from ...errors import ConfigError
 from ...files.names import check_name
 from ...types import Budget
-
-if TYPE_CHECKING:
-    from .prompt_spec import Variant
 
 DIRECT = "direct"
 
@@ -60,19 +57,3 @@ class AttackPlan:
     def runs(self) -> list[int | None]:
         """The restarts by number; None where there is only one run."""
         return [None] if self.restarts == 1 else list(range(self.restarts))
-
-
-@dataclass(frozen=True)
-class AttackCell:
-    """The smallest unit of an attack's work: one run of it on one variant, concept and prompt set."""
-
-    plan: AttackPlan
-    variant: Variant
-    concept: str
-    prompt_set: str
-    restart: int | None
-
-    def __str__(self) -> str:
-        run = "" if self.restart is None else f" {self.restart}"
-        title = self.variant.title.replace("\n", " ")
-        return f"{self.plan.title} ({self.plan.mode}){run} · {title} · {self.concept} · {self.prompt_set}"

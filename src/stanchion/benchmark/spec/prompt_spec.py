@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from os.path import isdir
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,45 +15,11 @@ from ...files.names import check_name
 from ...judges import check_settings
 from ...prompts.tables import Selection
 from ...types import Prompt
-from .attack_plan import AttackCell, AttackPlan
+from .attack_plan import AttackPlan
+from .cells import AttackCell, PromptCell, without_attack
+from .variant import UNGUARDED, Variant, is_saved
 
-UNGUARDED = "none"
 OWN = "file"  # the prompt set of files of one's own
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A guard, or several joined by ``+``, under the name of its settings; on all prompt sets, or on some only."""
-
-    guard: str
-    variant: str = "default"
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    prompts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_name("variant", self.variant)
-
-    @property
-    def names(self) -> list[str]:
-        """The single guards; none where the pipeline is unguarded."""
-        return [] if self.guard == UNGUARDED else self.guard.split("+")
-
-    @property
-    def title(self) -> str:
-        """Short and unique, for columns."""
-        return self.guard if self.variant == "default" else f"{self.guard}\n{self.variant}"
-
-
-@dataclass(frozen=True)
-class PromptCell:
-    """The smallest unit of work: one variant on one prompt set of one concept."""
-
-    variant: Variant
-    concept: str
-    prompt_set: str
-
-    def __str__(self) -> str:
-        return f"{self.variant.title} · {self.concept} · {self.prompt_set}".replace("\n", " ")
 
 
 @checked
@@ -193,17 +158,6 @@ class Spec:
             load_concept(cell.concept), self.prompts[cell.prompt_set], self.seed
         )
         return content_policy.screen(prompts)
-
-
-def without_attack(cell: AttackCell) -> PromptCell:
-    """The cell that an attack is compared with."""
-    return PromptCell(cell.variant, cell.concept, cell.prompt_set)
-
-
-def is_saved(guard: str) -> bool:
-    """Whether this is a saved guard's folder or its id on the Hub, and not a registered name."""
-    named = registry.is_named("guards", guard)  # before a folder that happens to be called so
-    return bool(guard) and not named and ("/" in guard or isdir(guard))
 
 
 def load_spec(path: str | Path) -> Spec:

@@ -15,7 +15,7 @@ from ...config import Count, Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError
 from ...guards.loading import load_guard
 from ...pipeline.release import check_merged
-from .prompt_spec import UNGUARDED, is_saved
+from .variant import UNGUARDED, is_saved
 
 DIRECT = "direct"
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from ... import registry
 from ...types import Estimate, Prompt
 from ..results.row import Row
-from ..spec.prompt_spec import Variant
+from ..spec.variant import Variant
 from ._timing import Timer, median
 from .base import Study
 

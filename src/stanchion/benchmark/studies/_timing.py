@@ -19,7 +19,7 @@ from ...concepts import load_concept
 from ...pipeline.loading import load_pipeline
 from ...types import Estimate, Prompt
 from ..run.image_generator import guards_of
-from ..spec.prompt_spec import Variant
+from ..spec.variant import Variant
 
 
 class Timer:

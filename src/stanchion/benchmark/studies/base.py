@@ -18,7 +18,7 @@ from ...metrics.intervals import wilson
 from ...types import Estimate
 from ..results.markdown import below, said, table
 from ..results.row import Row
-from ..spec.prompt_spec import UNGUARDED, Variant
+from ..spec.variant import UNGUARDED, Variant
 from ..store.lines import Lines
 from ..store.provenance import commit, machine
 

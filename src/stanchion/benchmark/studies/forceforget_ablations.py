@@ -22,7 +22,7 @@ from ...types import Estimate
 from ..model_card import measured
 from ..results.row import Row
 from ..run.image_generator import ImageGenerator
-from ..spec.prompt_spec import UNGUARDED, Variant
+from ..spec.variant import UNGUARDED, Variant
 from ._reward_plot import plot
 from .base import Study
 

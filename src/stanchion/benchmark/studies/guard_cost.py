@@ -16,7 +16,8 @@ from ...config import Natural, Seed, checked
 from ...errors import ConfigError, UnknownName
 from ..results.row import Row
 from ..run.image_generator import guards_of
-from ..spec.prompt_spec import UNGUARDED, Variant, load_spec
+from ..spec.prompt_spec import load_spec
+from ..spec.variant import UNGUARDED, Variant
 from ._cost import CostStudy
 
 BATCHES = (1, 8)

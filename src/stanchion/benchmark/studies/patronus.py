@@ -32,7 +32,9 @@ from ..results.row import Row, make_rows
 from ..run.engine import fill
 from ..run.image_generator import ImageGenerator, guards_of
 from ..run.prompts import PromptWork
-from ..spec.prompt_spec import UNGUARDED, PromptCell, Spec, Variant
+from ..spec.cells import PromptCell
+from ..spec.prompt_spec import Spec
+from ..spec.variant import UNGUARDED, Variant
 from ..store.attempts import Store
 from . import _encoded as encoded
 from ._timing import Timer, median

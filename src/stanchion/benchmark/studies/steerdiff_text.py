@@ -29,7 +29,7 @@ from ...pipeline.phrase_cache import PhraseCache
 from ...types import Prompt, PromptEmbeds, Unscored
 from ..results.row import Row
 from ..run.image_generator import ImageGenerator
-from ..spec.prompt_spec import UNGUARDED, Variant
+from ..spec.variant import UNGUARDED, Variant
 from ._steerdiff_prompts import benign_captions, hints, naming, synonyms
 from .base import Study, rate
 

@@ -22,7 +22,9 @@ from ..results.row import Row, make_rows
 from ..run.engine import fill
 from ..run.image_generator import ImageGenerator
 from ..run.prompts import PromptWork
-from ..spec.prompt_spec import UNGUARDED, PromptCell, Spec, Variant, load_spec
+from ..spec.cells import PromptCell
+from ..spec.prompt_spec import Spec, load_spec
+from ..spec.variant import UNGUARDED, Variant
 from ..store.attempts import Store
 from ._timing import Timer, median
 from .base import Study

@@ -18,7 +18,8 @@ import torch
 from ...config import Natural, Seed, checked
 from ...types import Prompt
 from ..results.row import Row
-from ..spec.prompt_spec import Spec, Variant, load_spec
+from ..spec.prompt_spec import Spec, load_spec
+from ..spec.variant import Variant
 from ._cost import CostStudy, Metric
 from ._timing import Timer, median
 

@@ -13,7 +13,7 @@ from math import sqrt
 from ...results.row import Row
 from ...results.units import higher_is_better
 from ...spec.attack_plan import DIRECT
-from ...spec.prompt_spec import UNGUARDED
+from ...spec.variant import UNGUARDED
 
 WIDTH, HEIGHT = 702, 340
 LEFT, TOP, RIGHT, BOTTOM = 58, 16, 318, 54  # margins; names stand in the right one

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...spec.prompt_spec import UNGUARDED
+from ...spec.variant import UNGUARDED
 from ...spec.weight_spec import DIRECT
 from ..markdown import WHOLE_SHARE, below, said
 from ..markdown import table as markdown

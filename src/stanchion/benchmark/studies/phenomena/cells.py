@@ -17,7 +17,7 @@ from ....types import Attempt, Prompt
 from ...results.row import Row
 from ...run.harness import found, shows
 from ...run.weights.finetuning_data import of_drafts, of_the_world, unasked
-from ...spec.prompt_spec import UNGUARDED, Variant
+from ...spec.variant import UNGUARDED, Variant
 from .harness import PhenomenaHarness, alone
 from .token_search import TokenSearch, find_prompt, harmless_words, random_prompt
 
