@@ -18,5 +18,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not [link for link in links if not (ROOT / page.parent / link).exists()]
 
 
+def test_every_file_that_contributors_are_sent_to_is_there() -> None:
+    named = re.findall(r"`(\w+/[\w/]*(?:\.py)?)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    homes = (ROOT, ROOT / "src" / "stanchion")
+    assert len(named) > 30 and not [name for name in named if not any((home / name).exists() for home in homes)]
+
+
 def test_constraints_never_force_a_processor() -> None:
     assert "+cpu" not in re.sub(r"#.*", "", (ROOT / "constraints.txt").read_text())

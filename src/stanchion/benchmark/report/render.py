@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..results.row import Row
+from ..results.tables.heatmap import LEVELS
 from ..results.units import unit_of
 from .build import BenchmarkReport, Chapter
-from .charts.heatmap import LEVELS
 from .failures import Failures
 
 NAME = "report"

@@ -52,7 +52,7 @@ class GuardedCall:
         self._check_output_type()
         weights.begin()
         self._ended = ExitStack()  # what is to do then
-        self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its stand-in
+        self._made: dict[str, tuple[Any, Any]] = {}  # by name: what the pipeline holds, and its proxy
         self._seams = {
             "encode_prompt": self.text.encode_prompt,
             **dict.fromkeys(family.denoisers, self.steps.denoiser),

@@ -1,6 +1,6 @@
 """Guarding the object that the user holds: its class is swapped for a subclass of the same name.
 
-The subclass reads a few attributes through data descriptors. Inside a guarded call they answer with stand-ins that
+The subclass reads a few attributes through data descriptors. Inside a guarded call they answer with proxies that
 lead through the seams; outside with what was stored. Nothing on the modules or the scheduler is patched, so
 whatever the user does to these (offload, compile, a new scheduler) meets the seams again at the next look-up.
 """
@@ -91,7 +91,7 @@ def guarded_class(stock: Any, attachment: Any, names: tuple[str, ...]) -> type:
         return attachment.run(self, args, kwargs)[0]
 
     def maybe_free_model_hooks(self: Any) -> None:
-        """The pipeline's last act puts offload hooks on its modules: on these, not on their stand-ins."""
+        """The pipeline's last act puts offload hooks on its modules: on these, not on their proxies."""
         token = CURRENT.set(None)
         try:
             stock.maybe_free_model_hooks(self)

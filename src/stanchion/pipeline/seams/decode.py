@@ -28,7 +28,7 @@ class Decode(Protocol):
 
 
 class DecodeSeam:
-    """A stand-in for the VAE during one call: its ``decode`` goes through every decoder guard.
+    """A proxy for the VAE during one call: its ``decode`` goes through every decoder guard.
 
     Where ``weights`` were replaced nothing else looks at what they made, so here it must be finite.
     """

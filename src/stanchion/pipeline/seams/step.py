@@ -1,7 +1,7 @@
 """Trajectory guards act at ``scheduler.step``: their prediction takes the place of the one that arrives there.
 
-The denoiser's stand-in notes each call. Under a trajectory guard it answers with ones, and whatever the pipeline makes
-of these (guidance in one batch or two calls, norms, signs) is thrown away; the scheduler's stand-in asks the guard,
+The denoiser's proxy notes each call. Under a trajectory guard it answers with ones, and whatever the pipeline makes
+of these (guidance in one batch or two calls, norms, signs) is thrown away; the scheduler's proxy asks the guard,
 which sees x_t as the scheduler does, and hands on its prediction. Without one, the call goes through at once.
 """
 

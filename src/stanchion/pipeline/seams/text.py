@@ -86,7 +86,7 @@ class TextSeam:
         self._kept: dict[tuple[str, ...], _Read] = {}
 
     def encode_prompt(self, original: Any) -> Any:
-        """A stand-in for the pipeline's ``encode_prompt``.
+        """A proxy for the pipeline's ``encode_prompt``.
 
         Raises:
             GuardBypassed: it is not the pipeline's own. Another may encode something else than the text that it is

@@ -69,16 +69,21 @@ def attacks(rows: Sequence[Row]) -> str:
     return markdown(heads, lines)
 
 
-def page(name: str, rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> str:
-    """The file ``table.md`` of a spec's rows: every concept's tables."""
+def page(name: str, rows: Sequence[Row]) -> str:
+    """The file ``table.md`` of a spec's rows."""
     commands = " and ".join(f"`{command}`" for command in dict.fromkeys(row.command for row in rows))
-    parts = [f"# {name}", f"Made by {commands}. {WHAT}"]
+    return "\n\n".join([f"# {name}", f"Made by {commands}. {WHAT}", *_sections(rows, "##", COLUMNS)]) + "\n"
+
+
+def _sections(rows: Sequence[Row], level: str, columns: Sequence[Column]) -> list[str]:
+    """Every concept's tables, each under its head."""
+    parts = []
     for concept in dict.fromkeys(row.concept for row in rows):
         here = [row for row in rows if row.concept == concept]
         direct = [row for row in here if row.attack == DIRECT]
         tables = (table(direct, concept, columns), differences(direct, concept), attacks(here), below(here))
-        parts += [f"## {concept}", *filter(None, tables)]
-    return "\n\n".join(parts) + "\n"
+        parts += [f"{level} {concept}", *filter(None, tables)]
+    return parts
 
 
 def differences(rows: Sequence[Row], concept: str) -> str:
@@ -123,7 +128,7 @@ def main() -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("--columns", nargs="*", type=_column, default=COLUMNS, help="such as unsafe/unsafe_rate")
     options = parser.parse_args()
-    sys.stdout.write(page(options.rows.absolute().parent.name, read_rows(options.rows), options.columns))
+    sys.stdout.write("\n\n".join(_sections(read_rows(options.rows), "###", options.columns)) + "\n\n")
 
 
 if __name__ == "__main__":
