@@ -191,5 +191,5 @@ def test_units_and_directions() -> None:
     assert unit_of("drift").number(23.456) == "23.5"
     assert unit_of("unsafe_rate").interval(0.0, None) == "[0.0, ?]"
     assert unit_of("of_another_package").sign == ""
-    assert (higher_is_better("asr"), higher_is_better("difference_clip_score")) == (False, True)
+    assert (higher_is_better("asr"), higher_is_better("difference_reference_clip_score")) == (False, True)
     assert higher_is_better("of_another_package") is None
