@@ -150,7 +150,13 @@ def test_an_extra_is_imported_in_one_room_and_when_it_is_needed(extra: str) -> N
     assert all(indent for indents in found.values() for indent in indents)
 
 
-KNOW_DIFFUSERS = ("pipeline", "reference", "benchmark.studies.reference_model", "judges.safety_checker")
+KNOW_DIFFUSERS = (
+    "integrations.guider",
+    "pipeline",
+    "reference",
+    "benchmark.studies.reference_model",
+    "judges.safety_checker",
+)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if not dotted(path).startswith(KNOW_DIFFUSERS)], ids=dotted)

@@ -5,6 +5,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 import tiny
+import tiny_families
 from closeness import near, same_bits
 from stanchion import ArtefactError, ConfigError
 from stanchion.guards.weights.uce import UCE
@@ -14,12 +15,13 @@ from stanchion.pipeline.release_lora import FILE, release_lora
 PROMPTS = ["a photo of a knife", "a photo of a cat"]
 
 
-def test_it_draws_what_the_attached_guard_draws(tmp_path):
+@pytest.mark.parametrize("dialect", ["diffusers", "comfyui"])
+def test_it_draws_what_the_attached_guard_draws(dialect, tmp_path):
     guard, pipe = tiny.guard("uce"), tiny.pipeline()
     plain = tiny.draw(pipe, PROMPTS)
     with guard.attach(pipe):
         guarded = tiny.draw(pipe, PROMPTS)
-    folder = release_lora(pipe, [guard], tmp_path / "lora", model="somewhere")
+    folder = release_lora(pipe, [guard], tmp_path / "lora", model="somewhere", dialect=dialect)
     assert same_bits(tiny.draw(pipe, PROMPTS), plain)
     assert type(pipe) is StableDiffusionPipeline
     pipe.load_lora_weights(str(folder))
@@ -36,6 +38,29 @@ def test_its_layers_share_a_rank_and_are_those_that_changed(tmp_path):
     assert {name.partition(".lora_")[0] for name in tensors} <= {key.removesuffix(".weight") for key in guard.weights()}
     assert len({tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name}) == 1
     assert "load_lora_weights" in (tmp_path / "lora" / "README.md").read_text()
+
+
+def test_comfyui_s_names_are_those_of_its_key_map(tmp_path):
+    """Of comfy/lora.py: lora_unet_ and the path in diffusers, with underscores; up, down, and alpha, here the rank."""
+    guard = tiny.guard("uce")
+    tensors = load_file(release_lora(tiny.pipeline(), [guard], tmp_path / "lora", model="m", dialect="comfyui") / FILE)
+    layers = {
+        f"lora_unet_{key.removeprefix('unet.').removesuffix('.weight').replace('.', '_')}" for key in guard.weights()
+    }
+    found = {name.partition(".")[0] for name in tensors}
+    assert found and found <= layers
+    for layer in found:
+        assert tensors[f"{layer}.alpha"] == len(tensors[f"{layer}.lora_down.weight"])
+        assert tensors[f"{layer}.lora_up.weight"].shape[1] == len(tensors[f"{layer}.lora_down.weight"])
+
+
+def test_comfyui_s_names_are_of_a_unet(tmp_path):
+    pipe = tiny_families.pipeline("PixArtSigmaPipeline")
+    parameters = pipe.transformer.named_parameters(prefix="transformer")
+    key, old = next((key, p) for key, p in parameters if key.endswith("to_k.weight"))
+    guard = UCE("banana", tensors={key: old.detach() + 1}, base={"weights": base_of({key: old})})
+    with pytest.raises(ConfigError, match="for models with a UNet"):
+        release_lora(pipe, [guard], tmp_path / "lora", model="m", dialect="comfyui")
 
 
 @pytest.mark.parametrize(

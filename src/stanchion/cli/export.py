@@ -15,7 +15,7 @@ from .outputs import check_folder
 if TYPE_CHECKING:
     from ..guards.base import Guard
 
-Format = Literal["diffusers", "lora"]
+Format = Literal["diffusers", "lora", "comfyui"]
 
 
 def export(
@@ -25,11 +25,15 @@ def export(
     model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
     format_: Annotated[
-        Format, typer.Option("--format", help="`diffusers`, the whole pipeline; `lora`, for load_lora_weights.")
+        Format,
+        typer.Option(
+            "--format",
+            help="`diffusers`, a pipeline; `lora`, for load_lora_weights; or `comfyui`'s LoRA.",
+        ),
     ] = "diffusers",
 ) -> None:
     """Merge guards into a model's weights, for release: plain weights, with a card that says what is in them."""
-    if half and format_ == "lora":
+    if half and format_ != "diffusers":
         raise ConfigError("--half is of --format diffusers: a LoRA is loaded in the pipeline's own type.")
     names, output = names_of(guards), check_folder(output)
     flat = _loaded(names, concept)
@@ -44,8 +48,10 @@ def export(
 
     without_progress_bars()
     pipe = load_pipeline(model)
-    if format_ == "lora":
-        folder = release_lora(pipe, flat, output, model=model)
+    if format_ != "diffusers":
+        folder = release_lora(
+            pipe, flat, output, model=model, dialect="comfyui" if format_ == "comfyui" else "diffusers"
+        )
         typer.echo(f"{' + '.join(guard.name for guard in flat)} as a LoRA for {model}: {folder}")
         return
     folder = release(pipe, flat, output, model=model, dtype=torch.float16 if half else torch.float32)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -17,13 +18,19 @@ from .model.base_weights import check_bases
 from .release import card_head, check_merged, check_new
 from .seams.weights import WeightsSeam
 
+Dialect = Literal["diffusers", "comfyui"]
 FILE = "pytorch_lora_weights.safetensors"  # as diffusers names it
 MOST = 4096  # of a layer's rows and columns, whose singular values take minutes beyond
 LOST = 1e-6  # of a change's largest singular value: what is smaller is rounding
 
 
-def release_lora(pipe: Any, guards: Sequence[Any], folder: str | Path, *, model: str) -> Path:
+def release_lora(
+    pipe: Any, guards: Sequence[Any], folder: str | Path, *, model: str, dialect: Dialect = "diffusers"
+) -> Path:
     """Write what ``guards`` change as one LoRA, with a card. The pipeline stays as it is.
+
+    ``dialect`` "comfyui" has the names that ComfyUI's LoRA loaders read, of the UNet's layers only; stock diffusers
+    reads them too.
 
     A changed weight W' is W + B A, by the singular values of W' - W; all layers have the rank of the one that needs
     most, since diffusers scales them alike. A guard that was fine-tuned as a whole comes out at full rank, and larger
@@ -44,8 +51,9 @@ def release_lora(pipe: Any, guards: Sequence[Any], folder: str | Path, *, model:
     rank = max((down.shape[0] for down, _ in factors.values()), default=0)
     if not rank:
         raise ConfigError("the guards change nothing in these weights; there is no LoRA to write.")
+    tensors = _tensors(factors, rank) if dialect == "diffusers" else _kohya(pipe, factors)
     folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / FILE, _tensors(factors, rank))
+    save_tensors(folder / FILE, tensors)
     (folder / "README.md").write_text(_model_card(pipe, guards, model, rank, len(factors)), encoding="utf-8")
     return folder
 
@@ -76,6 +84,23 @@ def _tensors(factors: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> dict[st
         path = key.removesuffix(".weight")
         tensors[f"{path}.lora_A.weight"] = pad(down, (0, 0, 0, rank - down.shape[0]))
         tensors[f"{path}.lora_B.weight"] = pad(up, (0, rank - up.shape[1]))
+    return tensors
+
+
+def _kohya(pipe: Any, factors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Under the names of kohya's scripts, each layer with its own rank, which is alpha: none is scaled.
+
+    Raises:
+        ConfigError: a layer of another denoiser than a UNet, for which ComfyUI has other names.
+    """
+    tensors: dict[str, Tensor] = {}
+    for key, (down, up) in factors.items():
+        component, _, path = key.removesuffix(".weight").partition(".")
+        if not isinstance(getattr(pipe, component), UNet2DConditionModel):
+            raise ConfigError(f"{key}: --format comfyui is for models with a UNet; export with --format lora.")
+        name = f"lora_unet_{path.replace('.', '_')}"
+        tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+        tensors[f"{name}.alpha"] = torch.tensor(float(len(down)))
     return tensors
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...config import Filled, checked
 from ...errors import ConfigError
@@ -53,7 +53,7 @@ class WeightsFileRecipe(Recipe):
         """
         module = self.settings.module or bench.family.denoisers[0]
         stock = getattr(bench.pipe, module, None)
-        if not hasattr(stock, "named_parameters"):
+        if not isinstance(stock, nn.Module):
             raise ConfigError(f"weights_file: the pipeline has no module {module!r}.")
         before = {f"{module}.{path}": parameter for path, parameter in stock.named_parameters()}
         files = _files(Path(self.settings.file), module)
