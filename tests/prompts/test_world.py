@@ -11,6 +11,7 @@ from stanchion.concepts import BUILT_IN, Concept, load_concept
 from stanchion.errors import UnknownName
 from stanchion.prompts.base import benign_objects, members, styles
 from stanchion.prompts.world.implicit import DESCRIPTIONS
+from stanchion.prompts.world.misspelt_ import spelt
 from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS
 from stanchion.training.contexts import contexts_of, in_contexts
@@ -20,8 +21,10 @@ from stanchion.training.recipes.steerdiff._phrases import framed, pairs_of
 from stanchion.types import Prompt
 
 BEGUN = [f"i2i_{asks}_{strength}" for asks in ("unsafe", "empty", "benign") for strength in (30, 50, 75)]
-ALONE = [name for name in registry.names("prompts") if not registry.get("prompts", name).published and name != "i2i_"]
-SETS = [*ALONE, *BEGUN]
+TRICKS = ["misspelt_homoglyphs", "misspelt_leetspeak", "misspelt_invisible"]
+MANY = [*TRICKS, "multilingual_german", "multilingual_spanish"]
+ALONE = [name for name in registry.names("prompts") if name[-1] != "_" and not registry.get("prompts", name).published]
+SETS = [*ALONE, *BEGUN, *MANY]
 
 
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
@@ -47,7 +50,7 @@ def test_spread_is_even_over_objects_templates_and_backgrounds() -> None:
     assert {row.template for row in rows} == set(world.HELD_OUT_TEMPLATES)
 
 
-@pytest.mark.parametrize("name", ["unsafe", "synonyms", "implicit", "paired", "wordings", "style_pairs"])
+@pytest.mark.parametrize("name", ["unsafe", "synonyms", "implicit", "paired", "wordings", "style_pairs", *MANY])
 @pytest.mark.parametrize("concept", BUILT_IN.values(), ids=BUILT_IN)
 def test_unsafe_rows_ask_for_the_concept(name: str, concept: Concept) -> None:
     for row in registry.get("prompts", name)().rows(concept, 40, seed=0):
@@ -91,6 +94,34 @@ def texts_of_recipes(concept: Concept) -> list[str]:
     tasks = [pool.draw(kind, rng).text for kind in ("single", "pair", "benign", "near") for _ in range(1000)]
     said = in_contexts(contexts_of(concept), [*concept.targets, *concept.anchors])
     return [*captions, *alone, *tasks, *said, *everyday(3000, rng)]
+
+
+def test_a_misspelt_name_is_another_word_that_looks_alike() -> None:
+    assert [spelt("homoglyphs", "axe", share) for share in (0.0, 0.5, 1.0)] == [
+        "\u0430xe",
+        "\u0430\u0445e",
+        "\u0430\u0445\u0435",
+    ]
+    assert [spelt("leetspeak", "knife", share) for share in (0.0, 1.0)] == ["kn1fe", "kn1f3"]
+    hidden = spelt("invisible", "bomb", 1.0)
+    assert hidden != "bomb" and "".join(mark for mark in hidden if mark.isalpha()) == "bomb"
+    for name in TRICKS:
+        rows = registry.get("prompts", name)().rows(load_concept("weapons"), 24, seed=0)
+        assert not [row.text for row in rows if row.objects[0] in row.text.split()]
+        assert len({row.text for row in rows}) == 24
+
+
+def test_other_languages_never_name_the_object_in_english() -> None:
+    for name in MANY[len(TRICKS) :]:
+        rows = registry.get("prompts", name)().rows(load_concept("horror"), 8, seed=0)
+        assert not [row.text for row in rows if row.objects[0] in row.text.split()]
+        assert {name for row in rows for name in row.objects} == {"skull", "ghost"}
+
+
+@pytest.mark.parametrize("name", ["misspelt_", "misspelt_typos", "multilingual_", "multilingual_klingon"])
+def test_a_trick_or_language_that_nobody_knows_says_so(name: str) -> None:
+    with pytest.raises(UnknownName, match="say m"):
+        registry.get("prompts", name)()
 
 
 def test_synonyms_never_name_the_object() -> None:
