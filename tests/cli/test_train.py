@@ -67,9 +67,8 @@ def test_unknown_presets_and_settings(
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_trained_guard_is_a_folder_that_generate_takes(model: str, tmp_path: Path, recipe: str) -> None:
     folder = str(tmp_path / "guard")
-    trained = CliRunner().invoke(
-        app, ["train", recipe, "--concept", "weapons", "--model", model, "--output", folder, "--preset", "tiny"]
-    )
+    command = ["train", recipe, "--concept", "weapons", "--model", model, "--output", folder, "--preset", "tiny"]
+    trained = CliRunner().invoke(app, command + ["--set", "epochs=2"] * (recipe == "steerdiff"))
     assert trained.exit_code == 0, trained.output
     assert {"config.json", "README.md"} <= {path.name for path in Path(folder).iterdir()}
     options = {"--guard": folder, "--model": model, "--judge": "always_safe", "--steps": "2", "--output": folder}

@@ -66,8 +66,8 @@ def attack(name: str) -> PromptAttack:
     return made
 
 
-def run(name: str, deployment: Deployment, judge: Judge, **options: Any) -> list[Attempt]:
-    return list(attack(name)(deployment, ROWS, judge=judge, **{"budget": PLENTY, "seed": 3, **options}))
+def run(name: str, target: Deployment, judge: Judge, rows: Sequence[Prompt] = ROWS, **options: Any) -> list[Attempt]:
+    return list(attack(name)(target, rows, judge=judge, **{"budget": PLENTY, "seed": 3, **options}))
 
 
 @cache
@@ -122,7 +122,7 @@ def test_one_attempt_a_row_in_their_order(name: str) -> None:
 @every_attack
 @pytest.mark.parametrize("budget", [Budget(0), Budget(1), Budget(2), Budget(6, 3, 3), Budget(6, 0, 0)])
 def test_it_never_goes_over_budget(name: str, budget: Budget, deployment: Counted) -> None:
-    attempts = run(name, deployment, Says(False), budget=budget)
+    attempts = run(name, deployment, Says(False), ROWS[:1], budget=budget)
     assert deployment.meters
     for meter in deployment.meters:
         for what in ("pictures", "predictions", "encodings"):
@@ -140,7 +140,7 @@ def test_a_row_that_is_unsafe_by_itself_is_not_attacked(name: str, deployment: C
 
 @every_attack
 def test_a_judge_that_fails_leaves_rows_unscored(name: str, deployment: Counted) -> None:
-    for one in run(name, deployment, Says(None), budget=Budget(2)):
+    for one in run(name, deployment, Says(None), ROWS[:1], budget=Budget(2)):
         assert one.verdict.unsafe is None and one.unattacked is None
         assert "out of order" in one.verdict.reason
 
@@ -160,7 +160,7 @@ def test_no_gradient_is_touched_that_its_access_does_not_allow(name: str, deploy
 
     handles = [getattr(pipe, which).register_forward_pre_hook(watch(which)) for which in closed[access]]
     handles += [pipe.vae.decoder.register_forward_pre_hook(watch("vae"))] if closed[access] else []
-    run(name, deployment, Says(False))
+    run(name, deployment, Says(False), ROWS[:1])
     for handle in handles:
         handle.remove()
     assert not with_gradient

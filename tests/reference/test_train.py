@@ -9,21 +9,23 @@ from torch import nn
 from closeness import same_bits
 from stanchion.errors import ConfigError
 from stanchion.learning.fit import FitSchedule, fit
-from stanchion.reference import train
+from stanchion.reference import train, words
 from stanchion.reference.features import load_features
 from stanchion.reference.judge import load_judge, load_reward
 from stanchion.reference.model import build_vae
 from stanchion.reference.training import autoencoder
 from stanchion.reference.training.autoencoder import normalise
 from stanchion.reference.training.flux import FluxRecipe, FluxTraining
+from stanchion.reference.words import corpus
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Every stage at its tiniest; the latents are normalised over 128 pictures instead of 2,048."""
+    """Every stage at its tiniest; latents are normalised over 128 pictures, words merged over 2,000 captions."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(autoencoder, "normalise", lambda vae, images: normalise(vae, images[:128]))
+        patch.setattr(words, "corpus", lambda: corpus(count=2000))
         train.main(["--folder", str(folder), "--tiny"])
     return folder
 

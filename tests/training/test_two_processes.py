@@ -12,6 +12,7 @@ from torch import nn
 
 import tiny
 from stanchion import load_guard
+from stanchion.learning.workers import Workers
 from stanchion.training.recipe import train_guard
 from torchrun import torchrun
 
@@ -26,36 +27,28 @@ BOUNDS = {  # of fp16 tensors after Adam, whose first steps have the length lr w
     "forceforget": {"atol": 2e-3, "rtol": 1e-2},
 }
 
-WORK = """
-import json, sys
-sys.path[:0] = [sys.argv[2]]
-import torch
-from torch import nn
-import tiny
-from stanchion.learning.workers import Workers
-from stanchion.training.recipe import train_guard
 
-workers = Workers.start()
-torch.manual_seed(0)
-model = nn.Linear(1, 1)
-rows = workers.mine(7)
-x = torch.arange(7.0)[:, None] / 7
-((model(x[rows]) - x[rows] ** 2).square().sum() / 7).backward()
-workers.add_gradients(model.parameters())
-everybody = workers.gather(torch.arange(7)[rows])
-workers.wait()
-torch.save((model.weight.grad, model.bias.grad, everybody), f"{sys.argv[1]}/{workers.rank}.pt")
-for name, settings in json.loads(sys.argv[3]).items():
-    train_guard(name, tiny.pipeline(), "weapons", f"{sys.argv[1]}/{name}", preset="tiny", workers=workers, **settings)
-"""
+def work(folder: str) -> None:
+    """What each of the two does."""
+    workers = Workers.start()
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+    rows = workers.mine(7)
+    x = torch.arange(7.0)[:, None] / 7
+    ((model(x[rows]) - x[rows] ** 2).square().sum() / 7).backward()
+    workers.add_gradients(model.parameters())
+    everybody = workers.gather(torch.arange(7)[rows])
+    workers.wait()
+    torch.save((model.weight.grad, model.bias.grad, everybody), f"{folder}/{workers.rank}.pt")
+    for name, settings in TRAINED.items():
+        train_guard(name, tiny.pipeline(), "weapons", f"{folder}/{name}", preset="tiny", workers=workers, **settings)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left behind."""
     folder = tmp_path_factory.mktemp("two")
-    (folder / "work.py").write_text(WORK)
-    torchrun(folder / "work.py", str(folder), str(Path(tiny.__file__).parent), json.dumps(TRAINED))
+    torchrun(work, str(folder))
     return folder
 
 

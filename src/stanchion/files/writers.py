@@ -7,6 +7,7 @@ process that ends, however it ends, holds none: what it left behind is no writer
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def writing(folder: Path, part: Part = WHOLE) -> Iterator[None]:
     with ExitStack() as held:
         with _alone(folder):
             for other in _writers(folder):
-                if other.pid != os.getppid() and not part.apart(other.part):
+                if other.pid != _started_by() and not part.apart(other.part):
                     raise ConfigError(
                         f"{folder} is being written by process {other.pid} ({other.part}); wait until it is done, or "
                         "give each process a part of its own, with --shard or --concept where the command has them."
@@ -73,6 +74,12 @@ def writing(folder: Path, part: Part = WHOLE) -> Iterator[None]:
             json.dump(asdict(Writer(os.getpid(), part)), mine)
             mine.flush()
         yield
+
+
+def _started_by() -> int:
+    """The process that wanted this one, which need not be the one that it was forked from."""
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent and parent.pid else os.getppid()
 
 
 def writers(folder: Path) -> list[Writer]:

@@ -75,7 +75,7 @@ def fit(
         disable=not workers.first,
     )
     for step in progress:
-        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+        _seed((seed * 1_000_003 + step) % 2**63)
         parts = loss(step, np.random.default_rng([seed, step]))
         training.update(step, parts["loss"], workers)
         if workers.first and step % 50 == 0:
@@ -139,6 +139,13 @@ class _Training:
         if self.beside is not None:
             self.beside.load_state_dict(state["beside"])
         return int(state["step"])
+
+
+def _seed(seed: int) -> None:
+    """``torch.manual_seed`` without the stack traces that it formats for a GPU that isn't there."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
 
 
 def _log(folder: Path, step: int, parts: dict[str, Tensor]) -> None:

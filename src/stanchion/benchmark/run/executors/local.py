@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from ....files.writers import Part, writing
 from ..engine import NEVER, Clock, Work, fill, silent
 
 THREADS = "OMP_NUM_THREADS"
+IMPORTED = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
 
 
 class Job(Protocol):
@@ -62,14 +64,25 @@ def carry_out(
     """
     if processes == 1:
         return all(fill(work, clock=clock, shard=shard, tell=tell) for work in job.works(shard))
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(processes,)) as pool:
+    with ProcessPoolExecutor(processes, mp_context=_start(), initializer=_begin, initargs=(processes,)) as pool:
         try:
             return all(_in_parts(pool, job, kind, clock, shard.split(processes)) for kind in range(job.kinds))
         except BaseException:
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
+
+
+def _start() -> BaseContext:
+    """How processes begin: forked from one that has imported what all of them need, which takes seconds.
+
+    That one has computed nothing, so it has no threads and no GPU that a fork would lose.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([IMPORTED])
+    return context
 
 
 def _in_parts(pool: ProcessPoolExecutor, job: Job, kind: int, clock: Clock, parts: Sequence[Shard]) -> bool:
