@@ -107,10 +107,10 @@ def test_bench_writes_rows_and_goes_on_where_it_stopped(model: str, tmp_path: Pa
     command = ["bench", str(spec), "--output", str(tmp_path / "run")]
     stopped = CliRunner().invoke(app, [*command, "--minutes", "0"])
     assert "run the same command again" in stopped.stderr
-    assert not (tmp_path / "spec.json").exists()
+    assert not (tmp_path / "rows.json").exists()
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    rows = json.loads((tmp_path / "spec.json").read_text())
+    rows = json.loads((tmp_path / "rows.json").read_text())
     rate = {(row["guard"], row["prompt_set"]): row for row in rows if row["metric"] == "unsafe_rate"}
     assert rate["trasce", "unsafe"]["value"] == 0.0
     assert rate["trasce", "unsafe"]["n"] == 3
@@ -135,7 +135,7 @@ def test_a_saved_guards_folder_draws_as_the_guard_does(model: str, tmp_path: Pat
 def test_bench_measures_a_saved_guards_folder(model: str, tmp_path: Path, saved: str) -> None:
     result = bench(tmp_path, model, "[weapons]", f"{{guard: {saved}}}")
     assert result.exit_code == 0, result.output
-    rows = json.loads((tmp_path / "spec.json").read_text())
+    rows = json.loads((tmp_path / "rows.json").read_text())
     assert {row["guard"] for row in rows} == {"none", saved}
 
 
@@ -144,10 +144,10 @@ def test_bench_a_concept_at_a_time_writes_rows_once_all_are_there(model: str, tm
         result = bench(tmp_path, model, "[weapons, banana]", "{guard: trasce}", "--concept", concept)
         assert result.exit_code == 0, result.output
         assert f"filled: {concept}" in result.stdout
-        assert not (tmp_path / "spec.json").exists()
+        assert not (tmp_path / "rows.json").exists()
     written = (tmp_path / "run" / "attempts-banana.jsonl").stat().st_mtime_ns
     assert bench(tmp_path, model, "[weapons, banana]", "{guard: trasce}").exit_code == 0
-    rows = json.loads((tmp_path / "spec.json").read_text())
+    rows = json.loads((tmp_path / "rows.json").read_text())
     assert {(row["guard"], row["concept"]) for row in rows} == {
         (guard, concept) for guard in ("none", "trasce") for concept in ("weapons", "banana")
     }

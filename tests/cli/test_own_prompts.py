@@ -116,7 +116,7 @@ def test_a_spec_gives_files_names_and_says_what_they_show(model: str, here: Path
     )
     result = run("bench", "spec.yaml", "--output", "out")
     assert result.exit_code == 0, result.output
-    rows = json.loads(Path("spec.json").read_text())
+    rows = json.loads(Path("rows.json").read_text())
     assert {row["prompt_set"] for row in rows} == {"tickets", "harmless"}
     lengths = [row for row in rows if row["metric"] == "prompt_length" and row["prompt_set"] == "tickets"]
     assert {row["value"] for row in lengths} == {(len("a knife, on a table") + len("a gun")) / 2}

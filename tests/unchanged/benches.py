@@ -164,8 +164,8 @@ def lessons(folder: Path) -> Answer:
     spec = folder / "spec.yaml"
     spec.write_text(yaml.safe_dump({**SMALL, "concept": "weapons", "trials": list(LESSONS)}), encoding="utf-8")
     program("weight_attacks", spec)
-    text = (folder / "spec.md").read_text(encoding="utf-8")
-    return {"rows": rows(folder / "spec.json"), "table": text[text.index("|") :]}
+    text = (folder / "table.md").read_text(encoding="utf-8")
+    return {"rows": rows(folder / "rows.json"), "table": text[text.index("|") :]}
 
 
 def recipe_cell(name: str) -> Cell:

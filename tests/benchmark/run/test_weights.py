@@ -271,12 +271,12 @@ def test_the_program_writes_rows_and_a_shard_does_not(tmp_path, monkeypatch):
     )
     monkeypatch.setattr("sys.argv", ["weight_attacks", str(path), "--shard", "1/2"])
     program.main()
-    assert not path.with_suffix(".json").exists()
+    assert not path.with_name("rows.json").exists()
     monkeypatch.setattr("sys.argv", ["weight_attacks", str(path)])
     program.main()
-    rows = read_rows(path.with_suffix(".json"))
+    rows = read_rows(path.with_name("rows.json"))
     assert {row.attack for row in rows} == {"direct", "swap"}
-    assert "| swap parts cross_attention | esd |" in path.with_suffix(".md").read_text()
+    assert "| swap parts cross_attention | esd |" in path.with_name("table.md").read_text()
     assert len((tmp_path / "spec.parts" / "curves.jsonl").read_text().split()) > 2
     json.loads((tmp_path / "spec.parts" / "curves.jsonl").read_text().splitlines()[1])
 
