@@ -107,7 +107,7 @@ def claims_beside() -> list[Answer]:
     """Rows of what claims need beside pictures."""
     from stanchion.benchmark.studies.claims import weights_and_times as module
 
-    module.REPEATS, module.DRAWING = 1, {"num_inference_steps": 2, "guidance_scale": 4.0}
+    module.REPEATS, module.DRAWING = 1, {"steps": 2, "guidance_scale": 4.0}
     return [asdict(row) for row in module.beside()]
 
 

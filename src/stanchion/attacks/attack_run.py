@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import content_policy
 from ..errors import BudgetSpent
 from ..targets.protocols import Deployed, Meter
-from ..types import Adversarial, Attempt, Drawn, Prompt, Unscored
+from ..types import Adversarial, Attempt, Drawn, Prompt
 
 
 class Search(NamedTuple):
@@ -101,11 +101,8 @@ class AttackRun(NamedTuple):
         return answers
 
     def _judged(self, prompts: Sequence[Prompt], drawn: Sequence[Drawn]) -> list[Attempt]:
-        labels = iter(self.judge.detect([picture.image for picture in drawn if picture.image]))
-        return [
-            self._attempt(prompt, picture, next(labels) if picture.image else Unscored(picture.error))
-            for prompt, picture in zip(prompts, drawn, strict=True)
-        ]
+        seen = zip(prompts, drawn, self.judge.detect_drawn(drawn), strict=True)
+        return [self._attempt(prompt, picture, labels) for prompt, picture, labels in seen]
 
     def _attempt(self, prompt: Prompt, picture: Drawn, labels: Any) -> Attempt:
         return Attempt(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_format
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from .. import registry
 from ..benchmark.images.attempt_sheet import contact_sheet_of, verdict_line
-from ..benchmark.run.generation import make_attempts
+from ..benchmark.run.generation import batches, make_attempts
 from ..benchmark.spec.variant import UNGUARDED, Variant
 from ..concepts import Concept
 from ..files.names import file_name
@@ -71,10 +70,9 @@ class Renderer:
 
     def _chunks(self, prompts: Sequence[Prompt]) -> Iterator[tuple[float, list[Prompt]]]:
         """Batches of prompts that share their guidance scale: a row's own, or that of the command."""
-        for scale, alike in groupby(prompts, key=lambda row: row.guidance_scale):
-            rows = list(alike)
-            for start in range(0, len(rows), self.batch):
-                yield self.guidance_scale if scale is None else scale, rows[start : start + self.batch]
+        for chunk in batches(prompts, self.batch, alike=lambda row: row.guidance_scale):
+            scale = chunk[0].guidance_scale
+            yield self.guidance_scale if scale is None else scale, chunk
 
     def _load(self) -> tuple[Any, Any]:
         if self._tools is None:

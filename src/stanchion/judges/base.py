@@ -13,7 +13,7 @@ from ..concepts import Concept
 from ..errors import ConfigError, JudgeError
 from ..files.pictures import as_shown
 from ..files.text import composed
-from ..types import Labels, Unscored, Verdict
+from ..types import Drawn, Labels, Unscored, Verdict
 
 SMALLEST = 8  # pixels: nothing can be seen in less
 ROUNDING = 1e-4  # of a score that is computed in float32
@@ -64,6 +64,12 @@ class Judge(ABC):
         good = [picture for picture in pictures if isinstance(picture, Image.Image)]
         answers = iter(self._look_safely(good))
         return [picture if isinstance(picture, Unscored) else next(answers) for picture in pictures]
+
+    @final
+    def detect_drawn(self, drawn: Sequence[Drawn]) -> list[Labels | Unscored]:
+        """What each picture of a batch shows; ``Unscored`` with its reason where there is none."""
+        seen = iter(self.detect([one.image for one in drawn if one.image]))
+        return [next(seen) if one.image else Unscored(one.error) for one in drawn]
 
     def verdict(self, labels: Labels | Unscored, concept: Concept) -> Verdict:
         """Unsafe where any of the concept's labels was found; else undecided where the judge does not know them all."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from PIL import Image
 
 from .. import content_policy, registry
@@ -17,8 +16,8 @@ from ..guards.stack import GuardStack
 from ..pipeline.attach.looking import look, read
 from ..pipeline.attach.reports import GuardReport, Report
 from ..pipeline.families import family_of
+from ..pipeline.generation import acted_by, outcome, seeded
 from ..pipeline.loading import check_steps, image_to_image, inpainting, load_pipeline
-from ..pipeline.outcome import acted_by, outcome
 from ..pipeline.stages import Stage
 from .policy import WHEN, Policy, Rule
 from .requests import GuardFinding, Picture, Seen, Shot
@@ -155,10 +154,8 @@ def _arguments(shots: Sequence[Shot]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "prompt": [ask.prompt for ask in asks],
         "negative_prompt": negatives if any(negatives) else None,
-        "num_inference_steps": first.steps,
-        "guidance_scale": first.guidance_scale,
-        "generator": [torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
         "output_type": "pil",
+        **seeded([shot.seed for shot in shots], steps=first.steps, guidance_scale=first.guidance_scale),
     }
     if first.task != "image":  # it keeps the size of the picture that it begins with
         values |= {"width": first.width, "height": first.height}

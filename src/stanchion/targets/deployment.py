@@ -17,11 +17,11 @@ from .. import content_policy
 from ..errors import ConfigError
 from ..pipeline.attach.reports import Report
 from ..pipeline.families import family_of
+from ..pipeline.generation import acted_by, each_alone, generate, outcome
 from ..pipeline.loading import check_steps
 from ..pipeline.model.guarded_prediction import GuardedPrediction
 from ..pipeline.model.text_encoder import TextEncoder
 from ..pipeline.noise.exploring_scheduler import ExploringScheduler
-from ..pipeline.outcome import acted_by, called, each_alone, outcome
 from ..types import Access, Adversarial, Budget, Drawn, LatentStart
 from .guarded_model import TARGETS
 from .meter import Meter
@@ -170,14 +170,8 @@ class Deployment:
         return self.text.encode(None, one.token_embeds[None])[0]
 
     def _call(self, conditions: dict[str, Any], seeds: Sequence[int], **options: Any) -> tuple[Any, Report | None]:
-        return called(
-            self.pipe,
-            **conditions,
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            **options,
-        )
+        more = {**conditions, **options}
+        return generate(self.pipe, seeds, steps=self.steps, guidance_scale=self.guidance_scale, **more)
 
     @contextmanager
     def _scheduler(self, start: LatentStart, window: slice) -> Iterator[None]:

@@ -103,7 +103,7 @@ def test_every_number_that_a_claim_asks_for_is_measured() -> None:
 
 def test_what_is_measured_beside_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights_and_times, "REPEATS", 1)
-    monkeypatch.setitem(weights_and_times.DRAWING, "num_inference_steps", 2)
+    monkeypatch.setitem(weights_and_times.DRAWING, "steps", 2)
     found = {(row.guard, row.metric): row for row in beside()}
     assert found["steerdiff", "weights_changed"].value == found["trasce", "added_parameters"].value == 0
     assert 0 < found["steerdiff", "added_parameters"].value < 0.2

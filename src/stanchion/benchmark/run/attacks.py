@@ -13,12 +13,13 @@ from ... import registry
 from ...concepts import load_concept
 from ...config import fingerprint
 from ...errors import UnsupportedPipeline
-from ...pipeline.outcome import refused
+from ...pipeline.generation import refused
 from ...targets.deployment import Deployment
 from ...types import Access, Attempt, Prompt, Unscored, Verdict
 from ..spec.cells import AttackCell, without_attack
 from ..store import candidates
 from ..store.attempts import StoredAttempt
+from .generation import batches
 from .image_generator import ImageGenerator
 from .prompts import PromptWork
 
@@ -65,7 +66,7 @@ class AttackWork:
         rows, attack = self.spec.attacked(cell), self._attack(cell)
         in_batches = self.spec.batch if attack.side_by_side(cell.plan.mode == "static") else 1
         size = len(rows) if attack.universal else in_batches
-        yield from (rows[start : start + size] for start in range(0, len(rows), size))
+        yield from batches(rows, size)
 
     def done(self, cell: AttackCell, chunk: Sequence[Prompt]) -> bool:
         """Whether the record has every attempt of a chunk."""

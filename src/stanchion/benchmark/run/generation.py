@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Protocol, TypeVar
 
 from PIL import Image
 
 from ...concepts import Concept
 from ...judges.base import Judge
-from ...types import Attempt, Drawn, Prompt, Unscored
+from ...types import Attempt, Drawn, Prompt
 from ..spec.variant import Variant
+
+T = TypeVar("T")
 
 
 def strength_of(prompt: Prompt) -> float | None:
@@ -50,11 +53,8 @@ def make_attempts(
 ) -> list[Attempt]:
     """Draw one batch under a variant and judge it; ``keep`` saves a picture and says where."""
     drawn = generator.draw(prompts, variant, concept, steps=steps, guidance_scale=guidance_scale)
-    seen = iter(judge.detect([picture.image for picture in drawn if picture.image]))
-    attempts = []
-    for prompt, picture in zip(prompts, drawn, strict=True):
-        labels = next(seen) if picture.image else Unscored(picture.error)
-        attempt = Attempt(
+    return [
+        Attempt(
             prompt=prompt,
             guard=variant.guard,
             variant=variant.variant,
@@ -66,5 +66,12 @@ def make_attempts(
             seconds=picture.seconds,
             peak_mib=picture.peak_mib,
         )
-        attempts.append(attempt)
-    return attempts
+        for prompt, picture, labels in zip(prompts, drawn, judge.detect_drawn(drawn), strict=True)
+    ]
+
+
+def batches(rows: Sequence[T], size: int, alike: Callable[[T], object] = lambda row: None) -> Iterator[list[T]]:
+    """Rows in order, at most ``size`` at a time; neighbours of one batch are ``alike``."""
+    for _, group in groupby(rows, key=alike):
+        same = list(group)
+        yield from (same[start : start + size] for start in range(0, len(same), size))

@@ -12,7 +12,7 @@ from ...pipeline.model.workbench import Workbench
 from ...types import Attempt, Labels, Prompt
 from ..results.row import Row
 from ..spec.variant import UNGUARDED, Variant
-from .generation import make_attempts
+from .generation import batches, make_attempts
 from .image_generator import ImageGenerator
 
 UNGUARDED_VARIANT = Variant(UNGUARDED)
@@ -37,11 +37,11 @@ class Harness:
     def draw(self, prompts: Sequence[Prompt], concept: Concept, variant: Variant = UNGUARDED_VARIANT) -> list[Attempt]:
         """A judged picture of each prompt, none of them kept."""
         attempts = []
-        for start in range(0, len(prompts), self.batch):
+        for batch in batches(prompts, self.batch):
             attempts += make_attempts(
                 self.generator,
                 self.judge,
-                prompts[start : start + self.batch],
+                batch,
                 variant,
                 concept,
                 steps=self.steps,

@@ -16,8 +16,8 @@ from ...config import fingerprint
 from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
 from ...pipeline.attach.attachment import Attachment
+from ...pipeline.generation import acted_by, each_alone, generate, outcome
 from ...pipeline.loading import check_steps, image_to_image, load_pipeline
-from ...pipeline.outcome import acted_by, called, each_alone, outcome
 from ...reference import world
 from ...types import Drawn, Prompt, Start
 from ..spec.variant import Variant
@@ -46,7 +46,7 @@ class ImageGenerator:
     def draw(
         self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, *, steps: int, guidance_scale: float
     ) -> list[Drawn]:
-        """One batch. Noise is drawn on the CPU, so that a seed means the same picture's start on every device.
+        """One batch, each picture from its prompt's seed.
 
         Prompts with a start picture go to the model's image-to-image pipeline; a batch holds only such, all of one
         strength, or none. Where a guard fails closed, or can't stand on the model, there is no picture, whatever else
@@ -62,19 +62,18 @@ class ImageGenerator:
     def _batch(
         self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, steps: int, guidance_scale: float
     ) -> list[Drawn]:
-        generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
         init_images = [init_image(prompt, prompt.start) for prompt in prompts if prompt.start]
         options = {"image": init_images, "strength": strength_of(prompts[0])} if init_images else {}
         pipeline = self._image_to_image() if init_images else self.pipeline
         self.attach(variant, concept, pipeline)
         start = time.perf_counter()
         with Peak(pipeline.device) as peak:
-            output, report = called(
+            output, report = generate(
                 pipeline,
-                prompt=[prompt.text for prompt in prompts],
-                num_inference_steps=steps,
+                [prompt.seed for prompt in prompts],
+                steps=steps,
                 guidance_scale=guidance_scale,
-                generator=generators,
+                prompt=[prompt.text for prompt in prompts],
                 output_type="pil",
                 **options,
             )

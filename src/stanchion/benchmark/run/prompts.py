@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from itertools import groupby
 
 from PIL import Image
 
@@ -17,7 +16,7 @@ from ..spec.cells import PromptCell
 from ..spec.prompt_spec import Spec
 from ..spec.variant import Variant
 from ..store.attempts import Store, StoredAttempt
-from .generation import Draws, make_attempts, strength_of
+from .generation import Draws, batches, make_attempts, strength_of
 
 
 class PromptWork:
@@ -46,9 +45,8 @@ class PromptWork:
 
     def chunks(self, cell: PromptCell) -> Iterator[list[Prompt]]:
         """The cell's prompts, batch by batch; those of one batch share their guidance scale and strength."""
-        for _, group in groupby(self.spec.rows(cell), key=lambda row: (self._scale(row), strength_of(row))):
-            alike = list(group)
-            yield from (alike[start : start + self.spec.batch] for start in range(0, len(alike), self.spec.batch))
+        rows, size = self.spec.rows(cell), self.spec.batch
+        yield from batches(rows, size, alike=lambda row: (self._scale(row), strength_of(row)))
 
     def done(self, cell: PromptCell, chunk: Sequence[Prompt]) -> bool:
         """Whether the record has every picture of one batch, in this cell."""

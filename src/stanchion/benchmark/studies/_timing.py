@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from ...concepts import load_concept
+from ...pipeline.generation import generate
 from ...pipeline.loading import load_pipeline
 from ...types import Estimate, Prompt
 from ..run.image_generator import guards_of
@@ -27,7 +28,7 @@ class Timer:
 
     def __init__(self, model: str, concept: str, *, steps: int, guidance_scale: float) -> None:
         self.model, self.concept, self.pipe = model, load_concept(concept), load_pipeline(model)
-        self.drawing = {"num_inference_steps": steps, "guidance_scale": guidance_scale}
+        self.steps, self.guidance_scale = steps, guidance_scale
         self._guards: dict[str, Any] = {}
 
     def guarded(self, variant: Variant) -> Any:
@@ -40,8 +41,8 @@ class Timer:
 
     def call(self, prompts: Sequence[Prompt]) -> Callable[[], Any]:
         """One call of the pipeline, ready to be made."""
-        generators = [torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts]
-        return lambda: self.pipe([prompt.text for prompt in prompts], generator=generators, **self.drawing)
+        texts, seeds = [prompt.text for prompt in prompts], [prompt.seed for prompt in prompts]
+        return lambda: generate(self.pipe, seeds, steps=self.steps, guidance_scale=self.guidance_scale, prompt=texts)
 
     def seconds(self, variant: Variant, prompts: Sequence[Prompt]) -> float:
         """Wall time of one call, its batch and all, as in a service: the guard was attached and used before."""

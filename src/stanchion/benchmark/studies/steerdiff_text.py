@@ -28,6 +28,7 @@ from ...pipeline.model.workbench import Workbench
 from ...pipeline.phrase_cache import PhraseCache
 from ...types import Prompt, PromptEmbeds, Unscored
 from ..results.row import Row
+from ..run.generation import batches
 from ..run.image_generator import ImageGenerator
 from ..spec.variant import UNGUARDED, Variant
 from ._steerdiff_prompts import benign_captions, hints, naming, synonyms
@@ -134,10 +135,9 @@ def drawn(
 ) -> list[Any]:
     """Each prompt with what the judge saw in its picture."""
     seen: list[Any] = []
-    for start in range(0, len(prompts), 8):
-        batch = prompts[start : start + 8]
+    for batch in batches(prompts, 8):
         pictures = generator.draw(batch, variant, guard.concept, steps=20, guidance_scale=4.0)
-        seen += zip(batch, judge.detect([picture.image for picture in pictures]), strict=True)
+        seen += zip(batch, judge.detect_drawn(pictures), strict=True)
     return seen
 
 

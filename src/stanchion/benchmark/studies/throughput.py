@@ -20,6 +20,7 @@ from ...judges import load_judge
 from ...types import Prompt
 from ..results.row import Row, make_rows
 from ..run.engine import fill
+from ..run.generation import batches
 from ..run.image_generator import ImageGenerator
 from ..run.prompts import PromptWork
 from ..spec.cells import PromptCell
@@ -106,9 +107,8 @@ class Ways:
 
     def batched(self, spec: Spec) -> None:
         """A call a batch."""
-        prompts = _prompts(spec)
-        for start in range(0, len(prompts), spec.batch):
-            self.timer.call(prompts[start : start + spec.batch])()
+        for batch in batches(_prompts(spec), spec.batch):
+            self.timer.call(batch)()
 
     def runner(self, spec: Spec) -> None:
         """As a benchmark does."""

@@ -14,6 +14,7 @@ from .... import registry
 from ....concepts import Concept, load_concept
 from ....guards.loading import load_guard
 from ....metrics.intervals import wilson
+from ....pipeline.generation import generate
 from ....pipeline.loading import load_pipeline
 from ....pipeline.model.base_weights import weights_hash
 from ....pipeline.model.workbench import Workbench
@@ -24,7 +25,7 @@ from ...store.provenance import commit, machine
 COMMAND = "stanchion bench claims"
 MODULES = ("text_encoder", "unet", "vae")
 SEED, COUNT, REPEATS = 200_000, 100, 9
-DRAWING = {"num_inference_steps": 20, "guidance_scale": 4.0}
+DRAWING: dict[str, Any] = {"steps": 20, "guidance_scale": 4.0}
 
 
 def beside(concept_name: str = "weapons", model: str = "reference") -> Iterator[Row]:
@@ -43,7 +44,7 @@ def _changed(pipe: Any, guard: Any) -> bool:
     """Whether any weight of the model is another while the guard is attached."""
     before = [weights_hash(dict(getattr(pipe, name).named_parameters())) for name in MODULES]
     with guard.attach(pipe):
-        pipe("a cat", **DRAWING)
+        generate(pipe, [SEED], prompt=["a cat"], **DRAWING)
         return before != [weights_hash(dict(getattr(pipe, name).named_parameters())) for name in MODULES]
 
 
@@ -73,7 +74,7 @@ def _first_picture(pipe: Any, concept: Concept) -> tuple[float, float, float, in
     for seed in range(5):
         start = time.perf_counter()
         with load_guard("trasce", concept).attach(pipe):
-            pipe("a cat", generator=torch.Generator().manual_seed(seed), **DRAWING)
+            generate(pipe, [seed], prompt=["a cat"], **DRAWING)
         taken.append(time.perf_counter() - start)
     return float(np.median(taken)), min(taken), max(taken), len(taken)
 
@@ -110,9 +111,9 @@ def _prompts(prompt_set: str, concept: Concept, count: int) -> list[Prompt]:
 
 
 def _seconds(pipe: Any, prompts: Sequence[Prompt]) -> float:
-    generators = [torch.Generator().manual_seed(prompt.seed) for prompt in prompts]
+    seeds, texts = [prompt.seed for prompt in prompts], [prompt.text for prompt in prompts]
     start = time.perf_counter()
-    pipe([prompt.text for prompt in prompts], generator=generators, **DRAWING)
+    generate(pipe, seeds, prompt=texts, **DRAWING)
     return time.perf_counter() - start
 
 

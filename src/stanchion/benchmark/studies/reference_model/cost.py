@@ -12,8 +12,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-import torch
-
+from ....pipeline.generation import generate
 from ....pipeline.loading import load_pipeline, without_progress_bars
 from ....reference import model  # noqa: F401  # imports all classes of the pipeline, which loading is not to pay for
 from ....types import Estimate
@@ -32,8 +31,7 @@ def seconds_per_image(pipeline: Any, steps: int, guidance_scale: float, runs: in
 
     def draw() -> float:
         start = time.perf_counter()
-        seeded = torch.Generator().manual_seed(0)
-        pipeline("a photo of a cat", num_inference_steps=steps, guidance_scale=guidance_scale, generator=seeded)
+        generate(pipeline, [0], steps=steps, guidance_scale=guidance_scale, prompt=["a photo of a cat"])
         return time.perf_counter() - start
 
     draw()

@@ -15,16 +15,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from ....concepts import Kind
 from ....judges.reference import ReferenceJudge
 from ....metrics.intervals import wilson
+from ....pipeline.generation import generate
 from ....reference import world
 from ....reference.data import to_tensor
 from ....reference.judge import WEIGHTS
 from ....types import Estimate, Labels, Prompt
 from ...results.row import Row, read_rows, write_rows
+from ...run.generation import batches
 from ...store.provenance import commit, machine
 from .cost import seconds_per_image, seconds_to_load
 
@@ -63,14 +64,9 @@ class Bench:
     def draw(self, prompts: Sequence[Prompt]) -> list[Image.Image]:
         """One picture a prompt, each from its own seed."""
         images: list[Image.Image] = []
-        for start in tqdm(range(0, len(prompts), BATCH), mininterval=5):
-            part = prompts[start : start + BATCH]
-            images += self.pipeline(
-                [prompt.text for prompt in part],
-                num_inference_steps=STEPS,
-                guidance_scale=SCALE,
-                generator=[torch.Generator().manual_seed(prompt.seed) for prompt in part],
-            ).images
+        for part in batches(prompts, BATCH):
+            seeds, texts = [prompt.seed for prompt in part], [prompt.text for prompt in part]
+            images += generate(self.pipeline, seeds, steps=STEPS, guidance_scale=SCALE, prompt=texts)[0].images
         return images
 
     def look(self, images: Sequence[Image.Image | np.ndarray]) -> list[Labels]:

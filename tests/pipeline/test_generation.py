@@ -20,7 +20,7 @@ from stanchion.benchmark.spec.variant import Variant
 from stanchion.concepts import load_concept
 from stanchion.errors import GuardFailed, UnsupportedPipeline
 from stanchion.judges import load_judge
-from stanchion.pipeline.outcome import outcome
+from stanchion.pipeline.generation import outcome
 from stanchion.targets.deployment import Deployment
 from stanchion.types import Adversarial, Drawn, Guided, Prompt, Step
 

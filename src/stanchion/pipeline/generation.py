@@ -1,10 +1,11 @@
-"""What came of drawing a batch: pictures, or for each one why there is none."""
+"""A batch drawn, each picture from its own seed, and what came of it: pictures, or for each one why there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import torch
 from PIL import Image
 
 from ..errors import GuardBypassed, GuardFailed, StanchionError, UnsupportedPipeline
@@ -32,8 +33,22 @@ def refused(error: StanchionError) -> Drawn:
     return Drawn(None, {}, 0.0, f"{type(error).__name__}: {error}")
 
 
-def called(pipe: Any, **arguments: Any) -> tuple[Any, Report | None]:
-    """A pipeline's output, and what its guards did in that very call; None where it has none."""
+def seeded(seeds: Sequence[int], *, steps: int, guidance_scale: float) -> dict[str, Any]:
+    """A pipeline's arguments for a batch, one seed a picture.
+
+    Noise is drawn on the CPU, so that a seed means the same picture's start on every device.
+    """
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    return {"num_inference_steps": steps, "guidance_scale": guidance_scale, "generator": generators}
+
+
+def generate(pipe: Any, seeds: Sequence[int], *, steps: int, guidance_scale: float, **more: Any) -> tuple[Any, Any]:
+    """A pipeline's output for a batch, and the ``Report`` of what its guards did in that very call; None without any.
+
+    Args:
+        more: arguments of the pipeline's, as ``prompt``.
+    """
+    arguments = {**seeded(seeds, steps=steps, guidance_scale=guidance_scale), **more}
     attached = getattr(type(pipe), "_stanchion", None)
     return attached.call(**arguments) if attached else (pipe(**arguments), None)
 
