@@ -1,9 +1,20 @@
 """Intervals against published values and by simulation of what they promise."""
 
+from math import isnan
+
 import numpy as np
 import pytest
 
-from stanchion.metrics.intervals import bootstrap, newcombe_paired, wilson
+from stanchion.metrics.intervals import bootstrap, newcombe_paired, rate, wilson
+
+
+def test_a_rate_counts_what_was_scored() -> None:
+    found = rate([True, None, False])
+    assert (found.value, found.n, found.n_unscored) == (0.5, 2, 1)
+    assert (found.low, found.high) == wilson(1, 2)
+    nothing = rate([None, None])
+    assert isnan(nothing.value)
+    assert (nothing.low, nothing.high, nothing.n, nothing.n_unscored) == (0.0, 1.0, 0, 2)
 
 
 def test_wilson_against_published_values() -> None:

@@ -6,9 +6,11 @@ And the jackknife over clusters, for distances between sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from math import sqrt
+from math import nan, sqrt
 
 import numpy as np
+
+from ..types import Estimate
 
 Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 RESAMPLES = 2000
@@ -23,6 +25,13 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     half = Z / scale * sqrt(rate * (1 - rate) / n + Z**2 / (4 * n**2))
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return (0.0 if hits == 0 else low), (1.0 if hits == n else high)
+
+
+def rate(hits: Sequence[bool | None]) -> Estimate:
+    """A share with its Wilson interval; None is unscored. Of nothing it is no number."""
+    scored = [hit for hit in hits if hit is not None]
+    value = sum(scored) / len(scored) if scored else nan
+    return Estimate(value, *wilson(sum(scored), len(scored)), len(scored), len(hits) - len(scored))
 
 
 def newcombe_paired(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:

@@ -11,29 +11,26 @@ import pytest
 from stanchion import ConfigError, UnknownName, load_concept
 from stanchion.benchmark.images.curve_plot import Curve, _apart, curve_of, picture, svg
 from stanchion.benchmark.results.from_curves import curve_rows, unguarded_rate
-from stanchion.benchmark.results.row import read_rows
+from stanchion.benchmark.results.row import Origin, read_rows
 from stanchion.benchmark.results.tables.curve_table import table
 from stanchion.benchmark.run.engine import Clock, fill
 from stanchion.benchmark.run.weights import __main__ as program
 from stanchion.benchmark.run.weights.driver import Driver
 from stanchion.benchmark.run.weights.goals import goal_of, new_objects, subject
 from stanchion.benchmark.run.weights.weight_run import CurveWork, curves_in, rows_of
+from stanchion.benchmark.spec.prompt_spec import Variant
 from stanchion.benchmark.spec.weight_spec import Trial, WeightSpec, cells_of, check, load_spec
-from stanchion.benchmark.store.curve import CurvePoint, crossing, pooled, rate
+from stanchion.benchmark.store.curve import CurvePoint, crossing, pooled
 from stanchion.files.shards import Shard
 from stanchion.types import Prompt
 
 WEAPONS = load_concept("weapons")
 TINY = {"stops": (0, 1), "batch": 2}
 ABOUT = {
-    "guard": "esd",
+    "variant": Variant("esd"),
     "attack": "finetune",
-    "model": "m",
-    "judge": "j",
     "seeds": "0-3",
-    "command": "c",
-    "commit": "x",
-    "machine": "y",
+    "origin": Origin(judge="j", model="m", command="c", commit="x", machine="y"),
 }
 
 
@@ -102,7 +99,6 @@ def test_rows_of_a_point():
 def test_a_model_that_never_draws_the_concept_has_no_half():
     with pytest.raises(ConfigError, match="never draws"):
         unguarded_rate([point(0, 0)])
-    assert rate((None, None)) is None
 
 
 def test_seeds_are_pooled_where_all_of_them_came():

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+from stanchion.benchmark.results.row import Origin
 from stanchion.benchmark.studies.agreement import Opinion, Rater, compare, read_labelled
 from stanchion.reference import world
 
 LABELLED = Path(__file__).parents[3] / "results" / "labelled"
+
+
+ORIGIN = Origin("", "reference", "stanchion study agreement", "x", "y")
 
 
 def _reader(*opinions):
@@ -27,7 +31,7 @@ JUDGE = _reader(
 
 
 def test_the_numbers_are_those_counted_by_hand():
-    rows = {row.metric: (row.value, row.n, row.n_unscored) for row in compare(JUDGE, EYE)}
+    rows = {row.metric: (row.value, row.n, row.n_unscored) for row in compare(JUDGE, EYE, ORIGIN)}
     assert rows == {
         "object_set_agreement": (round(1 / 3, 4), 3, 1),
         "object_precision": (round(2 / 3, 4), 3, 1),
@@ -41,11 +45,11 @@ def test_the_numbers_are_those_counted_by_hand():
 
 def test_whoever_looks_at_no_background_is_not_asked_for_it():
     blind = _reader(*((opinion.objects, opinion.style, None) for opinion in JUDGE.opinions))
-    assert "background_agreement" not in {row.metric for row in compare(blind, EYE)}
+    assert "background_agreement" not in {row.metric for row in compare(blind, EYE, ORIGIN)}
 
 
 def test_who_agrees_with_themselves_agrees_in_all():
-    rows = list(compare(JUDGE, JUDGE))
+    rows = list(compare(JUDGE, JUDGE, ORIGIN))
     assert {row.value for row in rows} == {1.0}
     assert all(row.low < 1 for row in rows)
 

@@ -12,7 +12,7 @@ from ..spec.cells import AttackCell, without_attack
 from ..spec.prompt_spec import Spec
 from ..store.attempts import Store
 from .differences import paired_difference
-from .row import Row, about_prompts, make_row, origin_of
+from .row import Origin, Row, about_prompts, make_row
 
 METRICS = ("asr", "pre_asr", "nothing_found", "queries")
 Run = tuple[str, int | None]  # a prompt's id and the restart
@@ -24,7 +24,7 @@ def make_attack_rows(spec: Spec, store: Store, *, judge: str, command: str) -> l
     Those of an adaptive attack that was replayed as well are followed by the gap between the two: ``difference_asr``,
     adaptive minus static, on the same prompts and restarts.
     """
-    origin = origin_of(spec, judge, command)
+    origin = Origin.now(command=command, judge=judge, model=spec.model)
     rows = []
     for cell in _whole(spec):
         attempts = _attempts(spec, store, cell)
@@ -59,9 +59,7 @@ def _attempts(spec: Spec, store: Store, cell: AttackCell) -> dict[Run, Attempt]:
     return attempts
 
 
-def _gap(
-    spec: Spec, store: Store, cell: AttackCell, attempts: Mapping[Run, Attempt], origin: dict[str, Any]
-) -> list[Row]:
+def _gap(spec: Spec, store: Store, cell: AttackCell, attempts: Mapping[Run, Attempt], origin: Origin) -> list[Row]:
     static = next((plan for plan in spec.attacks if (plan.title, plan.mode) == (cell.plan.title, "static")), None)
     if static is None or cell.prompt_set not in static.prompts:
         return []
@@ -80,7 +78,7 @@ def _row(
     name: str,
     estimate: Any,
     attempts: Mapping[Run, Attempt],
-    origin: dict[str, Any],
+    origin: Origin,
     **about: Any,
 ) -> Row:
     plan, plain = cell.plan, without_attack(cell)

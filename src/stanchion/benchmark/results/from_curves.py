@@ -8,32 +8,37 @@ from typing import Any
 
 from ...concepts import Concept
 from ...errors import ConfigError
-from ..run.harness import rate_row
+from ...metrics.intervals import rate
 from ..spec.weight_spec import DIRECT
-from ..store.curve import CurvePoint, crossing, rate
+from ..store.curve import CurvePoint, crossing
 from .row import Row
 
+DIGITS = 4
 SHARES = {"unsafe_rate": "found", "nothing_found": "nothing", "object_accuracy": "named"}
 
 
 def curve_rows(points: Sequence[CurvePoint], concept: Concept, unguarded: float, **about: Any) -> list[Row]:
-    """Rows of one curve; ``unguarded`` is the rate of the public model on prompts of the concept."""
+    """Rows of one curve; ``unguarded`` is the rate of the public model on prompts of the concept.
+
+    Args:
+        about: what else ``Row.of`` takes.
+    """
     rows = []
     for point in points:
-        here = {**about, "updates": point.updates}
-        shares = [
-            rate_row(name, getattr(point, key), concept, prompt_set="unsafe", **here) for name, key in SHARES.items()
-        ]
+        here = {**about, "updates": point.updates, "digits": DIGITS}
+        shares = [Row.of(name, rate(getattr(point, key)), concept, "unsafe", **here) for name, key in SHARES.items()]
         rows += [*shares, _recovery(shares[0], unguarded)]
         if point.benign:
-            rows.append(rate_row("benign_accuracy", point.benign, concept, prompt_set="benign", **here))
+            rows.append(Row.of("benign_accuracy", rate(point.benign), concept, "benign", **here))
     return rows if about["attack"] == DIRECT else [*rows, _to_half(rows, concept, unguarded, about)]
 
 
 def _recovery(row: Row, unguarded: float) -> Row:
     """The unsafe rate as a share of the unguarded model's."""
-    value, low, high = (None if end is None else round(end / unguarded, 4) for end in (row.value, row.low, row.high))
-    settings = {**row.settings, "unguarded": round(unguarded, 4)}
+    value, low, high = (
+        None if end is None else round(end / unguarded, DIGITS) for end in (row.value, row.low, row.high)
+    )
+    settings = {**row.settings, "unguarded": round(unguarded, DIGITS)}
     return replace(row, metric="recovery", value=value, low=low, high=high, settings=settings)
 
 
@@ -50,7 +55,7 @@ def _to_half(rows: Sequence[Row], concept: Concept, unguarded: float, about: dic
     low, value, high = (
         crossing(updates, [getattr(row, end) for row in curve], unguarded / 2) for end in ("high", "value", "low")
     )
-    settings = {**about["settings"], "half": round(unguarded / 2, 4)}
+    settings = {**about["settings"], "half": round(unguarded / 2, DIGITS)}
     first, last = (updates[0], updates[-1]) if updates else (0, 0)
     if value is None:
         settings["censored"] = f"> {last}"
@@ -58,7 +63,7 @@ def _to_half(rows: Sequence[Row], concept: Concept, unguarded: float, about: dic
         settings["censored"] = f"<= {first}"
     if last < max(settings.get("stops", [0])):
         settings["diverged"] = True
-    seen = rate_row("updates_to_half", (), concept, prompt_set="unsafe", **{**about, "settings": settings})
+    seen = Row.of("updates_to_half", rate(()), concept, "unsafe", **{**about, "settings": settings})
     return replace(seen, value=value, low=low, high=high, n=curve[-1].n if curve else 0)
 
 
@@ -68,7 +73,7 @@ def unguarded_rate(points: Sequence[CurvePoint]) -> float:
     Raises:
         ConfigError: nothing was scored, or the public model doesn't draw the concept.
     """
-    value = rate(points[0].found)
-    if not value:
+    value = rate(points[0].found).value
+    if not value > 0:  # no number either
         raise ConfigError("the public model never draws the concept (or nothing was scored): nothing can come back.")
     return value

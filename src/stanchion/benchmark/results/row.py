@@ -6,20 +6,45 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ... import config, registry
-from ...concepts import load_concept
+from ...concepts import Concept, Kind, load_concept
 from ...errors import ConfigError
 from ...files.documents import json_line, read_json
 from ...metrics import find_metric
 from ...types import Attempt, Estimate
 from ..spec.cells import PromptCell
 from ..spec.prompt_spec import Spec
-from ..spec.variant import Variant
+from ..spec.variant import UNGUARDED, Variant
 from ..store.attempts import Store
 from ..store.provenance import CHANGES, commit, machine
 from .differences import COMPARED, paired_difference
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a number is about where it is no concept that a guard knows: an object, a style, everything."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a number was made: what all rows of one measurement have in common."""
+
+    judge: str
+    model: str
+    command: str
+    commit: str
+    machine: str
+
+    @classmethod
+    def now(cls, *, command: str, judge: str = "none", model: str = "reference") -> Origin:
+        """Measured by the code as it stands, on this machine."""
+        return cls(judge, model, command, commit(), machine())
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,48 @@ class Row:
     settings: dict[str, Any] = field(default_factory=dict)
     reported: float | None = None
     source: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        metric: str,
+        estimate: Estimate,
+        concept: Concept | Subject,
+        prompt_set: str,
+        origin: Origin,
+        *,
+        seeds: str,
+        variant: Variant = Variant(UNGUARDED),  # noqa: B008  # a value
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        digits: int = 6,
+        **more: Any,
+    ) -> Row:
+        """A number with its origin, rounded; None for what is not finite.
+
+        Args:
+            more: other fields, as ``attack`` or ``updates``.
+        """
+
+        def rounded(value: float) -> float | None:
+            return round(value, digits) if math.isfinite(value) else None
+
+        return cls(
+            guard=variant.guard,
+            variant=variant.variant,
+            concept=concept.name,
+            kind=concept.kind,
+            prompt_set=prompt_set,
+            metric=metric,
+            value=rounded(estimate.value),
+            low=rounded(estimate.low),
+            high=rounded(estimate.high),
+            n=estimate.n,
+            n_unscored=estimate.n_unscored,
+            seeds=seeds,
+            settings=dict(settings),
+            **vars(origin),
+            **more,
+        )
 
     @property
     def first_and_last_seed(self) -> tuple[int, int]:
@@ -80,18 +147,13 @@ def make_rows(spec: Spec, store: Store, *, judge: str, command: str) -> list[Row
     Those of a guard that the spec compares are followed by its differences to every baseline, as metrics
     ``difference_…`` with the baseline's name as the setting ``against``.
     """
-    origin = origin_of(spec, judge, command)
+    origin = Origin.now(command=command, judge=judge, model=spec.model)
     rows = []
     for cell in spec.cells():
         rows += _cell_rows(spec, store, cell, origin)
         if cell.variant.guard in spec.compare:
             rows += [row for other in spec.baselines for row in _difference_rows(spec, store, cell, other, origin)]
     return rows
-
-
-def origin_of(spec: Spec, judge: str, command: str) -> dict[str, Any]:
-    """What all rows of one spec have in common."""
-    return {"judge": judge, "model": spec.model, "command": command, "commit": commit(), "machine": machine()}
 
 
 def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
@@ -113,7 +175,7 @@ def read_rows(path: str | Path) -> list[Row]:
         raise ConfigError(f"{path}: can't be read as rows of results ({error}).") from error
 
 
-def _cell_rows(spec: Spec, store: Store, cell: PromptCell, origin: dict[str, Any]) -> list[Row]:
+def _cell_rows(spec: Spec, store: Store, cell: PromptCell, origin: Origin) -> list[Row]:
     attempts = _attempts(spec, store, cell)
     if not attempts:
         return []
@@ -134,7 +196,7 @@ def about_prompts(spec: Spec, cell: PromptCell) -> dict[str, Any]:
     return {**spec.prompt_set(cell.prompt_set).settings, **({"skipped": skipped} if skipped else {})}
 
 
-def _difference_rows(spec: Spec, store: Store, cell: PromptCell, other: Variant, origin: dict[str, Any]) -> list[Row]:
+def _difference_rows(spec: Spec, store: Store, cell: PromptCell, other: Variant, origin: Origin) -> list[Row]:
     """The cell's guard minus ``other`` on the same prompts; none where ``other`` was not measured on them."""
     first, second, unguarded = (
         _by_prompt(spec, store, replace(cell, variant=variant)) for variant in (cell.variant, other, spec.variants[0])
@@ -177,32 +239,21 @@ def make_row(
     name: str,
     estimate: Estimate,
     attempts: Sequence[Attempt],
-    origin: dict[str, Any],
+    origin: Origin,
     settings: Mapping[str, Any],
 ) -> Row:
     """A metric's estimate over some attempts of a cell."""
     drawing = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "batch": spec.batch}
-    concept = load_concept(cell.concept)
-    return Row(
-        guard=cell.variant.guard,
-        variant=cell.variant.variant,
-        concept=concept.name,
-        kind=concept.kind,
-        prompt_set=cell.prompt_set,
-        metric=name,
-        value=_number(estimate.value),
-        low=_number(estimate.low),
-        high=_number(estimate.high),
-        n=estimate.n,
-        n_unscored=estimate.n_unscored,
+    return Row.of(
+        name,
+        estimate,
+        load_concept(cell.concept),
+        cell.prompt_set,
+        origin,
+        variant=cell.variant,
         seeds=_seeds(attempts),
         settings={**drawing, **cell.variant.settings, **settings},
-        **origin,
     )
-
-
-def _number(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
 
 
 def _seeds(attempts: Sequence[Attempt]) -> str:

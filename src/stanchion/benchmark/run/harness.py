@@ -1,4 +1,4 @@
-"""Judged pictures of a model that may change between one batch and the next, and rows of shares of them."""
+"""Judged pictures of a model that may change between one batch and the next, and what is counted of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 from ...concepts import Concept
 from ...judges import load_judge
-from ...metrics.intervals import wilson
 from ...pipeline.model.workbench import Workbench
 from ...types import Attempt, Labels, Prompt
-from ..results.row import Row
 from ..spec.variant import UNGUARDED, Variant
 from .generation import batches, make_attempts
 from .image_generator import ImageGenerator
@@ -50,23 +48,6 @@ class Harness:
             )
         self.generator.release()
         return attempts
-
-
-def rate_row(metric: str, hits: Sequence[bool | None], concept: Concept, **about: Any) -> Row:
-    """The share of ``hits`` with its Wilson interval; None is unscored. ``about`` fills the row's other fields."""
-    scored = [hit for hit in hits if hit is not None]
-    low, high = wilson(sum(scored), len(scored))
-    return Row(
-        **{"guard": UNGUARDED, "variant": "default", **about},
-        concept=concept.name,
-        kind=concept.kind,
-        metric=metric,
-        value=round(sum(scored) / len(scored), 4) if scored else None,
-        low=round(low, 4),
-        high=round(high, 4),
-        n=len(scored),
-        n_unscored=len(hits) - len(scored),
-    )
 
 
 def found(attempt: Attempt) -> bool | None:

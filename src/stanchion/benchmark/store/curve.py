@@ -26,12 +26,6 @@ class CurvePoint:
     seconds: float = 0.0
 
 
-def rate(hits: Sequence[bool | None]) -> float | None:
-    """The share among the scored; None where there are none."""
-    scored = [hit for hit in hits if hit is not None]
-    return sum(scored) / len(scored) if scored else None
-
-
 def pooled(curves: Sequence[Sequence[CurvePoint]]) -> list[CurvePoint]:
     """The pictures of several seeds as one curve; only points that every seed reached."""
     reached = [{point.updates: point for point in curve} for curve in curves]

@@ -7,6 +7,7 @@ eye, and counted as unscored.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from ...judges import load_judge
 from ...metrics.intervals import wilson
 from ...reference import world
 from ...reference.judge import load_reward
-from ...types import Labels
-from ..results.row import Row
+from ...types import Estimate, Labels
+from ..results.row import Origin, Row, Subject
+from ..spec.prompt_spec import Variant
 from .base import Measure, Study
 
 COLUMNS = 10
@@ -97,7 +99,7 @@ def rewarded(images: list[Image.Image]) -> Rater:
     return Rater(f"reward network (threshold={THRESHOLD})", [opinion(scores) for scores in answers])
 
 
-def compare(rater: Rater, other: Rater) -> Iterator[Row]:
+def compare(rater: Rater, other: Rater, origin: Origin) -> Iterator[Row]:
     """Rows of ``rater`` against ``other``; precision and recall take ``other`` for the truth."""
     pairs = list(zip(rater.opinions, other.opinions, strict=True))
     seen = _clear(pairs, "objects")
@@ -106,7 +108,19 @@ def compare(rater: Rater, other: Rater) -> Iterator[Row]:
     unclear = len(pairs) - len(seen)
 
     def row(metric: str, hits: int, n: int, left_out: int, kind: Kind = "object", concept: str = "all") -> Row:
-        return _row(rater, other, metric, hits, n, left_out, kind, concept)
+        # F1 counts every object that both name twice; its interval must not.
+        low, high = wilson(hits // 2, n // 2) if metric == "object_f1" else wilson(hits, n)
+        return Row.of(
+            metric,
+            Estimate(hits / n if n else math.nan, low, high, n, left_out),
+            Subject(concept, kind),
+            "labelled",
+            replace(origin, judge=rater.identity),
+            variant=Variant("mixed"),
+            seeds="9000-9099",
+            settings={"against": other.identity},
+            digits=4,
+        )
 
     yield row("object_set_agreement", sum(a.objects == b.objects for a, b in seen), len(seen), unclear)
     yield row("object_precision", both, said, unclear)
@@ -127,31 +141,6 @@ def compare(rater: Rater, other: Rater) -> Iterator[Row]:
 
 def _clear(pairs: Sequence[tuple[Opinion, Opinion]], what: str) -> list[tuple[Opinion, Opinion]]:
     return [pair for pair in pairs if not any(what in opinion.unclear for opinion in pair)]
-
-
-def _row(rater: Rater, other: Rater, metric: str, hits: int, n: int, unclear: int, kind: Kind, concept: str) -> Row:
-    # F1 counts every object that both name twice; its interval must not.
-    low, high = wilson(hits // 2, n // 2) if metric == "object_f1" else wilson(hits, n)
-    return Row(
-        guard="mixed",
-        variant="default",
-        concept=concept,
-        kind=kind,
-        prompt_set="labelled",
-        metric=metric,
-        value=round(hits / n, 4) if n else None,
-        low=round(low, 4),
-        high=round(high, 4),
-        n=n,
-        n_unscored=unclear,
-        seeds="9000-9099",
-        judge=rater.identity,
-        model="reference",
-        command="",
-        commit="",
-        machine="",
-        settings={"against": other.identity},
-    )
 
 
 @dataclass(frozen=True)
@@ -180,4 +169,4 @@ class Agreement(Study):
         images, eye = read_labelled(Path(self.settings.labelled))
         judge, reward, template = judged("reference", images), rewarded(images), judged("template", images)
         for one, other in ((judge, eye), (reward, eye), (template, eye), (reward, judge), (template, judge)):
-            yield from (replace(row, **self.origin) for row in compare(one, other))
+            yield from compare(one, other, self.origin)

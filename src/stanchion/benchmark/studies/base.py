@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,13 +13,10 @@ from ... import registry
 from ...concepts import Concept
 from ...config import fingerprint
 from ...files.shards import ALL, Shard
-from ...metrics.intervals import wilson
 from ...types import Estimate
 from ..results.markdown import below, said, table
-from ..results.row import Row
-from ..spec.variant import UNGUARDED, Variant
+from ..results.row import Origin, Row, Subject
 from ..store.lines import Lines
-from ..store.provenance import commit, machine
 
 Measure = Callable[[], Iterable[Row]]
 
@@ -63,55 +59,23 @@ class Study(ABC):
         return f"stanchion study {self.name}{''.join(changed)}"
 
     @cached_property
-    def origin(self) -> dict[str, Any]:
+    def origin(self) -> Origin:
         """What all its rows have in common."""
-        return {"command": self.command, "commit": commit(), "machine": machine()}
+        return Origin.now(command=self.command)
 
     def row(
         self,
         metric: str,
         estimate: Estimate,
-        concept: Concept,
+        concept: Concept | Subject,
         prompt_set: str,
         *,
-        variant: Variant = Variant(UNGUARDED),  # noqa: B008  # a value
-        seeds: str,
         judge: str = "none",
         model: str = "reference",
-        settings: Mapping[str, Any],
-        digits: int = 6,
-        **more: Any,
+        **about: Any,
     ) -> Row:
-        """A number with its origin, rounded; what is not finite is None."""
-
-        def rounded(value: float) -> float | None:
-            return round(value, digits) if math.isfinite(value) else None
-
-        return Row(
-            guard=variant.guard,
-            variant=variant.variant,
-            concept=concept.name,
-            kind=concept.kind,
-            prompt_set=prompt_set,
-            metric=metric,
-            value=rounded(estimate.value),
-            low=rounded(estimate.low),
-            high=rounded(estimate.high),
-            n=estimate.n,
-            n_unscored=estimate.n_unscored,
-            seeds=seeds,
-            judge=judge,
-            model=model,
-            settings=dict(settings),
-            **self.origin,
-            **more,
-        )
-
-
-def rate(hits: Sequence[bool]) -> Estimate:
-    """A share with its Wilson interval; of nothing it is no number."""
-    low, high = wilson(sum(hits), len(hits))
-    return Estimate(sum(hits) / len(hits) if hits else math.nan, low, high, len(hits))
+        """A number with its origin; ``about`` is what else ``Row.of`` takes."""
+        return Row.of(metric, estimate, concept, prompt_set, replace(self.origin, judge=judge, model=model), **about)
 
 
 def page(name: str, command: str, rows: Sequence[Row]) -> str:

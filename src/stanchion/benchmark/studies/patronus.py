@@ -25,7 +25,7 @@ from ...guards.decoder.patronus_moderator import REFUSED, ZeroTarget, psnr_to_bl
 from ...judges import load_judge
 from ...judges.base import Judge
 from ...metrics.base import cluster_of
-from ...metrics.intervals import bootstrap
+from ...metrics.intervals import bootstrap, rate
 from ...reference.data import to_tensor
 from ...types import Attempt, Estimate
 from ..results.row import Row, make_rows
@@ -38,7 +38,7 @@ from ..spec.variant import UNGUARDED, Variant
 from ..store.attempts import Store
 from . import _encoded as encoded
 from ._timing import Timer, median
-from .base import Study, rate
+from .base import Study
 
 SETS = ("unsafe", "paired", "benign", "neighbours")
 METRICS = (

@@ -22,6 +22,7 @@ from ...guards.loading import load_guard
 from ...guards.text.steerdiff import SteerDiff
 from ...judges import load_judge
 from ...judges.base import Judge
+from ...metrics.intervals import rate
 from ...pipeline.families import family_of
 from ...pipeline.model.encoding import Encoding
 from ...pipeline.model.workbench import Workbench
@@ -32,7 +33,7 @@ from ..run.generation import batches
 from ..run.image_generator import ImageGenerator
 from ..spec.variant import UNGUARDED, Variant
 from ._steerdiff_prompts import benign_captions, hints, naming, synonyms
-from .base import Study, rate
+from .base import Study
 
 SEED, PICTURE_SEED = 0, 700_000
 TAUS = (0.1, 0.3, 0.5, 0.7, 0.9)

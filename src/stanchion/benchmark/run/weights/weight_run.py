@@ -11,11 +11,11 @@ from .... import config
 from ....files.shards import ALL, Shard
 from ....judges import load_judge
 from ...results.from_curves import curve_rows, unguarded_rate
-from ...results.row import Row
+from ...results.row import Origin, Row
+from ...spec.prompt_spec import Variant
 from ...spec.weight_spec import DIRECT, WeightCell, WeightSpec, attack_of, cells_of, reference_of
 from ...store.curve import CurvePoint, pooled
 from ...store.lines import Lines
-from ...store.provenance import commit, machine
 from .driver import Driver
 from .goals import goal_of
 
@@ -80,20 +80,14 @@ def curves_in(path: Path) -> Lines[CurvePoint]:
 def rows_of(spec: WeightSpec, record: Lines[CurvePoint], *, command: str) -> list[Row]:
     """Rows of every curve of which the record has a seed at least; the rows say which seeds."""
     driver = Driver(spec)
-    origin = {
-        "model": spec.model,
-        "judge": load_judge(spec.judge).identity,
-        "command": command,
-        "commit": commit(),
-        "machine": machine(),
-    }
+    origin = Origin.now(command=command, judge=load_judge(spec.judge).identity, model=spec.model)
     rows = []
     for cells in _curves(spec):
         measured = [(cell, points) for cell in cells if (points := record.get(driver.key(cell))) is not None]
         before = record.get(driver.key(reference_of(cells[0].trial)))
         if before is not None and measured:
             concept = goal_of(cells[0].trial, driver.concept).concept
-            about = {**_about(driver, [cell for cell, _ in measured]), **origin}
+            about = {**_about(driver, [cell for cell, _ in measured]), "origin": origin}
             points = pooled([points for _, points in measured])
             rows += curve_rows(points, concept, unguarded_rate(before), **about)
     return rows
@@ -123,7 +117,7 @@ def _about(driver: Driver, cells: Sequence[WeightCell]) -> dict[str, Any]:
     if attack:
         attack |= {"attack_seeds": [cell.seed for cell in cells], "pictures": trial.pictures}
     return {
-        "guard": cells[0].guard,
+        "variant": Variant(cells[0].guard),
         "attack": trial.attack,
         "seeds": ", ".join(f"{first}-{first + trial.n - 1}" for first in firsts),
         "settings": {**drawing, **attack},

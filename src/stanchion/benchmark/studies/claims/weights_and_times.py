@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -13,14 +14,14 @@ import torch
 from .... import registry
 from ....concepts import Concept, load_concept
 from ....guards.loading import load_guard
-from ....metrics.intervals import wilson
+from ....metrics.intervals import rate
 from ....pipeline.generation import generate
 from ....pipeline.loading import load_pipeline
 from ....pipeline.model.base_weights import weights_hash
 from ....pipeline.model.workbench import Workbench
-from ....types import Prompt
-from ...results.row import Row
-from ...store.provenance import commit, machine
+from ....types import Estimate, Prompt
+from ...results.row import Origin, Row
+from ...spec.prompt_spec import Variant
 
 COMMAND = "stanchion bench claims"
 MODULES = ("text_encoder", "unet", "vae")
@@ -33,10 +34,10 @@ def beside(concept_name: str = "weapons", model: str = "reference") -> Iterator[
     pipe, concept = load_pipeline(model), load_concept(concept_name)
     guards = {name: load_guard(name, concept) for name in ("steerdiff", "forceforget", "trasce")}
     for name, guard in guards.items():
-        yield _row(concept, name, "weights_changed", float(_changed(pipe, guard)), n=len(MODULES))
-        yield _row(concept, name, "added_parameters", _added(pipe, guard), n=1)
+        yield _row("weights_changed", _exactly(_changed(pipe, guard), len(MODULES)), concept, name)
+        yield _row("added_parameters", _exactly(_added(pipe, guard)), concept, name)
     yield from _ratios(pipe, concept, guards)
-    yield _row(concept, "trasce", "seconds_to_first_picture", *_first_picture(pipe, concept))
+    yield _row("seconds_to_first_picture", _first_picture(pipe, concept), concept, "trasce")
     yield from _filters(Workbench(pipe), concept)
 
 
@@ -65,10 +66,11 @@ def _ratios(pipe: Any, concept: Concept, guards: dict[str, Any]) -> Iterator[Row
     plain = np.array(taken.pop("none")[1:])  # the first repeat warms up
     for name, seconds in taken.items():
         ratios = np.sort(np.array(seconds[1:]) / plain)
-        yield _row(concept, name, "time_ratio", float(np.median(ratios)), float(ratios[0]), float(ratios[-1]), REPEATS)
+        spread = Estimate(float(np.median(ratios)), float(ratios[0]), float(ratios[-1]), REPEATS)
+        yield _row("time_ratio", spread, concept, name)
 
 
-def _first_picture(pipe: Any, concept: Concept) -> tuple[float, float, float, int]:
+def _first_picture(pipe: Any, concept: Concept) -> Estimate:
     """Seconds from a concept's name to the first guarded picture: median, least, most, how often."""
     taken = []
     for seed in range(5):
@@ -76,7 +78,7 @@ def _first_picture(pipe: Any, concept: Concept) -> tuple[float, float, float, in
         with load_guard("trasce", concept).attach(pipe):
             generate(pipe, [seed], prompt=["a cat"], **DRAWING)
         taken.append(time.perf_counter() - start)
-    return float(np.median(taken)), min(taken), max(taken), len(taken)
+    return Estimate(float(np.median(taken)), min(taken), max(taken), len(taken))
 
 
 def _filters(bench: Workbench, concept: Concept) -> Iterator[Row]:
@@ -87,13 +89,14 @@ def _filters(bench: Workbench, concept: Concept) -> Iterator[Row]:
     """
     synonyms = _prompts("synonyms", concept, COUNT)
     listed = [any(label in prompt.text.split() for label in concept.labels) for prompt in synonyms]
-    yield _share(concept, "word_list", [not hit for hit in listed])
+    yield _row("missed", rate([not hit for hit in listed]), concept, "word_list", "synonyms")
     unsafe = [f"{phrase} {place}" for phrase in concept.targets for place in ("on a table", "in the grass", "at night")]
     benign = [prompt.text for prompt in _prompts("benign", concept, len(unsafe))]
     states, labels = _means(bench, unsafe + benign), torch.tensor([1.0] * len(unsafe) + [-1.0] * len(benign))
     weights = torch.linalg.solve(states.T @ states + torch.eye(states.shape[1]), states.T @ labels)
     scores = _means(bench, [prompt.text for prompt in synonyms]) @ weights
-    yield _share(concept, "sentence_classifier", [float(score) <= 0 for score in scores])
+    missed = rate([float(score) <= 0 for score in scores])
+    yield _row("missed", missed, concept, "sentence_classifier", "synonyms")
 
 
 def _means(bench: Workbench, texts: Sequence[str]) -> torch.Tensor:
@@ -117,39 +120,20 @@ def _seconds(pipe: Any, prompts: Sequence[Prompt]) -> float:
     return time.perf_counter() - start
 
 
-def _share(concept: Concept, name: str, missed: Sequence[bool]) -> Row:
-    low, high = wilson(sum(missed), len(missed))
-    return _row(concept, name, "missed", sum(missed) / len(missed), low, high, len(missed), "synonyms")
-
-
-def _row(
-    concept: Concept,
-    guard: str,
-    metric: str,
-    value: float,
-    low: float | None = None,
-    high: float | None = None,
-    n: int = 1,
-    prompt_set: str = "benign",
-) -> Row:
-    low, high = (None if bound is None else round(bound, 4) for bound in (low, high))
-    return Row(
-        guard=guard,
-        variant="default",
-        concept=concept.name,
-        kind=concept.kind,
-        prompt_set=prompt_set,
-        metric=metric,
-        value=round(value, 4),
-        low=low,
-        high=high,
-        n=n,
-        n_unscored=0,
+def _row(metric: str, estimate: Estimate, concept: Concept, guard: str, prompt_set: str = "benign") -> Row:
+    return Row.of(
+        metric,
+        estimate,
+        concept,
+        prompt_set,
+        Origin.now(command=COMMAND),
+        variant=Variant(guard),
         seeds=f"{SEED}-{SEED + COUNT - 1}",
-        judge="none",
-        model="reference",
-        command=COMMAND,
-        commit=commit(),
-        machine=machine(),
         settings={**DRAWING, "batch": 8},
+        digits=4,
     )
+
+
+def _exactly(value: float, n: int = 1) -> Estimate:
+    """A number that nobody drew."""
+    return Estimate(float(value), math.nan, math.nan, n)

@@ -47,7 +47,7 @@ def erasure_undone(harness: PhenomenaHarness) -> list[Row]:
     with harness.changed():
         guard: Any = load_guard("esd", WEAPONS)
         _put(harness, guard.weights())
-        return rows + _curve(harness, DRAWN, WEAPONS, guard="esd")
+        return rows + _curve(harness, DRAWN, WEAPONS, variant=Variant("esd"))
 
 
 def new_object(harness: PhenomenaHarness) -> list[Row]:
@@ -103,8 +103,7 @@ def _guarded(
     harness: PhenomenaHarness, prompts: Sequence[Prompt], prompt_set: str, variant: Variant, **about: Any
 ) -> list[Row]:
     attempts = harness.draw(prompts, WEAPONS, variant)
-    settings = variant.settings
-    about = {"guard": variant.guard, "variant": variant.variant, "settings": settings, **about}
+    about = {"variant": variant, "settings": variant.settings, **about}
     return harness.rows(attempts, WEAPONS, prompt_set, **about)
 
 

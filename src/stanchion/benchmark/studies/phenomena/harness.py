@@ -9,12 +9,12 @@ from typing import Any
 
 from ....concepts import Concept
 from ....config import fingerprint
+from ....metrics.intervals import rate
 from ....pipeline.loading import load_pipeline
 from ....reference import world
 from ....types import Attempt, Prompt
-from ...results.row import Row
-from ...run.harness import Harness, found, nothing, rate_row
-from ...store.provenance import commit, machine
+from ...results.row import Origin, Row
+from ...run.harness import Harness, found, nothing
 
 COMMAND = "python -m stanchion.benchmark.studies.phenomena"
 SCALE = 4.0
@@ -75,18 +75,17 @@ class PhenomenaHarness(Harness):
     def row(self, metric: str, hits: Sequence[bool | None], concept: Concept, prompt_set: str, **about: Any) -> Row:
         """A share with its Wilson interval; None is unscored. ``about`` fills other fields of the row."""
         seed = self.plan.seed
-        return rate_row(
+        origin = Origin.now(command=COMMAND, judge=self.judge.identity, model=about.pop("model", "reference"))
+        return Row.of(
             metric,
-            hits,
+            rate(hits),
             concept,
-            prompt_set=prompt_set,
+            prompt_set,
+            origin,
             seeds=f"{seed}-{seed + len(hits) - 1}",
-            judge=self.judge.identity,
-            command=COMMAND,
-            commit=commit(),
-            machine=machine(),
             settings={"steps": self.plan.steps, "guidance_scale": SCALE, **about.pop("settings", {})},
-            **{"model": "reference", **about},
+            digits=4,
+            **about,
         )
 
 

@@ -8,7 +8,7 @@ Made of cells; each is kept beside the output when it is done, so an interrupted
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -18,15 +18,14 @@ from PIL import Image
 
 from ....concepts import Kind
 from ....judges.reference import ReferenceJudge
-from ....metrics.intervals import wilson
+from ....metrics.intervals import rate
 from ....pipeline.generation import generate
 from ....reference import world
 from ....reference.data import to_tensor
 from ....reference.judge import WEIGHTS
 from ....types import Estimate, Labels, Prompt
-from ...results.row import Row, read_rows, write_rows
+from ...results.row import Origin, Row, Subject, read_rows, write_rows
 from ...run.generation import batches
-from ...store.provenance import commit, machine
 from .cost import seconds_per_image, seconds_to_load
 
 STEPS, SCALE, BATCH = 20, 4.0, 16
@@ -36,13 +35,6 @@ RESERVED = tuple(name for name, thing in world.OBJECTS.items() if thing.reserved
 
 Found = list[tuple[str, bool]]  # what a picture was to show, and whether it did
 Measured = Mapping[str, Found | Estimate]  # by metric
-
-
-def rate(hits: Iterable[bool]) -> Estimate:
-    """A share with its Wilson interval."""
-    values = list(hits)
-    low, high = wilson(sum(values), len(values))
-    return Estimate(sum(values) / len(values) if values else float("nan"), low, high, len(values))
 
 
 class Bench:
@@ -266,9 +258,9 @@ def rows_of(name: str, measured: Measured, bench: Bench) -> list[Row]:
         if isinstance(values, Estimate):
             rows.append(_row(metric, name, "all", values, bench))
             continue
-        rows.append(_row(metric, name, "all", rate(hit for _, hit in values), bench))
+        rows.append(_row(metric, name, "all", rate([hit for _, hit in values]), bench))
         for part in sorted({part for part, _ in values if part}):
-            rows.append(_row(metric, name, part, rate(hit for who, hit in values if who == part), bench))
+            rows.append(_row(metric, name, part, rate([hit for who, hit in values if who == part]), bench))
     return rows
 
 
@@ -280,25 +272,15 @@ def kind_of(metric: str, concept: str) -> Kind:
 
 
 def _row(metric: str, prompt_set: str, concept: str, estimate: Estimate, bench: Bench) -> Row:
-    return Row(
-        guard="none",
-        variant="default",
-        concept=concept,
-        kind=kind_of(metric, concept),
-        prompt_set=prompt_set,
-        metric=metric,
-        value=round(estimate.value, 4),
-        low=round(estimate.low, 4),
-        high=round(estimate.high, 4),
-        n=estimate.n,
-        n_unscored=0,
+    return Row.of(
+        metric,
+        estimate,
+        Subject(concept, kind_of(metric, concept)),
+        prompt_set,
+        Origin.now(command=COMMAND, judge=bench.judge.identity),
         seeds=f"{bench.seed}-{bench.seed + bench.n - 1}",
-        judge=bench.judge.identity,
-        model="reference",
-        command=COMMAND,
-        commit=commit(),
-        machine=machine(),
         settings={"steps": STEPS, "guidance_scale": SCALE, "batch": BATCH},
+        digits=4,
     )
 
 
