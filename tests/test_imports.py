@@ -168,7 +168,6 @@ KNOW_DIFFUSERS = (
     "integrations.guider",
     "pipeline",
     "reference",
-    "benchmark.studies.reference_model",
     "judges.safety_checker",
 )
 
@@ -279,7 +278,7 @@ STILL = {  # who knows one family's insides all the same, and why
     "training.recipes.forceforget.forceforget": "writes that key",
     "training.recipes.esd": "which weights the paper trains",
     "benchmark.run.image_generator": "names a model by its weights",
-    "benchmark.studies.claims.weights_and_times": "measures the reference model's modules",
+    "benchmark.studies.weights_and_times": "measures the reference model's modules",
 }
 
 

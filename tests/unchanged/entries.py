@@ -7,8 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
-from dataclasses import asdict
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 Answer = dict[str, Any]  # by part, "rows" say: anything that JSON can say
 
 PROGRAMS = {  # a module with a ``main()`` that reads the command line
-    "model_grid": "stanchion.benchmark.studies.reference_model.grid",
     "train_reference": "stanchion.reference.train",
     "weight_attacks": "stanchion.benchmark.run.weights.__main__",
 }
@@ -27,13 +25,16 @@ STUDIES = {
     "forceforget_ablations",
     "guard_cost",
     "patronus",
+    "phenomena",
+    "reference_model",
     "steerdiff_text",
     "throughput",
     "trasce_cost",
+    "weights_and_times",
 }
-LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "benchmark" / "samples"
+LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "prompts" / "samples"
 CLAIMED_ROWS = ROOT / "results" / "claims" / "rows.json"
-METRICS: dict[str, str] = {}  # new name: old name; answers are stored under old names
+METRICS = {f"reference_{name}": name for name in ("clip_score", "fid", "kid")}  # new name: old name, as in answers
 GUARDS: dict[str, str] = {}  # the same
 ATTEMPT: dict[str, str] = {}  # the same, of an attempt's fields
 
@@ -75,40 +76,11 @@ def attempts(record: Path) -> list[Answer]:
     return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def phenomena(folder: Path) -> None:
-    """Every phenomenon, on a few pictures and updates: rows.json and rows.md."""
-    from stanchion.benchmark.studies.phenomena.__main__ import measure
-    from stanchion.benchmark.studies.phenomena.harness import PhenomenaHarness, Plan
+def reference_cells() -> dict[str, Any]:
+    """What is measured of the reference model, by name."""
+    from stanchion.benchmark.studies._reference_model.cells import CELLS
 
-    plan = Plan(n=4, few=4, updates=(0, 3), searches=1, iterations=2, leak_updates=3, steps=6)
-    measure(folder / "rows.json", PhenomenaHarness(plan))
-
-
-def model_quality(steps: int) -> list[Answer]:
-    """Rows of what the reference model is measured by, but for its times."""
-    from stanchion.benchmark.studies.reference_model import quality as module
-
-    module.STEPS, found = steps, []
-    for name, cell in module.CELLS.items():
-        bench = module.Bench(n=128 if name == "retrieval" else 8, seed=900_000)
-        found += module.rows_of(name, cell(bench), bench) if name != "cost" else []
-    return [asdict(row) for row in found]
-
-
-def model_grid(folder: Path, steps: int) -> None:
-    """The sample grid of the reference model: grid.png."""
-    from stanchion.benchmark.studies.reference_model import quality as module
-
-    module.STEPS = steps
-    program("model_grid", "--output", folder / "grid.png")
-
-
-def claims_beside() -> list[Answer]:
-    """Rows of what claims need beside pictures."""
-    from stanchion.benchmark.studies.claims import weights_and_times as module
-
-    module.REPEATS, module.DRAWING = 1, {"steps": 2, "guidance_scale": 4.0}
-    return [asdict(row) for row in module.beside()]
+    return dict(CELLS)
 
 
 def claims_page() -> str:
@@ -153,11 +125,11 @@ def trained_small(name: str, folder: Path) -> Mapping[str, torch.Tensor]:
 
 
 def _called(main: Callable[[], object], *words: object) -> str:
-    said, sys.argv = io.StringIO(), [str(word) for word in words]
-    with redirect_stdout(said):
+    said, blamed, sys.argv = io.StringIO(), io.StringIO(), [str(word) for word in words]
+    with redirect_stdout(said), redirect_stderr(blamed):
         try:
             main()
         except SystemExit as left:
             if left.code:
-                raise RuntimeError(f"{' '.join(sys.argv)} ended with {left.code}: {said.getvalue()}") from left
+                raise RuntimeError(f"{' '.join(sys.argv)} ended with {left.code}: {blamed.getvalue()}") from left
     return said.getvalue()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import entries
 import yaml
-from answers import Answer, files_of, hashed, pictures, rows, rows_of, tensors_of
+from answers import Answer, files_of, hashed, in_order, pictures, rows, tensors_of
 from benches import NONE, SMALL, VARIANTS, Cell
 from entries import LABELLED, command, program
 from PIL import Image
@@ -63,21 +63,31 @@ def agreement(folder: Path) -> Answer:
 
 
 def phenomena(folder: Path) -> Answer:
-    entries.phenomena(folder)
-    return {"rows": rows(folder / "rows.json"), "table": (folder / "rows.md").read_text(encoding="utf-8")}
+    """Every phenomenon, on a few pictures and updates."""
+    small = {"n": 4, "few": 4, "updates": [0, 3], "searches": 1, "iterations": 2, "leak_updates": 3, "steps": 6}
+    program("phenomena", *measured(folder, **small))
+    return {"rows": rows(folder / "rows.json"), "table": lines_of(folder / "table.md")}
 
 
 def model_quality(folder: Path) -> Answer:
-    return {"rows": rows_of(entries.model_quality(steps=6))}
+    """What the reference model is measured by, but for its times."""
+    found = []
+    cells = entries.reference_cells()
+    del cells["cost"]
+    for n, kept in ((128, {"retrieval": cells.pop("retrieval")}), (8, cells)):  # one of the cells needs 256 captions
+        program("reference_model", *measured(folder / str(n), n=n, steps=6), CELLS=kept)
+        found += rows(folder / str(n) / "rows.json")
+    return {"rows": in_order(found)}
 
 
 def model_grid(folder: Path) -> Answer:
-    entries.model_grid(folder, steps=3)
-    return {"pictures": pictures(folder)}
+    program("reference_model", *measured(folder, n=1, steps=3), CELLS={})
+    return {"pictures": pictures(folder / "record")}
 
 
 def claims_beside(folder: Path) -> Answer:
-    return {"rows": rows_of(entries.claims_beside())}
+    program("weights_and_times", *measured(folder, repeats=1, steps=2))
+    return {"rows": rows(folder / "rows.json")}
 
 
 def claims_page(folder: Path) -> Answer:
@@ -100,6 +110,11 @@ def steerdiff_text(folder: Path) -> Answer:
     words = measured(folder, pictures=2, captions=100, concepts="[weapons, ink]")
     program("steerdiff_text", *words, STEERED=({}, {"eps": 0.5}))
     return {"rows": rows(folder / "rows.json")}
+
+
+def lines_of(page: Path) -> list[str]:
+    """Of its tables."""
+    return [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
 
 
 def measured(folder: Path, **settings: object) -> list[object]:

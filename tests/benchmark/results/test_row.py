@@ -3,7 +3,7 @@
 import math
 
 from stanchion.benchmark.results.row import Origin, Row, Subject
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.concepts import load_concept
 from stanchion.types import Estimate
 

@@ -18,7 +18,7 @@ from stanchion.benchmark.run.weights import __main__ as program
 from stanchion.benchmark.run.weights.driver import Driver
 from stanchion.benchmark.run.weights.goals import goal_of, new_objects, subject
 from stanchion.benchmark.run.weights.weight_run import CurveWork, curves_in, rows_of
-from stanchion.benchmark.spec.prompt_spec import Variant
+from stanchion.benchmark.spec.variant import Variant
 from stanchion.benchmark.spec.weight_spec import Trial, WeightSpec, cells_of, check, load_spec
 from stanchion.benchmark.store.curve import CurvePoint, crossing, pooled
 from stanchion.files.shards import Shard

@@ -1,6 +1,7 @@
 """The papers' claims: what the rows say of them, and that every one can be measured here."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,11 +10,10 @@ from stanchion.benchmark.results.row import Row
 from stanchion.benchmark.spec.prompt_spec import load_spec
 from stanchion.benchmark.spec.weight_spec import cells_of
 from stanchion.benchmark.spec.weight_spec import load_spec as load_weight_spec
-from stanchion.benchmark.studies.claims import weights_and_times
 from stanchion.benchmark.studies.claims.claim import Claim, Outcome, Selector, Shown, findings, load_claims, outcome
 from stanchion.benchmark.studies.claims.page import page
 from stanchion.benchmark.studies.claims.run import HERE, PICTURES, WEIGHTS
-from stanchion.benchmark.studies.claims.weights_and_times import beside
+from stanchion.benchmark.studies.weights_and_times import Settings, WeightsAndTimes
 from stanchion.errors import ConfigError
 
 
@@ -101,10 +101,9 @@ def test_every_number_that_a_claim_asks_for_is_measured() -> None:
                         assert (selector.guard, variant, concept, selector.prompt_set) in direct, (one.id, selector)
 
 
-def test_what_is_measured_beside_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_and_times, "REPEATS", 1)
-    monkeypatch.setitem(weights_and_times.DRAWING, "steps", 2)
-    found = {(row.guard, row.metric): row for row in beside()}
+def test_what_is_measured_beside_pictures(tmp_path: Path) -> None:
+    study = WeightsAndTimes(Settings(repeats=1, steps=2), tmp_path)
+    found = {(row.guard, row.metric): row for measure in study.cells().values() for row in measure()}
     assert found["steerdiff", "weights_changed"].value == found["trasce", "added_parameters"].value == 0
     assert 0 < found["steerdiff", "added_parameters"].value < 0.2
     assert found["trasce", "seconds_to_first_picture"].value > 0

@@ -1,6 +1,5 @@
 """The phenomena's machinery, in tiny counts: what is changed is put back, what is done is not done again."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -8,14 +7,15 @@ import torch
 
 from closeness import same_bits
 from stanchion.attacks.weights.finetune import Finetune
+from stanchion.benchmark.results.row import Origin
 from stanchion.benchmark.run.harness import shows
 from stanchion.benchmark.run.weights.finetuning_data import of_drafts, of_the_world, unasked
-from stanchion.benchmark.studies.phenomena import __main__ as program
-from stanchion.benchmark.studies.phenomena import cells
-from stanchion.benchmark.studies.phenomena.cells import DRAWN, NEW, WEAPONS
-from stanchion.benchmark.studies.phenomena.harness import PhenomenaHarness, Plan, alone
-from stanchion.benchmark.studies.phenomena.table import table
-from stanchion.benchmark.studies.phenomena.token_search import ActivationGoal, TokenSearch, find_prompt, harmless_words
+from stanchion.benchmark.studies._phenomena import cells
+from stanchion.benchmark.studies._phenomena.cells import DRAWN, NEW, WEAPONS
+from stanchion.benchmark.studies._phenomena.harness import PhenomenaHarness, Plan, alone
+from stanchion.benchmark.studies._phenomena.table import table
+from stanchion.benchmark.studies._phenomena.token_search import ActivationGoal, TokenSearch, find_prompt, harmless_words
+from stanchion.benchmark.studies.base import StudyJob
 from stanchion.prompts.base import Draft
 from stanchion.reference import world
 from stanchion.types import Attempt, Labels, Prompt, Verdict
@@ -25,7 +25,7 @@ TINY = Plan(n=2, few=2, updates=(0, 1), searches=1, iterations=1, leak_updates=1
 
 @pytest.fixture(scope="module")
 def harness():
-    return PhenomenaHarness(TINY)
+    return PhenomenaHarness(TINY, Origin.now(command="x"))
 
 
 def _weights(harness):
@@ -131,23 +131,25 @@ def test_prompts_name_each_object_in_turn():
     assert all(prompt.objects[0] in prompt.text for prompt in prompts)
 
 
-def test_cells_that_are_done_are_read_again_and_a_torn_line_is_not(harness, tmp_path, monkeypatch):
+def test_a_phenomenon_is_a_cell_of_a_study_and_is_kept(tmp_path, monkeypatch):
     calls = []
 
     def cell(harness):
         calls.append(1)
         return [harness.row("unsafe_rate", [True, None, False], WEAPONS, "corner")]
 
-    monkeypatch.setattr(program, "CELLS", {"corner": cell})
-    output = tmp_path / "phenomena.json"
-    (tmp_path / "phenomena.parts").mkdir()
-    (tmp_path / "phenomena.parts" / "cells.jsonl").write_text('["corner", "torn')
-    first = program.measure(output, harness, ("corner",))
-    assert program.measure(output, harness, ("corner",)) == first
+    monkeypatch.setitem(cells.CELLS, "corner", cell)
+    job = StudyJob("phenomena", TINY, tmp_path)
+    work = job.works()[0]
+    assert work.cells() == ["corner", "erasure_undone", "new_object", "token_search", "leaking_prior"]
+    for _ in range(2):
+        if not work.done("corner", ["corner"]):
+            work.carry_out("corner", ["corner"])
     assert len(calls) == 1
-    row = json.loads(output.read_text())[0]
-    assert (row["value"], row["n"], row["n_unscored"]) == (0.5, 2, 1)
-    assert "2 (+1 unscored)" in output.with_suffix(".md").read_text()
+    (row,) = job.works()[0].rows("corner")
+    assert (row.value, row.n, row.n_unscored, row.model) == (0.5, 2, 1, "reference")
+    assert row.command.startswith("stanchion study phenomena --set n=2")
+    assert "2 (+1 unscored)" in work.study.files([row])["table.md"]
 
 
 def test_the_table_has_a_line_a_row(harness):

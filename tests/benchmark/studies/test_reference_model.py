@@ -1,18 +1,19 @@
 """The measuring of the reference model: what a row is about, parts that are kept, seconds."""
 
-import json
-
 import pytest
+from PIL import Image
 
-from stanchion.benchmark.studies.reference_model import cost as model_cost
-from stanchion.benchmark.studies.reference_model import quality as model_quality
-from stanchion.benchmark.studies.reference_model.quality import Bench, kind_of, measure, rows_of
+from stanchion.benchmark.studies._reference_model import cells, cost, grid
+from stanchion.benchmark.studies._reference_model.bench import Bench
+from stanchion.benchmark.studies._reference_model.cells import kind_of
+from stanchion.benchmark.studies.base import StudyJob
+from stanchion.benchmark.studies.reference_model import ReferenceModel, Settings
 from stanchion.types import Estimate
 
 
 @pytest.fixture(scope="module")
 def bench():
-    return Bench(n=2, seed=900_000)
+    return Bench(n=2, seed=900_000, steps=1)
 
 
 @pytest.mark.parametrize(
@@ -31,9 +32,9 @@ def test_what_a_row_is_about(metric, concept, kind):
     assert kind_of(metric, concept) == kind
 
 
-def test_a_row_for_all_and_one_for_each_part(bench):
+def test_a_row_for_all_and_one_for_each_part(tmp_path):
     measured = {"found": [("cat", True), ("cat", False), ("key", True)], "psnr": Estimate(30.0, 29.0, 31.0, 3)}
-    rows = rows_of("cell", measured, bench)
+    rows = ReferenceModel(Settings(n=2), tmp_path).rows_of("cell", measured)
     assert [(row.metric, row.concept, row.value, row.n) for row in rows] == [
         ("found", "all", 0.6667, 3),
         ("found", "cat", 0.5, 2),
@@ -47,24 +48,36 @@ def test_cells_that_are_done_are_not_measured_again(tmp_path, monkeypatch):
 
     def reading(bench):
         counts["readings"] += 1
-        return model_quality.judge_on_renders(bench)
+        return {"judge_set": [("", True)] * bench.n}
 
-    monkeypatch.setattr(model_quality, "CELLS", {"judge_on_renders": reading})
-    first = measure(tmp_path / "quality.json", n=2, seed=3)
-    again = measure(tmp_path / "quality.json", n=2, seed=3)
+    monkeypatch.setitem(cells.CELLS, "judge_on_renders", reading)
+    job = StudyJob("reference_model", Settings(n=2, seed=3), tmp_path)
+    for _ in range(2):
+        work = job.works()[0]
+        if not work.done("judge_on_renders", ["judge_on_renders"]):
+            work.carry_out("judge_on_renders", ["judge_on_renders"])
     assert counts["readings"] == 1
-    assert first == again
-    assert json.loads((tmp_path / "quality.json").read_text())[0]["metric"] == "judge_set"
-    assert {row.n for row in first if row.metric == "judge_set"} == {4}
+    (row,) = job.works()[0].rows("judge_on_renders")
+    assert (row.metric, row.value, row.n, row.seeds) == ("judge_set", 1.0, 2, "3-4")
+    assert [work.cells()[-1] for work in job.works()] == ["grid", "cost"]
 
 
-def test_generated_pictures_are_asked_for_and_judged(bench, monkeypatch):
-    monkeypatch.setattr(model_quality, "STEPS", 1)
-    found = model_quality.singles(bench)
+def test_the_judge_is_measured_on_renders(bench):
+    assert len(cells.judge_on_renders(bench)["judge_set"]) == 4
+
+
+def test_generated_pictures_are_asked_for_and_judged(bench):
+    found = cells.singles(bench)
     assert [name for name, _ in found["object_accuracy"]] == ["knife", "gun"]
     assert len(found["background_accuracy/object_accuracy"]) == 2
 
 
+def test_the_sample_grid_lies_beside_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "prompts", lambda: ["a cat", "a key"])
+    assert ReferenceModel(Settings(n=2, steps=1), tmp_path).cells()["grid"]() == []
+    assert Image.open(tmp_path / "grid.png").size[0] > 96
+
+
 def test_loading_is_timed_in_a_process_of_its_own(monkeypatch):
-    seconds = model_cost.seconds_to_load(runs=1)
+    seconds = cost.seconds_to_load(runs=1)
     assert 0 < seconds.low == seconds.high == seconds.value

@@ -16,10 +16,11 @@ from stanchion.benchmark.results.row import Row, read_rows
 from stanchion.benchmark.run.engine import fill
 from stanchion.benchmark.store.lines import Lines
 from stanchion.benchmark.studies import forceforget_ablations, guard_cost, steerdiff_text, throughput, trasce_cost
-from stanchion.benchmark.studies.base import Study, StudyWork, page, rate
+from stanchion.benchmark.studies.base import Study, StudyWork, page
 from stanchion.cli.app import app
 from stanchion.concepts import load_concept
 from stanchion.files.shards import Shard
+from stanchion.metrics.intervals import rate
 
 
 @dataclass(frozen=True)

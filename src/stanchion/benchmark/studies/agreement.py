@@ -25,7 +25,7 @@ from ...reference import world
 from ...reference.judge import load_reward
 from ...types import Estimate, Labels
 from ..results.row import Origin, Row, Subject
-from ..spec.prompt_spec import Variant
+from ..spec.variant import Variant
 from .base import Measure, Study
 
 COLUMNS = 10

@@ -12,7 +12,7 @@ from ....files.shards import ALL, Shard
 from ....judges import load_judge
 from ...results.from_curves import curve_rows, unguarded_rate
 from ...results.row import Origin, Row
-from ...spec.prompt_spec import Variant
+from ...spec.variant import Variant
 from ...spec.weight_spec import DIRECT, WeightCell, WeightSpec, attack_of, cells_of, reference_of
 from ...store.curve import CurvePoint, pooled
 from ...store.lines import Lines

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from .... import registry
 from ....files.shards import ALL, Shard
-from ...results.row import Row, read_rows, write_rows
+from ...results.row import Row
 from ...run.benchmark_run import BenchmarkJob
 from ...run.engine import NEVER, Clock
 from ...run.executors.local import Job, carry_out
-from ...run.weights.weight_run import WeightJob, curves_in, rows_of
+from ...run.weights.weight_run import WeightJob, curves_in
+from ...run.weights.weight_run import rows_of as curve_rows_of
 from ...spec.prompt_spec import load_spec
 from ...spec.weight_spec import load_spec as load_weight_spec
 from ...store.manifest import file_spec
-from .weights_and_times import COMMAND, beside
+from ..base import StudyJob, rows_of
 
 HERE = Path(__file__).parent
 PICTURES = ("pictures", "tasks", "attacks")
-WEIGHTS = "weights"
+WEIGHTS, BESIDE = "weights", "weights_and_times"
+COMMAND = "stanchion bench claims"
 
 
 def measure(
@@ -39,7 +42,8 @@ def measure(
     specs = {name: load_spec(HERE / f"{name}.yaml") for name in PICTURES}
     weights = WeightJob(load_weight_spec(HERE / f"{WEIGHTS}.yaml"), folder / "claims-curves.jsonl")
     jobs = {name: BenchmarkJob(spec, folder) for name, spec in specs.items()}
-    every: dict[str, Job] = {**jobs, "attacks on weights": weights}
+    beside = StudyJob(BESIDE, registry.get("studies", BESIDE).Settings(), folder / f"claims-{BESIDE}")
+    every: dict[str, Job] = {**jobs, "attacks on weights": weights, "weights and times": beside}
     for name, job in every.items():
         tell(f"claims: {name}")
         if name in specs:
@@ -49,12 +53,5 @@ def measure(
     if not shard.whole:
         return None
     rows = [row for name, one in jobs.items() for row in one.open().rows(f"claims-{name}", COMMAND)]
-    return [*rows, *rows_of(weights.spec, curves_in(weights.record), command=COMMAND), *_beside(folder)]
-
-
-def _beside(folder: Path) -> list[Row]:
-    """Measured once a record: its times would differ each time."""
-    path = folder / "claims-beside.json"
-    if not path.is_file():
-        write_rows(path, list(beside()))
-    return read_rows(path)
+    rows += curve_rows_of(weights.spec, curves_in(weights.record), command=COMMAND)
+    return rows + rows_of(beside)

@@ -1,17 +1,13 @@
-"""Draws the sample grid of docs/reference_model.md: every object, and pairs, styles and other words, each first try.
-
-python -m stanchion.benchmark.studies.reference_model.grid --output docs/images/reference_model.jpg
-"""
+"""The sample grid of docs/reference_model.md: every object, and pairs, styles and other words, each first try."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from PIL import Image
 
 from ....reference import world
 from ....types import Prompt
 from ...images.contact_sheet import Tile, contact_sheet
-from .quality import Bench
+from .bench import Bench
 
 COLUMNS = 7
 SEED = 1
@@ -38,20 +34,10 @@ def prompts() -> list[str]:
     return [*singles, *pairs, *styles, *names, *loose]
 
 
-def main() -> None:
-    """Draw and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("docs/images/reference_model.jpg"))
-    output = parser.parse_args().output
-    bench = Bench(n=1, seed=SEED)
+def grid(bench: Bench) -> Image.Image:
+    """A picture of each, first try, with its prompt."""
     texts = prompts()
     images = bench.draw([Prompt(text, SEED + k, str(k)) for k, text in enumerate(texts)])
     tiles = [Tile(image, f"“{text}”") for image, text in zip(images, texts, strict=True)]
     rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    sheet = contact_sheet(rows, titles=[""] * COLUMNS, names=[""] * len(rows))
-    sheet.save(output, quality=88)
-
-
-if __name__ == "__main__":
-    main()
+    return contact_sheet(rows, titles=[""] * COLUMNS, names=[""] * len(rows))

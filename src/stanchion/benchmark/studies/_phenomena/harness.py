@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ....concepts import Concept
-from ....config import fingerprint
+from ....config import Natural, Seed, checked
 from ....metrics.intervals import rate
 from ....pipeline.loading import load_pipeline
 from ....reference import world
@@ -16,10 +16,10 @@ from ....types import Attempt, Prompt
 from ...results.row import Origin, Row
 from ...run.harness import Harness, found, nothing
 
-COMMAND = "python -m stanchion.benchmark.studies.phenomena"
 SCALE = 4.0
 
 
+@checked
 @dataclass(frozen=True)
 class Plan:
     """How much is measured.
@@ -32,28 +32,23 @@ class Plan:
         steps: denoising steps.
     """
 
-    n: int = 100
-    few: int = 48
+    n: Natural = 100
+    few: Natural = 48
     updates: tuple[int, ...] = (0, 2, 5, 10, 25, 50, 100)
     lr: float = 1e-4
-    searches: int = 20
-    iterations: int = 15
-    leak_updates: int = 60
-    steps: int = 20
-    seed: int = 700_000
+    searches: Natural = 20
+    iterations: Natural = 15
+    leak_updates: Natural = 60
+    steps: Natural = 20
+    seed: Seed = 700_000
 
 
 class PhenomenaHarness(Harness):
     """The reference model on the bench. Whoever changes its denoiser does so within ``changed``."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, origin: Origin) -> None:
         super().__init__(load_pipeline("reference"), steps=plan.steps, guidance_scale=SCALE)
-        self.plan = plan
-
-    @property
-    def identity(self) -> str:
-        """Names plan, model and judge: what was measured with the same need not be measured again."""
-        return fingerprint([asdict(self.plan), self.generator.identity, self.judge.identity])
+        self.plan, self.origin = plan, replace(origin, judge=self.judge.identity)
 
     @contextmanager
     def changed(self) -> Iterator[None]:
@@ -74,8 +69,7 @@ class PhenomenaHarness(Harness):
 
     def row(self, metric: str, hits: Sequence[bool | None], concept: Concept, prompt_set: str, **about: Any) -> Row:
         """A share with its Wilson interval; None is unscored. ``about`` fills other fields of the row."""
-        seed = self.plan.seed
-        origin = Origin.now(command=COMMAND, judge=self.judge.identity, model=about.pop("model", "reference"))
+        seed, origin = self.plan.seed, replace(self.origin, model=about.pop("model", self.origin.model))
         return Row.of(
             metric,
             rate(hits),

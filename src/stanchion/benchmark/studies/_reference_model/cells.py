@@ -1,87 +1,26 @@
-"""Measures the reference model itself: its judge, its autoencoder, its pictures, its CLIP and what they cost.
-
-    python -m stanchion.benchmark.studies.reference_model.quality --output results/reference_model/rows.json
-
-Made of cells; each is kept beside the output when it is done, so an interrupted run goes on where it stopped.
-"""
+"""What is measured of the reference model, a question each."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ....concepts import Kind
-from ....judges.reference import ReferenceJudge
-from ....metrics.intervals import rate
-from ....pipeline.generation import generate
 from ....reference import world
 from ....reference.data import to_tensor
 from ....reference.judge import WEIGHTS
 from ....types import Estimate, Labels, Prompt
-from ...results.row import Origin, Row, Subject, read_rows, write_rows
-from ...run.generation import batches
+from .bench import SCALE, Bench
 from .cost import seconds_per_image, seconds_to_load
 
-STEPS, SCALE, BATCH = 20, 4.0, 16
-COMMAND = "python -m stanchion.benchmark.studies.reference_model.quality --output results/reference_model/rows.json"
 STAND_INS = tuple(name for name, thing in world.OBJECTS.items() if thing.stand_in)
 RESERVED = tuple(name for name, thing in world.OBJECTS.items() if thing.reserved)
 
 Found = list[tuple[str, bool]]  # what a picture was to show, and whether it did
 Measured = Mapping[str, Found | Estimate]  # by metric
-
-
-class Bench:
-    """The model, its judge, and ``n`` pictures a cell."""
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed = n, seed
-        self.judge = ReferenceJudge()
-
-    @cached_property
-    def pipeline(self):
-        """The shipped pipeline, as stock diffusers loads it."""
-        from diffusers import StableDiffusionPipeline
-
-        pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "pipeline", dtype=torch.float32)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
-
-    def draw(self, prompts: Sequence[Prompt]) -> list[Image.Image]:
-        """One picture a prompt, each from its own seed."""
-        images: list[Image.Image] = []
-        for part in batches(prompts, BATCH):
-            seeds, texts = [prompt.seed for prompt in part], [prompt.text for prompt in part]
-            images += generate(self.pipeline, seeds, steps=STEPS, guidance_scale=SCALE, prompt=texts)[0].images
-        return images
-
-    def look(self, images: Sequence[Image.Image | np.ndarray]) -> list[Labels]:
-        """The judge's labels; a picture it can't read would be an error of this program."""
-        answers = self.judge.detect(list(images))
-        return [answer for answer in answers if isinstance(answer, Labels)]
-
-    def renders(self, names: tuple[str, ...], styled: float = 0.35) -> tuple[list[world.Scene], np.ndarray]:
-        """``2 n`` fresh scenes that no training saw."""
-        rng = np.random.default_rng([self.seed, 77])
-        scenes = [world.sample(rng, names, styled) for _ in range(2 * self.n)]
-        return scenes, np.stack([world.render(scene, rng) for scene in scenes])
-
-    @cached_property
-    def reconstructions(self) -> tuple[list[world.Scene], torch.Tensor, torch.Tensor]:
-        """Fresh scenes of known objects; their renders and what the autoencoder makes of them, (N, 3, 48, 48)."""
-        scenes, images = self.renders(world.KNOWN)
-        vae, originals = self.pipeline.vae, to_tensor(images)
-        with torch.no_grad():
-            decoded = [
-                vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in originals.split(64)
-            ]
-        return scenes, originals, torch.cat(decoded)
 
 
 def judge_on_renders(bench: Bench) -> Measured:
@@ -242,7 +181,8 @@ def retrieval(bench: Bench) -> Measured:
 
 def cost(bench: Bench) -> Measured:
     """Seconds until the pipeline is there, and for a picture on its own."""
-    return {"seconds_to_load": seconds_to_load(), "seconds_per_image": seconds_per_image(bench.pipeline, STEPS, SCALE)}
+    alone = seconds_per_image(bench.pipeline, bench.steps, SCALE)
+    return {"seconds_to_load": seconds_to_load(), "seconds_per_image": alone}
 
 
 CELLS: dict[str, Callable[[Bench], Measured]] = {
@@ -251,64 +191,8 @@ CELLS: dict[str, Callable[[Bench], Measured]] = {
 }
 
 
-def rows_of(name: str, measured: Measured, bench: Bench) -> list[Row]:
-    """A row for each metric, and one for each object, style or background within it."""
-    rows = []
-    for metric, values in measured.items():
-        if isinstance(values, Estimate):
-            rows.append(_row(metric, name, "all", values, bench))
-            continue
-        rows.append(_row(metric, name, "all", rate([hit for _, hit in values]), bench))
-        for part in sorted({part for part, _ in values if part}):
-            rows.append(_row(metric, name, part, rate([hit for who, hit in values if who == part]), bench))
-    return rows
-
-
 def kind_of(metric: str, concept: str) -> Kind:
     """What a row is about: stand-ins where they are counted, a style where one is asked for, else what is shown."""
     if metric.startswith("stand_ins"):
         return "unsafe"
     return "style" if concept in world.STYLES or "style" in metric else "object"
-
-
-def _row(metric: str, prompt_set: str, concept: str, estimate: Estimate, bench: Bench) -> Row:
-    return Row.of(
-        metric,
-        estimate,
-        Subject(concept, kind_of(metric, concept)),
-        prompt_set,
-        Origin.now(command=COMMAND, judge=bench.judge.identity),
-        seeds=f"{bench.seed}-{bench.seed + bench.n - 1}",
-        settings={"steps": STEPS, "guidance_scale": SCALE, "batch": BATCH},
-        digits=4,
-    )
-
-
-def measure(output: Path, *, n: int, seed: int) -> list[Row]:
-    """Every cell, from ``output``'s folder of parts where it is there, measured where it is not."""
-    bench, parts, rows = Bench(n, seed), output.with_suffix(".parts"), []
-    parts.mkdir(parents=True, exist_ok=True)
-    for name, cell in CELLS.items():
-        part = parts / f"{name}.json"
-        if not part.exists():
-            print(name)
-            write_rows(part, list(rows_of(name, cell(bench), bench)))
-        rows += read_rows(part)
-    write_rows(output, rows)
-    return rows
-
-
-def main() -> None:
-    """Measure, write, and print one line a metric."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("results/reference_model/rows.json"))
-    parser.add_argument("--n", type=int, default=560, help="pictures a cell; 28 objects, so a multiple of 28")
-    parser.add_argument("--seed", type=int, default=900_000)
-    options = parser.parse_args()
-    for row in measure(options.output, n=options.n, seed=options.seed):
-        if row.concept == "all":
-            print(f"{row.prompt_set:18} {row.metric:34} {row.value:8.3f}  [{row.low:.3f}, {row.high:.3f}]  n={row.n}")
-
-
-if __name__ == "__main__":
-    main()
