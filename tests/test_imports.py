@@ -259,6 +259,13 @@ def test_a_target_is_never_any() -> None:
     assert [dotted(path) for path in FILES if re.search(r"\btarget: Any\b", text(path))] == []
 
 
+def test_one_place_seeds_a_call() -> None:
+    """Whoever draws does so through ``pipeline/generation.py``."""
+    said = {path: path.read_text(encoding="utf-8") for path in FILES}
+    assert [dotted(path) for path, text in said.items() if '"num_inference_steps"' in text] == ["pipeline.generation"]
+    assert not [dotted(path) for path, text in said.items() if re.search(r"\bnum_inference_steps=", text)]
+
+
 def test_a_class_name_occurs_once() -> None:
     """Whoever searches for a class finds one; plug-ins' states are all of one kind."""
     found: dict[str, list[str]] = {}

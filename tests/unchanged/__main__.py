@@ -132,20 +132,21 @@ def main() -> int:
     if stored["here"] != here() and not options.write:
         print(f"the answers were stored on {stored['here']}, this is {here()}: pixels may differ in the last digit.")
     prepare()
-    bad = 0
+    other: list[str] = []
     for name in names:
         before = sum(os.times()[2:4])  # of processes that ended
         found = answer(name, folder)
         line = said(name, found, stored["cells"].get(name), folder)
         if options.write and found is not None:
             stored["cells"][name], stored["at"][name] = found, commit()
-        bad += line != "same" and not (options.write and found is not None)
+        other += [f"{name} {line}"] if line != "same" and not (options.write and found is not None) else []
         print(f"{name:36} {line:8} {sum(os.times()[2:4]) - before:6.1f} s", flush=True)
     if options.write:
         kept = {part: {name: stored[part][name] for name in CELLS if name in stored[part]} for part in ("at", "cells")}
         ANSWERS.write_text(json.dumps({"here": here(), **kept}, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(names) - bad} of {len(names)} {'stored' if options.write else 'the same'}")
-    return bool(bad)
+    print(f"{commit()}: {len(names) - len(other)} of {len(names)} cells {'stored' if options.write else 'the same'}.")
+    print(*other, sep="\n", end="\n" if other else "")
+    return bool(other)
 
 
 if __name__ == "__main__":

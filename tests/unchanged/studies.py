@@ -100,7 +100,8 @@ def patronus(folder: Path) -> Answer:
 
 
 def forceforget_ablations(folder: Path) -> Answer:
-    small = {"iterations": 2, "group": 2, "from_pictures": 0.0}
+    small = {"iterations": 2, "prompts": 2, "group": 2, "pictures": 2, "steps": 4, "updates": 2, "from_pictures": 0.0}
+    small |= {"explorers": 1, "tether_prompts": 2, "tether_batch": 2}
     cells = {"ABLATIONS": {"default": {}, "no_explorers": {"explorers": 0}}, "CURVES": {}}
     program("forceforget_ablations", *measured(folder, count=2), SHORT=small, **cells)
     return {"rows": rows(folder / "rows.json"), "plot": (folder / "reward.svg").read_text(encoding="utf-8")}

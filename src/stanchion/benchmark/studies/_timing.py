@@ -47,7 +47,7 @@ class Timer:
     def seconds(self, variant: Variant, prompts: Sequence[Prompt]) -> float:
         """Wall time of one call, its batch and all, as in a service: the guard was attached and used before."""
         with self.guarded(variant):
-            self.pipe("", num_inference_steps=1)
+            generate(self.pipe, [0], steps=1, guidance_scale=self.guidance_scale, prompt=[""])
             call = self.call(prompts)
             _wait()
             start = time.perf_counter()
