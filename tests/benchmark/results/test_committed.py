@@ -9,7 +9,6 @@ from stanchion import registry
 from stanchion.benchmark.results.row import read_rows
 from stanchion.benchmark.results.tables import curve_table, markdown
 from stanchion.benchmark.spec.paths import ROWS, SPEC, TABLE, name_of, rows_beside, table_beside
-from stanchion.benchmark.studies.base import page
 from stanchion.benchmark.studies.claims.claim import load_claims
 from stanchion.benchmark.studies.claims.page import page as claims_page
 
@@ -23,15 +22,8 @@ def written(folder: Path) -> str:
     if folder.name in registry.names("studies"):
         kind = registry.get("studies", folder.name)
         return kind(kind.Settings(), folder).files(rows)[TABLE]
-    if folder.name == "phenomena":
-        from stanchion.benchmark.studies.phenomena.__main__ import HEAD
-        from stanchion.benchmark.studies.phenomena.table import table
-
-        return HEAD + table(rows)
     if folder.name == "claims":
         return claims_page(load_claims(), rows)
-    if folder.name == "reference_model":
-        return page(folder.name, rows[0].command, rows)
     kinds = yaml.safe_load((folder / SPEC).read_text("utf-8")) if (folder / SPEC).exists() else {}
     return (curve_table if "trials" in kinds else markdown).page(folder.name, rows)
 

@@ -74,6 +74,7 @@ def test_generated_pictures_are_asked_for_and_judged(bench):
 
 def test_the_sample_grid_lies_beside_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "prompts", lambda: ["a cat", "a key"])
+    monkeypatch.setattr(grid, "COLUMNS", 2)
     assert ReferenceModel(Settings(n=2, steps=1), tmp_path).cells()["grid"]() == []
     assert Image.open(tmp_path / "grid.png").size[0] > 96
 
