@@ -76,7 +76,8 @@ def test_the_sample_grid_lies_beside_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "prompts", lambda: ["a cat", "a key"])
     monkeypatch.setattr(grid, "COLUMNS", 2)
     assert ReferenceModel(Settings(n=2, steps=1), tmp_path).cells()["grid"]() == []
-    assert Image.open(tmp_path / "grid.png").size[0] > 96
+    with Image.open(tmp_path / "grid.png") as drawn:
+        assert drawn.width > 2 * 48
 
 
 def test_loading_is_timed_in_a_process_of_its_own(monkeypatch):

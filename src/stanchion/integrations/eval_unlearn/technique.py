@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import torch
 from PIL import Image
 
 from ... import config, content_policy
@@ -16,7 +15,7 @@ from ...errors import ConfigError, GuardFailed
 from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
 from ...pipeline.loading import check_steps, load_pipeline
-from ...pipeline.outcome import acted_by, called, outcome
+from ...pipeline.generation import acted_by, generate, outcome
 
 UNGUARDED = "none"
 
@@ -89,12 +88,12 @@ class GuardedTechnique:
         return pictures
 
     def _batch(self, prompts: list[str], seed: int, chosen: TechniqueSettings) -> list[Image.Image]:
-        output, report = called(
+        output, report = generate(
             self.pipeline,
-            prompt=prompts,
-            num_inference_steps=chosen.num_inference_steps,
+            range(seed, seed + len(prompts)),
+            steps=chosen.num_inference_steps,
             guidance_scale=chosen.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(seed + place) for place in range(len(prompts))],
+            prompt=prompts,
             output_type="pil",
         )
         drawn = outcome(output, acted_by(report, len(prompts)), seconds=0.0)
