@@ -260,7 +260,7 @@ def test_an_attackers_word_stands_in_the_prompts_it_asks(spec, monkeypatch):
 
 
 def test_the_program_writes_rows_and_a_shard_does_not(tmp_path, monkeypatch):
-    path = tmp_path / "trials.yaml"
+    path = tmp_path / "spec.yaml"
     path.write_text(
         "{seed: 900000, concept: weapons, guidance_scale: 4.0, steps: 1, trials: "
         "[{attack: swap, guards: [esd], settings: {parts: [cross_attention]}, n: 1}]}"

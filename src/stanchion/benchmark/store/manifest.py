@@ -26,7 +26,7 @@ from .provenance import commit, machine
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunOrigin:
     """Where the numbers of one spec come from.
 
     Attributes:
@@ -57,13 +57,13 @@ class StoredSpec:
 
     name: str
     spec: str
-    origin: Origin | None
+    origin: RunOrigin | None
     rows: tuple[Row, ...]
 
 
-def make_origin(spec: Spec, *, command: str, model: str, judge: str, guards: Mapping[str, list[str]]) -> Origin:
+def make_origin(spec: Spec, *, command: str, model: str, judge: str, guards: Mapping[str, list[str]]) -> RunOrigin:
     """The origin of rows that are written now."""
-    return Origin(
+    return RunOrigin(
         command=command,
         stanchion=version("stanchion"),
         commit=commit(),
@@ -84,7 +84,7 @@ def file_spec(folder: Path, name: str, spec: Spec) -> None:
     paths["spec"].write_text(text, encoding="utf-8")
 
 
-def file_rows(folder: Path, name: str, origin: Origin, rows: Sequence[Row]) -> None:
+def file_rows(folder: Path, name: str, origin: RunOrigin, rows: Sequence[Row]) -> None:
     """Put what came out beside the spec."""
     paths = _paths(folder, name)
     paths["origin"].write_text(json.dumps(asdict(origin), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -106,7 +106,7 @@ def _read(folder: Path, name: str) -> StoredSpec:
     if not (paths["rows"].exists() and paths["origin"].exists()):
         return StoredSpec(name, text, None, ())
     where = str(paths["origin"])
-    origin = config.restore(Origin, read_json(paths["origin"]), where=where)
+    origin = config.restore(RunOrigin, read_json(paths["origin"]), where=where)
     for concept in origin.concepts.values():
         config.from_dict(Concept, concept, where=f"{where}.concepts")
     return StoredSpec(name, text, origin, tuple(read_rows(paths["rows"])))

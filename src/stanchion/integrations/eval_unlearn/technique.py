@@ -14,8 +14,8 @@ from ...config import Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError, GuardFailed
 from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
-from ...pipeline.loading import check_steps, load_pipeline
 from ...pipeline.generation import acted_by, generate, outcome
+from ...pipeline.loading import check_steps, load_pipeline
 
 UNGUARDED = "none"
 
