@@ -18,6 +18,8 @@ from .limits import FailIf, Strict, hold, leave_unchecked, read_limits
 from .options import OwnPrompts, Processes
 from .outputs import check_file, check_folder
 from .own_prompts import check_alone, write_spec
+from .papers import bench_paper
+from .settings import parse_values
 
 if TYPE_CHECKING:
     from ..benchmark.results.row import Row
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
     from ..benchmark.spec.prompt_spec import Spec
     from ..benchmark.store.attempts import Store
 
-CLAIMS = "claims"
+CLAIMS, PAPERS = "claims", "papers"
 
 
 def bench(
     spec: Annotated[
-        Path | None, typer.Argument(help="A YAML file; or `claims`, the four papers' claims.", dir_okay=False)
+        Path | None, typer.Argument(help="A YAML file; `claims`; or `papers/NAME`, a paper's table.", dir_okay=False)
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the record [default: runs/SPEC]")] = None,
     rows: Annotated[Path | None, typer.Option(help="File for the rows [default: beside SPEC]")] = None,
@@ -42,8 +44,11 @@ def bench(
     prompts: OwnPrompts = None,
     guard: Annotated[list[str] | None, typer.Option(help="With --prompts: what is measured; may repeat.")] = None,
     role: Annotated[Role | None, typer.Option(help="With --prompts: what its pictures show [default: unsafe].")] = None,
-    model: Annotated[str | None, typer.Option(help="With --prompts [default: reference].")] = None,
+    model: Annotated[str | None, typer.Option(help="With --prompts [reference] or a paper [its own].")] = None,
     judge: Annotated[str | None, typer.Option(help="With --prompts [default: reference].")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="With a paper: KEY=VALUE, as prompts=FOLDER; may repeat.")
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="With `claims`: its page [default: beside the rows].")] = None,
     fail_if: FailIf = None,
     strict: Strict = False,
@@ -55,6 +60,11 @@ def bench(
     """
     check_alone(prompts, spec, "a SPEC")
     way = _Way(shard, processes, minutes)
+    if prompts is None and spec is not None and spec.parts[0] == PAPERS and not spec.is_file():
+        others = {"--role": role, "--judge": judge, "--concept": concept, "--page": page}
+        _refuse("bench papers/NAME", {"--guard": guard, **others})
+        return _paper(str(spec), output, rows, model, settings, way, fail_if, strict)
+    _refuse("bench", {"--set": settings})
     if prompts is None:
         _refuse("bench SPEC", {"--guard": guard, "--role": role, "--model": model, "--judge": judge})
     else:
@@ -66,6 +76,23 @@ def bench(
     elif spec is not None:
         _refuse("bench SPEC", {"--page": page})
         _bench(spec, output, rows, concept, way, grid, fail_if, strict)
+    return None
+
+
+def _paper(
+    name: str,
+    output: Path | None,
+    rows: Path | None,
+    model: str | None,
+    settings: list[str] | None,
+    way: _Way,
+    fail_if: list[str] | None,
+    strict: bool,
+) -> None:
+    """A paper's table, held against the limits where it is whole."""
+    values, limits = parse_values(settings or []), read_limits(fail_if, way.part)
+    found = bench_paper(name, output, rows, model, values, **way.options)
+    leave_unchecked(limits) if found is None else hold(limits, found, strict)
 
 
 def _bench(

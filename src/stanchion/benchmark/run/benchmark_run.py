@@ -51,9 +51,9 @@ class BenchmarkRun:
     """The works of one spec, with the model and the judge that it names."""
 
     def __init__(self, spec: Spec, store: Store) -> None:
-        self.spec, self.store, self._artist = spec, store, ImageGenerator.of(spec.model)
-        prompts = PromptWork(spec, store, self._artist, load_judge(spec.judge, **spec.judge_settings))
-        self.works = prompts, AttackWork(prompts, self._artist, base=lambda: load_pipeline(spec.model))
+        self.spec, self.store, self.generator = spec, store, ImageGenerator.of(spec.model)
+        prompts = PromptWork(spec, store, self.generator, load_judge(spec.judge, **spec.judge_settings))
+        self.works = prompts, AttackWork(prompts, self.generator, base=lambda: load_pipeline(spec.model))
 
     def rows(self, name: str, command: str) -> list[Row]:
         """The rows of everything that is in the record; they are filed there, under the spec's name."""
@@ -61,14 +61,14 @@ class BenchmarkRun:
         rows = make_rows(spec, self.store, judge=judge, command=command)
         rows += make_attack_rows(spec, self.store, judge=judge, command=command)
         guards = self._identities()
-        origin = make_origin(spec, command=command, model=self._artist.identity, judge=judge, guards=guards)
+        origin = make_origin(spec, command=command, model=self.generator.identity, judge=judge, guards=guards)
         file_rows(self.store.folder, name, origin, rows)
         return rows
 
     def _identities(self) -> dict[str, list[str]]:
         """What decides how each guard acts, by variant and concept."""
         return {
-            f"{variant.title}, {concept}".replace("\n", " "): self._artist.identity_of(variant, load_concept(concept))
+            f"{variant.title}, {concept}".replace("\n", " "): self.generator.identity_of(variant, load_concept(concept))
             for variant in self.spec.variants[1:]
             for concept in self.spec.concepts
         }
