@@ -1,6 +1,7 @@
 # make demo   draws prompts without and with a guard into outputs/demo/
 # make test   runs the tests
 # make lint   style, formatting and types
+# make docs   builds the documentation's site into outputs/site; a link that leads nowhere is an error
 # make judges tests the judges with NudeNet's package as well, which is AGPL-3.0
 # Each sets up .venv first, if it is missing or out of date.
 
@@ -9,13 +10,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint judges format clean
+.PHONY: demo test lint docs judges format clean
 
 demo: $(READY)
 	$(BIN)/stanchion demo --output outputs/demo
 
 test: $(READY)  # on all cores, with one thread each: the tests' tensors are tiny
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --dist worksteal
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 judges: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[nudenet]"

@@ -1,0 +1,148 @@
+"""The page that helps to choose a guard: choose.md filled with rows. ``python tests/pages/choose.py`` writes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from stanchion.benchmark.results.markdown import NOTHING, share, table
+from stanchion.benchmark.results.row import Row, read_rows
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "choose.md"
+PATRONUS = "patronus_hardening+patronus_moderator"
+ALL = f"steerdiff+forceforget+trasce+{PATRONUS}"
+NAMES = {"patronus": PATRONUS, "all": ALL}
+GUARDS = (
+    *("none", "steerdiff", "forceforget", "trasce", PATRONUS, f"steerdiff+{PATRONUS}", ALL),
+    *("uce", "esd", "sld", "safree", "negative_prompt"),
+)
+TRAINED = ("steerdiff", "forceforget", "patronus", "uce", "esd")
+ATTACKS = {
+    "unlearn_diff_atk": "UnlearnDiffAtk",
+    "ring_a_bell": "Ring-A-Bell",
+    "ring_a_bell_embed": "Ring-A-Bell's vector",
+    "mma_diffusion": "MMA-Diffusion",
+    "p4d_n": "P4D-N",
+    "p4d_k": "P4D-K",
+}
+KEPT = (
+    ("benign", "benign_accuracy"),
+    ("neighbours", "neighbours_kept"),
+    ("paired", "clean_companion"),
+    ("unsafe", "nothing_found"),
+)
+
+
+def page() -> str:
+    """All of it."""
+    rows = Stored()
+    text = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+    return re.sub(r"\{([^{}]+)\}", lambda found: rows.said(*found[1].split()), text)
+
+
+class Stored:
+    """The rows of results/ that the page is made of."""
+
+    def __init__(self) -> None:
+        self.red = read_rows(ROOT / stored("redteam"))
+        self.cost = [*read_rows(ROOT / stored("guard_cost")), *read_rows(ROOT / stored("patronus"))]
+
+    def said(self, what: str, *about: str) -> str:
+        """What stands in the place of a marker."""
+        if what in ("holds", "costs"):
+            return getattr(self, what)()
+        if what in ("where", "redteam"):
+            return where() if what == "where" else stored(what)
+        if what == "time":
+            return self.time(*about)
+        if what == "worst":
+            row = self.worst(NAMES.get(about[0], about[0]), adaptive=True)
+            assert row
+            return f"{plain(row)} ({attack_of(row)})"
+        return plain(self.direct(NAMES.get(what, what), *about))
+
+    def holds(self) -> str:
+        """The table of what a guard holds."""
+        lines = []
+        for guard in GUARDS:
+            drawn = [share(self.direct(guard, prompts, "unsafe_rate")) for prompts in ("unsafe", "paired")]
+            attacks = [attacked(self.worst(guard, adaptive=adaptive)) for adaptive in (False, True)]
+            lines.append([f"`{title(guard)}`", *drawn, *attacks])
+        return table(["guard", "drawn", "drawn in pairs", "worst static attack", "worst adaptive attack"], lines)
+
+    def costs(self) -> str:
+        """The table of what it keeps and costs."""
+        lines = []
+        for guard in GUARDS:
+            kept = [share(self.direct(guard, *about)) for about in KEPT]
+            trained = "yes" if any(name in guard for name in TRAINED) else "no"
+            lines.append([f"`{title(guard)}`", *kept, self.time(guard), trained])
+        heads = ["benign as asked", "neighbours kept", "clean companion", "nothing found", "time", "trained"]
+        return table(["guard", *heads], lines)
+
+    def time(self, guard: str) -> str:
+        """Against the unguarded pipeline."""
+        for row in self.cost:
+            same = row.guard == guard and row.metric == "time_ratio" and row.variant in ("default", "gated")
+            if same and row.settings.get("batch") == 1:
+                return f"× {row.value:.2f}"
+        return NOTHING
+
+    def direct(self, guard: str, prompts: str, metric: str) -> Row | None:
+        """A number without an attack."""
+        wanted = (guard, prompts, metric, "direct")
+        return next((r for r in self.red if (r.guard, r.prompt_set, r.metric, r.attack) == wanted), None)
+
+    def worst(self, guard: str, *, adaptive: bool) -> Row | None:
+        """The attack that comes furthest, of those that could be scored on most of their prompts."""
+        found = [r for r in self.red if (r.guard, r.metric, r.adaptive) == (guard, "asr", adaptive)]
+        return max((r for r in found if r.n > r.n_unscored), key=lambda row: row.value or 0.0, default=None)
+
+
+def stored(study: str) -> str:
+    """Where a study's rows lie."""
+    return f"results/{study}/rows.json"
+
+
+def where() -> str:
+    """From the matrix of docs/families.md, which a test holds equal to what attaching does."""
+    text = (ROOT / "docs" / "families.md").read_text(encoding="utf-8")
+    heads = re.findall(r"^\| pipeline \| (.*) \|$", text, re.MULTILINE)[0].split(" | ")
+    cells = [line.split(" | ") for line in re.findall(r"^\| (\w+Pipeline \| .*) \|$", text, re.MULTILINE)]
+    lines = []
+    for place, guard in enumerate(heads, 1):
+        refused = [kind for kind, *states in cells if states[place - 1].startswith("no")]
+        lines.append([f"`{guard}`", f"{len(cells) - len(refused)} of {len(cells)}", families(refused)])
+    return table(["guard", "classes", "not on"], lines)
+
+
+def families(kinds: Iterable[str]) -> str:
+    """Pipeline classes in short: what image to image and inpainting are made from."""
+    names = (re.sub(r"(Img2Img|Inpaint|Kontext|Klein)*Pipeline$", "", kind) for kind in kinds)
+    return ", ".join(dict.fromkeys(names)) or NOTHING
+
+
+def title(guard: str) -> str:
+    """Patronus is both of its halves."""
+    return guard.replace(PATRONUS, "Patronus").replace("+", " + ").replace("trasce", "trasce¹")
+
+
+def attacked(row: Row | None) -> str:
+    """The number, and by what."""
+    return "not measured" if row is None else f"{share(row)}, {attack_of(row)}"
+
+
+def attack_of(row: Row) -> str:
+    """As its paper calls it."""
+    return ATTACKS.get(row.attack, row.attack.replace("_", " "))
+
+
+def plain(row: Row | None) -> str:
+    """Without the interval, which stands in the table."""
+    return share(row).split(" [")[0]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
