@@ -33,6 +33,7 @@ STUDIES = {
     "weights_and_times",
 }
 LABELLED, SAMPLES = ROOT / "results" / "labelled", ROOT / "tests" / "prompts" / "samples"
+TOKENIZER = ROOT / "src" / "stanchion" / "reference" / "weights" / "pipeline" / "tokenizer"
 CLAIMED_ROWS = ROOT / "results" / "claims" / "rows.json"
 METRICS = {f"reference_{name}": name for name in ("clip_score", "fid", "kid")}  # new name: old name, as in answers
 GUARDS: dict[str, str] = {}  # the same
