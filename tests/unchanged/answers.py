@@ -58,6 +58,12 @@ def pictures(folder: Path) -> list[str]:
     return sorted(sha(np.asarray(Image.open(file).convert("RGB")).tobytes()) for file in files)
 
 
+def tables(text: str) -> list[list[str]]:
+    """The cells of a page's tables, line by line: how many spaces and dashes are between them is no matter."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines if set("".join(line)) - set("- ")]
+
+
 def hashed(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for key, tensor in sorted(tensors.items()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from answers import Answer, attempts, hashed, pictures, rows
+from answers import Answer, attempts, hashed, pictures, rows, tables
 from entries import SAMPLES, attacked_weights, command, program, trained_small
 
 Cell = Callable[[Path], Answer]
@@ -164,8 +164,7 @@ def lessons(folder: Path) -> Answer:
     spec = folder / "spec.yaml"
     spec.write_text(yaml.safe_dump({**SMALL, "concept": "weapons", "trials": list(LESSONS)}), encoding="utf-8")
     program("weight_attacks", spec)
-    text = (folder / "table.md").read_text(encoding="utf-8")
-    return {"rows": rows(folder / "rows.json"), "table": text[text.index("|") :]}
+    return {"rows": rows(folder / "rows.json"), "table": tables((folder / "table.md").read_text(encoding="utf-8"))}
 
 
 def recipe_cell(name: str) -> Cell:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import entries
 import yaml
-from answers import Answer, files_of, hashed, in_order, pictures, rows, tensors_of
+from answers import Answer, files_of, hashed, in_order, pictures, rows, tables, tensors_of
 from benches import NONE, SMALL, VARIANTS, Cell
 from entries import LABELLED, TOKENIZER, command, program
 from PIL import Image
@@ -19,8 +20,7 @@ def card(folder: Path) -> Answer:
     command("train", "uce", "--concept", "weapons", "--preset", "tiny", "--measure", 2, "--output", folder / "uce")
     text = (folder / "uce" / "README.md").read_text(encoding="utf-8")
     tensors = {file.name: hashed(tensors_of(file)) for file in sorted((folder / "uce").glob("*.safetensors"))}
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    return {"tensors": tensors, "table": table, "pictures": pictures(folder / "uce")}
+    return {"tensors": tensors, "table": tables(text), "pictures": pictures(folder / "uce")}
 
 
 def export(folder: Path) -> Answer:
@@ -55,7 +55,7 @@ def judges(folder: Path) -> Answer:
 
 def check(folder: Path) -> Answer:
     text = command("check", "a photo of a knife", "--guard", "steerdiff", "--steps", 2)
-    return {"text": text}
+    return {"numbers": [line.split()[:2] + re.findall(r"[0-9.]*[0-9]", line) for line in text.splitlines()]}
 
 
 def agreement(folder: Path) -> Answer:
@@ -67,7 +67,7 @@ def phenomena(folder: Path) -> Answer:
     """Every phenomenon, on a few pictures and updates."""
     small = {"n": 4, "few": 4, "updates": [0, 3], "searches": 1, "iterations": 2, "leak_updates": 3, "steps": 6}
     program("phenomena", *measured(folder, **small))
-    return {"rows": rows(folder / "rows.json"), "table": lines_of(folder / "table.md")}
+    return {"rows": rows(folder / "rows.json"), "table": tables((folder / "table.md").read_text(encoding="utf-8"))}
 
 
 def model_quality(folder: Path) -> Answer:
@@ -92,7 +92,7 @@ def claims_beside(folder: Path) -> Answer:
 
 
 def claims_page(folder: Path) -> Answer:
-    return {"page": entries.claims_page()}
+    return {"table": tables(entries.claims_page())}
 
 
 def patronus(folder: Path) -> Answer:
@@ -112,11 +112,6 @@ def steerdiff_text(folder: Path) -> Answer:
     words = measured(folder, pictures=2, captions=100, concepts="[weapons, ink]")
     program("steerdiff_text", *words, STEERED=({}, {"eps": 0.5}))
     return {"rows": rows(folder / "rows.json")}
-
-
-def lines_of(page: Path) -> list[str]:
-    """Of its tables."""
-    return [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
 
 
 def measured(folder: Path, **settings: object) -> list[object]:
