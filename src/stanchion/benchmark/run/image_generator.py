@@ -16,6 +16,7 @@ from ...config import fingerprint
 from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
 from ...pipeline.attach.attachment import Attachment
+from ...pipeline.families import family_of
 from ...pipeline.generation import acted_by, each_alone, generate, outcome
 from ...pipeline.loading import check_steps, image_to_image, load_pipeline
 from ...reference import world
@@ -141,7 +142,7 @@ def guards_of(variant: Variant, concept: Concept) -> GuardStack:
 
 def _identity(pipeline: Any) -> str:
     digest = hashlib.sha256()
-    for name in ("text_encoder", "unet", "vae"):
+    for name in ("text_encoder", *family_of(pipeline).denoisers, "vae"):
         for key, tensor in getattr(pipeline, name).state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
