@@ -9,6 +9,7 @@ from typing import Any
 from ..guards.base import Guard
 from ..hub import model_card
 from ..judges import load_judge
+from ..pipeline.loading import PACKAGED
 from .results.markdown import below, share, table
 from .results.row import Row, make_rows
 from .run.engine import fill
@@ -27,7 +28,7 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
 
     The seeds are neither those of training nor those of the committed results.
     """
-    if model != "reference":
+    if model not in PACKAGED:
         return []
     concept, judge = guard.concept, load_judge("reference")
     source = folder / "concept.json"
@@ -38,9 +39,10 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
         variants=(Variant(UNGUARDED), Variant(str(folder))),
         prompts=dict.fromkeys(SETS, count),
         guidance_scale=4.0,
+        model=model,
         metrics=METRICS,
     )
-    store, generator = Store(folder / "measured"), ImageGenerator(pipe)
+    store, generator = Store(folder / "measured"), ImageGenerator(pipe, model)
     fill(PromptWork(spec, store, generator, judge))
     generator.release()
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")

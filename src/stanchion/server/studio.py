@@ -42,7 +42,7 @@ class Studio:
         self._rules: dict[int, Rule] = {}
         guards = []
         for rule, name, settings in policy.guards():
-            for guard in _guards(rule, name, settings):
+            for guard in _guards(rule, name, settings, policy.model):
                 guards.append(guard)
                 self._rules[id(guard)] = rule
         tasks = _siblings(pipe)
@@ -117,7 +117,7 @@ class Studio:
         return Picture(_hidden(drawn.image, worst.action if worst else ""), shot.seed, findings)
 
 
-def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
+def _guards(rule: Rule, name: str, settings: dict[str, Any], model: str) -> tuple[Any, ...]:
     """The guard, or those of a saved stack.
 
     Raises:
@@ -125,7 +125,7 @@ def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
     """
     concept = load_concept(rule.concept)
     named = registry.is_named("guards", name)  # a folder has its own concept
-    loaded = guard_from(name, concept if named else None, settings)
+    loaded = guard_from(name, concept if named else None, settings, model=model)
     guards = loaded.guards if isinstance(loaded, GuardStack) else (loaded,)
     for guard in guards:
         if guard.concept.name != concept.name:

@@ -18,7 +18,7 @@ from ...guards.stack import GuardStack
 from ...pipeline.attach.attachment import Attachment
 from ...pipeline.families import family_of
 from ...pipeline.generation import acted_by, each_alone, generate, outcome
-from ...pipeline.loading import check_steps, image_to_image, load_pipeline
+from ...pipeline.loading import REFERENCE, check_steps, image_to_image, load_pipeline
 from ...reference import world
 from ...types import Drawn, Prompt, Start
 from ..spec.variant import Variant
@@ -29,10 +29,13 @@ STREAM = 1  # beside the seed: the noise of the picture is drawn from the seed a
 
 
 class ImageGenerator:
-    """A pipeline that draws. ``identity`` names its classes and the bytes of its weights."""
+    """A pipeline that draws. ``identity`` names its classes and the bytes of its weights.
 
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
+    ``model`` says for which model of the package guards of its own are taken.
+    """
+
+    def __init__(self, pipeline: Any, model: str = REFERENCE) -> None:
+        self.pipeline, self.model = pipeline, model
         self.identity = _identity(pipeline)
         self._guards: dict[str, GuardStack] = {}
         self._identities: dict[GuardStack, list[str]] = {}  # tensors are hashed once, not for every prompt
@@ -42,7 +45,7 @@ class ImageGenerator:
     @classmethod
     def of(cls, model: str) -> ImageGenerator:
         """The generator of a model by name: ``reference``, a folder or a Hub id."""
-        return cls(load_pipeline(model))
+        return cls(load_pipeline(model), model)
 
     def draw(
         self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, *, steps: int, guidance_scale: float
@@ -121,7 +124,7 @@ class ImageGenerator:
     def _stack(self, variant: Variant, concept: Concept) -> GuardStack:
         key = fingerprint([variant.names, variant.settings, concept.to_dict()])
         if key not in self._guards:
-            self._guards[key] = guards_of(variant, concept)
+            self._guards[key] = guards_of(variant, concept, self.model)
         return self._guards[key]
 
 
@@ -131,13 +134,13 @@ def init_image(prompt: Prompt, start: Start) -> Image.Image:
     return Image.fromarray(world.render(scene, np.random.default_rng([prompt.seed, STREAM])))
 
 
-def guards_of(variant: Variant, concept: Concept) -> GuardStack:
-    """The variant's guards. Needs no pipeline, so that mistakes show early.
+def guards_of(variant: Variant, concept: Concept, model: str = REFERENCE) -> GuardStack:
+    """The variant's guards, those of the package for ``model``. Needs no pipeline, so that mistakes show early.
 
     Raises:
         ConfigError: unknown names or settings, no guard at all, or guards that can't stand together.
     """
-    return stack_of(variant.names, concept, variant.settings)
+    return stack_of(variant.names, concept, variant.settings, model)
 
 
 def _identity(pipeline: Any) -> str:
