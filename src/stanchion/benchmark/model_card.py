@@ -9,7 +9,6 @@ from typing import Any
 from ..guards.base import Guard
 from ..hub import model_card
 from ..judges import load_judge
-from ..pipeline.loading import PACKAGED
 from .results.markdown import below, share, table
 from .results.row import Row, make_rows
 from .run.engine import fill
@@ -28,7 +27,7 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
 
     The seeds are neither those of training nor those of the committed results.
     """
-    if model not in PACKAGED:
+    if model != "reference":
         return []
     concept, judge = guard.concept, load_judge("reference")
     source = folder / "concept.json"
@@ -39,10 +38,9 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
         variants=(Variant(UNGUARDED), Variant(str(folder))),
         prompts=dict.fromkeys(SETS, count),
         guidance_scale=4.0,
-        model=model,
         metrics=METRICS,
     )
-    store, generator = Store(folder / "measured"), ImageGenerator(pipe, model)
+    store, generator = Store(folder / "measured"), ImageGenerator(pipe)
     fill(PromptWork(spec, store, generator, judge))
     generator.release()
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")

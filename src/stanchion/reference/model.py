@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -157,10 +155,3 @@ def assemble_flux(
         tokenizer_2=tokenizer,
         transformer=transformer.eval(),
     )
-
-
-def without_origin(config: str) -> str:
-    """A config without the folder of this machine that diffusers writes into it."""
-    values = json.loads(config)
-    values.pop("_name_or_path", None)
-    return json.dumps(values, indent=2) + "\n"
