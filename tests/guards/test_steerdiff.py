@@ -125,6 +125,23 @@ def test_a_planted_phrase_is_found_and_named():
     assert detail["flagged"][0]["score"] == detail["score"] > 0.9
 
 
+def test_one_identifier_decides_and_another_names():
+    tensors = detector()
+    naming = {name: value.clone() for name, value in tensors.items() if not name.startswith("map")}
+    naming["first.weight"][0] = 0
+    naming["first.weight"][0, 1] = 1  # it looks at the second feature
+    values = states(5)
+    values[0, 8, 1] += 4
+    both = {**tensors, **{f"naming.{name}": value for name, value in naming.items()}}
+    result = steer(values, tokens=[9], tensors=both, tau=0.9)
+    (detail,) = result.details
+    assert result.acted.tolist() == [True] and detail["score"] > 0.9
+    assert [found["rows"] for found in detail["flagged"]] == [[8, 10]]
+    harmless = states()
+    harmless[0, 8, 1] += 4
+    assert steer(harmless, tokens=[9], tensors=both, tau=0.9).acted.tolist() == [False]
+
+
 def test_strength_zero_and_one():
     values, tensors = states(5), detector()
     assert same_bits(steer(values, tokens=[9], eps=0.0).embeds, values)

@@ -8,8 +8,9 @@ guard asks step by step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +28,12 @@ def anchors_of(concept: Concept) -> list[str]:
     return [*dict.fromkeys(phrase for phrase in concept.anchors if phrase.strip()), ""]
 
 
+class Reader(Protocol):
+    """Whoever encodes texts: a guarded call, or a training."""
+
+    def read(self, texts: Sequence[str]) -> PromptEmbeds: ...
+
+
 class TextScore:
     """Compares text states; costs an encoding of the phrases, and no prediction.
 
@@ -37,9 +44,9 @@ class TextScore:
 
     threshold: ClassVar[float] = 0.4
 
-    def __init__(self, call: Call, concept: Concept) -> None:
+    def __init__(self, reader: Reader, concept: Concept) -> None:
         anchors, targets = in_contexts(anchors_of(concept)), in_contexts(concept.targets)
-        states = call.read([*targets, *anchors])
+        states = reader.read([*targets, *anchors])
         self._targets = last_words(states)[: len(targets)]
         self._anchors = states.embeds[len(targets) :, 1:].float().flatten(0, 1)
 

@@ -10,15 +10,20 @@ import tiny
 from closeness import same_bits
 from stanchion import Concept, ConfigError, load_concept
 from stanchion.concepts import together
+from stanchion.guards.identifier import Identifier
+from stanchion.guards.triggers import TextScore
 from stanchion.learning.workers import ALONE
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.prompts.captions import everyday, holds
 from stanchion.training.recipe import train_guard
 from stanchion.training.recipes.steerdiff._phrases import Framed, Pair, framed, pairs_of
+from stanchion.training.recipes.steerdiff._spellings import respelt, respelt_safe
 from stanchion.training.recipes.steerdiff._spoken import Span, Spoken, aligned_rows
-from stanchion.training.recipes.steerdiff._token_windows import labelled, windows_of
+from stanchion.training.recipes.steerdiff._token_windows import carrying, labelled, windows_of
+from stanchion.training.recipes.steerdiff.steerdiff import SteerDiffRecipe, calibrated
 
-QUICK = {"preset": "tiny", "safe": 12, "context": 12, "epochs": 1, "seed": 3}
+CARRY = {"written": 8, "decision": "carry", "held_out": 4}
+QUICK = {"preset": "tiny", "safe": 12, "context": 12, "epochs": 1, "seed": 3, **CARRY}
 
 
 def rng(seed=0):
@@ -100,6 +105,58 @@ def test_windows_and_what_they_stand_for(pipe):
     (taken,), label = windows.take(torch.tensor([0]))
     assert same_bits(taken[0], spoken.unsafe[0, 4]) and not taken[1:].any() and label == 1
     assert len(labelled(spoken, 9, 2, rng())) == 3 + 2 + 3 * 2
+
+
+def test_what_carries_a_phrase_is_unsafe_as_well(pipe):
+    caption = Framed(Pair("a gun", "a cat"), "photo of ", " and dog")  # photo of a gun and dog: gun is row 4
+    spoken = Spoken.of(Workbench(pipe), [caption], ["a cat"], ALONE)
+    windows = carrying(spoken, 9, 0, rng())
+    own = windows.places[:, 0] == 0
+    length = spoken.unsafe.shape[1]
+    for (_, start, count), unsafe in zip(windows.places[own].tolist(), windows.unsafe[own].tolist(), strict=True):
+        assert bool(unsafe) == (start + count - 1 >= 4)  # it ends on the phrase's last token or behind it
+        assert unsafe or start + count <= 3
+    said = {(start, count) for _, start, count in windows.places[own & (windows.unsafe == 1)].tolist()}
+    assert {(4, 1), (1, 4), (length - 1, 1)} <= said
+    named = {tuple(place) for place in labelled(spoken, 9, 0, rng()).places[:, 1:].tolist()}
+    assert (length - 1, 1) in named  # of the safe caption
+    assert not windows.unsafe[~own].any()
+
+
+def test_phrases_are_written_in_many_ways_and_harmless_ones_in_the_same():
+    pairs = pairs_of(load_concept("weapons"))
+    captions = respelt(pairs, 400, rng())
+    alone = {caption.unsafe for caption in captions if not caption.before}
+    assert {"knife", "KNIFE", "Knife", "the knife"} <= {text.rstrip("!.?, ") for text in alone}
+    assert any(text.endswith("!") for text in alone) and any("," in text for text in alone)
+    assert captions == respelt(pairs, 400, rng()) and len(captions) == 400
+    harmless = respelt_safe(400, rng(), never=["banana", "a banana"])
+    assert not any("nan" in text.lower() for text in harmless)
+    assert any(text.isupper() for text in harmless)
+
+
+def test_so_many_held_out_captions_stay_below_one_half():
+    identifier = Identifier(4)
+    captions = torch.randn(400, 12, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        identifier.last.weight.mul_(10)
+        identifier.last.bias.fill_(2)
+        everywhere = (torch.arange(12) > 0).expand(400, -1)
+        assert (identifier.scan(captions, everywhere).flatten(1).amax(1) > 0.5).float().mean() > 0.2
+        assert same_bits(calibrated(identifier.state_dict(), captions[:0], 0.1), identifier.last.bias)
+        identifier.last.bias.copy_(calibrated(identifier.state_dict(), captions, 0.1))
+    highest = identifier.scan(captions, everywhere).flatten(1).amax(1)
+    assert (highest > 0.5).float().mean() == pytest.approx(0.1, abs=0.01)
+    assert same_bits(calibrated(identifier.state_dict(), captions, 0.3), identifier.last.bias)  # it is never raised
+
+
+def test_captions_that_the_model_takes_for_the_concept_train_nothing(pipe):
+    bench = Workbench(pipe)
+    recipe = SteerDiffRecipe("weapons", "tiny")
+    score = TextScore(bench, recipe.concept)
+    assert recipe._harmless(score, bench.encode(["a photo of a knife", "a photo of a cat"])).tolist() == [False, True]
+    with pytest.raises(ConfigError, match="takes every one of them for weapons"):
+        recipe._harmless(score, bench.encode(["a photo of a knife"]))
 
 
 def test_a_training_that_was_cut_off_goes_on_to_the_same_result(tmp_path, monkeypatch):

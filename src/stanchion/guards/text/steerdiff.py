@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ from ..base import TextGuard
 from ..identifier import LONGEST, Identifier
 from ..sayings import Sayings
 
+NAMING = "naming."  # layers of the identifier that names what was found
+NAMED = 0.5  # its probability from which on a window is named
+
 
 @checked
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class SteerDiffSettings:
     Attributes:
         eps: share of the mapped state in the new one, 0 (nothing) to 1 (the map alone). A flagged prompt that says
             nothing but one of the concept's phrases, twice or more, gets the map alone.
-        tau: probability in [0, 1] above which a window is unsafe.
+        tau: probability in [0, 1] above which a window is unsafe; the recipe calibrates one half on safe captions.
         scope: "prompt" steers every row of a flagged prompt but the first, as the authors' code does; "span" only the
             tokens that were flagged, as the paper's words have it.
         end_token: whether windows may hold the prompt's end token, in which causal text encoders gather what was said;
@@ -55,9 +59,10 @@ def merged_spans(hits: Tensor) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Identifier and map in single precision on one device."""
+    """Identifiers and map in single precision on one device; ``naming`` is the first one where there is no other."""
 
     identifier: Identifier
+    naming: Identifier
     weight: Tensor
     bias: Tensor
 
@@ -65,12 +70,14 @@ class _Parts:
 class SteerDiff(TextGuard):
     """SteerDiff (Zhang, He, Chen, arXiv 2410.02710): e' = eps (W e + b) + (1 - eps) e, Eq. 3, where a prompt is unsafe.
 
-    A prompt is unsafe where a window of one to nine of its own tokens scores above tau. Start token, harmless prompts
-    and the unconditional half of guidance stay bit for bit what they were. States that the caller passed in as
-    ``prompt_embeds`` come without tokens: there every row but the first counts as content. That costs nine windows a
-    row of padding, and some precision: padding after a harmless prompt can look like a token of an unsafe one.
+    A prompt is unsafe where a window of one to nine rows scores above tau. Start token, harmless prompts and the
+    unconditional half of guidance stay bit for bit what they were.
 
     Trained by the recipe of the same name; tensors: the identifier's layers, ``map.weight`` (D, D), ``map.bias`` (D,).
+    Where there are layers ``naming.…`` of another identifier, the first one decides, in every row but the first: a
+    causal encoder carries a phrase on into the padding, and ``prompt_embeds`` come without tokens. The other one says
+    of a flagged prompt which of its own words it was. An identifier that is alone searches the prompt's own tokens,
+    where they are known.
     """
 
     name = "steerdiff"
@@ -82,6 +89,7 @@ class SteerDiff(TextGuard):
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
         self._on: dict[torch.device, _Parts] = {}
+        self._names = any(name.startswith(NAMING) for name in self.tensors)
 
     def check_tensors(self) -> None:
         """Also that they are an identifier's layers and a map, of one width."""
@@ -90,6 +98,8 @@ class SteerDiff(TextGuard):
         with torch.device("meta"):
             layers = Identifier(width).state_dict()
         shapes = {name: tuple(value.shape) for name, value in layers.items()}
+        if self._names:
+            shapes |= {f"{NAMING}{name}": shape for name, shape in shapes.items()}
         self.check_shapes({**shapes, "map.weight": (width, width), "map.bias": (width,)})
 
     def begin(self, call: Call) -> Call:
@@ -110,11 +120,10 @@ class SteerDiff(TextGuard):
         if device not in self._on:
             tensors = {name: value.to(device, torch.float32) for name, value in self.tensors.items()}
             weight, bias = tensors.pop("map.weight"), tensors.pop("map.bias")
-            with torch.device("meta"):
-                identifier = Identifier(len(bias))
-            identifier.load_state_dict(tensors, assign=True)
-            identifier.requires_grad_(False)
-            self._on[device] = _Parts(identifier, weight, bias)
+            naming = {name.removeprefix(NAMING): tensors.pop(name) for name in list(tensors) if name.startswith(NAMING)}
+            first = _identifier(tensors, len(bias))
+            second = _identifier(naming, len(bias)) if naming else first
+            self._on[device] = _Parts(first, second, weight, bias)
         return self._on[device]
 
     def steer(self, embeds: PromptEmbeds, state: Call) -> Steered:
@@ -133,12 +142,13 @@ class SteerDiff(TextGuard):
             raise ArtefactError(
                 f"steerdiff maps states of width {len(parts.bias)}, not {states.shape[-1]}: retrain it."
             )
-        soft = parts.identifier.scan(states, self._searched(embeds))
+        soft = parts.identifier.scan(states, _everywhere(embeds) if self._names else self._searched(embeds))
         scores = soft.detach()
         flagged = ~(scores.flatten(1).amax(1) <= self.settings.tau)  # a score that is no number flags as well
-        found = [self._spans(prompt) if hit else [] for prompt, hit in zip(scores, flagged.tolist(), strict=True)]
+        named = self._naming(embeds, scores, flagged)
+        found = [self._spans(prompt) if hit else [] for prompt, hit in zip(named, flagged.tolist(), strict=True)]
         words = [_words(embeds, state, row, spans) for row, spans in enumerate(found)]
-        details = tuple(_detail(*prompt) for prompt in zip(scores, found, words, strict=True))
+        details = tuple(_detail(*prompt) for prompt in zip(scores, named, found, words, strict=True))
         if not (any(found) or soft.requires_grad):
             return Steered(embeds.embeds, untouched, details=details)
         alone = linear(states, parts.weight, parts.bias)
@@ -148,16 +158,24 @@ class SteerDiff(TextGuard):
         rows = self._rows(found, states)[..., None]
         steered = torch.where(rows, mapped, embeds.embeds)
         if soft.requires_grad:
-            would = self._rows([self._spans(prompt) for prompt in scores], states)[..., None]
+            would = self._rows([self._spans(prompt) for prompt in named], states)[..., None]
             steered = straight_through(steered, soft.flatten(1).amax(1), (mapped - embeds.embeds) * would)
         return Steered(steered, flagged, details=details)
 
+    @torch.no_grad()
+    def _naming(self, embeds: PromptEmbeds, scores: Tensor, flagged: Tensor) -> Tensor:
+        """(B, L, 9): how sure each window of a flagged prompt is a phrase; the scores where one identifier is all."""
+        parts = self._parts(scores.device)
+        if parts.naming is parts.identifier or not flagged.any():
+            return scores
+        named, rows = scores.clone(), flagged.nonzero().flatten()
+        named[rows] = parts.naming.scan(embeds.embeds[rows].float(), self._searched(embeds)[rows])
+        return named
+
     def _searched(self, embeds: PromptEmbeds) -> Tensor:
-        """(B, L) bool: the rows that windows may hold; every one but the first where the tokens are not known."""
+        """(B, L) bool: the rows of the prompt's own tokens; every one but the first where these are not known."""
         if embeds.content is None:
-            return (torch.arange(embeds.embeds.shape[1], device=embeds.embeds.device) > 0).expand(
-                embeds.embeds.shape[:2]
-            )
+            return _everywhere(embeds)
         if not self.settings.end_token:
             return embeds.content
         lengths = embeds.content.sum(1, keepdim=True)
@@ -166,7 +184,7 @@ class SteerDiff(TextGuard):
 
     def _spans(self, scores: Tensor) -> list[tuple[int, int]]:
         """What to steer or report in a flagged prompt; its best window where no single token is a hit."""
-        if spans := merged_spans(~(scores <= self.settings.tau)):
+        if spans := merged_spans(~(scores <= (NAMED if self._names else self.settings.tau))):
             return spans
         start, last = divmod(int(scores.argmax()), LONGEST)
         return [(start, start + last + 1)]
@@ -180,6 +198,12 @@ class SteerDiff(TextGuard):
         return rows.to(states.device)
 
 
+def _everywhere(embeds: PromptEmbeds) -> Tensor:
+    """(B, L) bool: every row but the start token's."""
+    rows = torch.arange(embeds.embeds.shape[1], device=embeds.embeds.device)
+    return (rows > 0).expand(embeds.embeds.shape[:2])
+
+
 def _words(embeds: PromptEmbeds, call: Call, row: int, spans: list[tuple[int, int]]) -> list[str | None]:
     """What the spans say; None where the caller gave states without tokens."""
     if embeds.token_ids is None:
@@ -187,10 +211,17 @@ def _words(embeds: PromptEmbeds, call: Call, row: int, spans: list[tuple[int, in
     return [call.words(embeds.token_ids[row, start:end]) for start, end in spans]
 
 
-def _detail(scores: Tensor, spans: list[tuple[int, int]], words: list[str | None]) -> dict[str, Any]:
+def _identifier(tensors: Mapping[str, Tensor], width: int) -> Identifier:
+    with torch.device("meta"):
+        identifier = Identifier(width)
+    identifier.load_state_dict(tensors, assign=True)
+    return identifier.requires_grad_(False)
+
+
+def _detail(scores: Tensor, named: Tensor, spans: list[tuple[int, int]], words: list[str | None]) -> dict[str, Any]:
     """What the report says of one prompt: the highest score, and of each span its words, rows and highest score."""
     found = [
-        {"words": said, "rows": [start, end], "score": round(float(scores[start:end].max()), 4)}
+        {"words": said, "rows": [start, end], "score": round(float(named[start:end].max()), 4)}
         for said, (start, end) in zip(words, spans, strict=True)
     ]
     return {"score": round(float(scores.max()), 4), "flagged": found}

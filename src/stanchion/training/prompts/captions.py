@@ -106,13 +106,18 @@ def thing(rng: np.random.Generator) -> str:
     """A common noun with its article, now and then with an adjective; or a kind of things."""
     if rng.random() < 0.1:
         return _one_of(rng, KINDS)
-    noun = _one_of(rng, THINGS)
-    return described(noun, rng) if rng.random() < 0.2 else _with_article(noun)
+    name = noun(rng)
+    return described(name, rng) if rng.random() < 0.2 else _with_article(name)
 
 
-def described(noun: str, rng: np.random.Generator) -> str:
-    """``noun`` with an article and an adjective."""
-    return _with_article(f"{_one_of(rng, LOOKS)} {noun}")
+def noun(rng: np.random.Generator) -> str:
+    """A common noun."""
+    return _one_of(rng, THINGS)
+
+
+def described(name: str, rng: np.random.Generator) -> str:
+    """A noun with an article and an adjective."""
+    return _with_article(f"{_one_of(rng, LOOKS)} {name}")
 
 
 def _with_article(words: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -57,6 +57,22 @@ class Spoken:
         unsafe, counterparts, rest = encoded(bench, texts, workers).split([len(kept), len(kept), len(safe)])
         lengths = tuple(min(length, limit - 2) for length in bench.lengths(safe))
         return cls(unsafe, tuple(place for _, place in kept), counterparts, rest, lengths)
+
+    def joined(self, other: Self) -> Self:
+        """Both."""
+        return replace(
+            self,
+            unsafe=torch.cat([self.unsafe, other.unsafe]),
+            places=self.places + other.places,
+            counterparts=torch.cat([self.counterparts, other.counterparts]),
+            safe=torch.cat([self.safe, other.safe]),
+            lengths=self.lengths + other.lengths,
+        )
+
+    def keeping(self, kept: Tensor) -> Self:
+        """Without the safe captions that (M,) bool leaves out."""
+        lengths = tuple(length for length, keep in zip(self.lengths, kept.tolist(), strict=True) if keep)
+        return replace(self, safe=self.safe[kept], lengths=lengths)
 
 
 def encoded(bench: Workbench, texts: Sequence[str], workers: Workers) -> Tensor:

@@ -46,8 +46,51 @@ def windows_of(start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
             yield first, count
 
 
+class _Table:
+    """Rows of windows to learn from: of a caption at most so many of a kind, drawn at random."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._rows: list[tuple[int, int, int, int]] = []
+
+    def add(self, caption: int, windows: Iterable[tuple[int, int]], unsafe: int, cap: int) -> None:
+        """All of them where ``cap`` is 0."""
+        every = list(windows)
+        if cap and len(every) > cap:
+            every = [every[k] for k in self._rng.choice(len(every), cap, replace=False)]
+        self._rows += [(caption, *window, unsafe) for window in every]
+
+    def add_safe_captions(self, spoken: Spoken, longest: int, cap: int) -> None:
+        """Their own tokens, with the end token, and with padding: states without tokens are searched whole."""
+        for caption, length in enumerate(spoken.lengths, start=len(spoken.places)):
+            own, to_end = set(windows_of(1, 1 + length, longest)), set(windows_of(1, 2 + length, longest))
+            self.add(caption, sorted(own), 0, cap)
+            self.add(caption, sorted(to_end - own), 0, cap)
+            self.add(caption, sorted(set(windows_of(1, spoken.safe.shape[1], longest)) - to_end), 0, cap)
+
+    def windows(self, spoken: Spoken, longest: int) -> Windows:
+        table = torch.tensor(self._rows, device=spoken.safe.device)
+        return Windows(torch.cat([spoken.unsafe, spoken.safe]), table[:, :3], table[:, 3].float(), longest)
+
+
+def carrying(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -> Windows:
+    """Windows that tell whether a prompt says the phrase anywhere: what a causal encoder carries it on to says it too.
+
+    Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase,
+    and safe captions, as in ``labelled``. Nothing is said of windows that end within the phrase.
+    """
+    table, length = _Table(rng), spoken.unsafe.shape[1]
+    for caption, place in enumerate(spoken.places):
+        last = place.end - 1
+        table.add(caption, windows_of(last, length, longest), 1, 2 * cap)
+        table.add(caption, [(s, n) for s, n in windows_of(1, length, longest) if s < last < s + n], 1, cap)
+        table.add(caption, windows_of(1, place.start, longest), 0, cap)
+    table.add_safe_captions(spoken, longest, cap)
+    return table.windows(spoken, longest)
+
+
 def labelled(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -> Windows:
-    """Windows to learn from; of each caption at most ``cap`` safe ones of a kind, drawn at random (0: all of them).
+    """Windows that tell which words are the phrase; of each caption at most ``cap`` safe ones of a kind (0: all).
 
     Unsafe: what ends where an unsafe phrase ends and lies within it; and what runs from its last token to the end token
     (some rows of an encoder say little of their own token: a first noun, say). Safe: the windows of safe captions,
@@ -55,24 +98,13 @@ def labelled(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -
     their rows; and what lies wholly before an unsafe phrase or between it and the end (causal encoders carry it on,
     and it is the phrase that shall be named).
     """
-    rows: list[tuple[int, int, int, int]] = []
-
-    def add_safe(caption: int, windows: Iterable[tuple[int, int]]) -> None:
-        every = sorted(windows)
-        if cap and len(every) > cap:
-            every = [every[k] for k in rng.choice(len(every), cap, replace=False)]
-        rows.extend((caption, *window, 0) for window in every)
-
+    table = _Table(rng)
     for caption, place in enumerate(spoken.places):
-        rows += [(caption, *window, 1) for window in _unsafe(place, longest)]
-        add_safe(caption, {*windows_of(1, place.start, longest), *windows_of(place.end, place.content, longest)})
-    for caption, length in enumerate(spoken.lengths, start=len(spoken.places)):
-        own, to_end = set(windows_of(1, 1 + length, longest)), set(windows_of(1, 2 + length, longest))
-        add_safe(caption, own)
-        add_safe(caption, to_end - own)
-        add_safe(caption, set(windows_of(1, spoken.safe.shape[1], longest)) - to_end)
-    table = torch.tensor(rows, device=spoken.safe.device)
-    return Windows(torch.cat([spoken.unsafe, spoken.safe]), table[:, :3], table[:, 3].float(), longest)
+        table.add(caption, _unsafe(place, longest), 1, 0)
+        around = {*windows_of(1, place.start, longest), *windows_of(place.end, place.content, longest)}
+        table.add(caption, sorted(around), 0, cap)
+    table.add_safe_captions(spoken, longest, cap)
+    return table.windows(spoken, longest)
 
 
 def _unsafe(place: Span, longest: int) -> Iterator[tuple[int, int]]:

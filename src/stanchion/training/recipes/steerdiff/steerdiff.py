@@ -13,20 +13,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ....config import Count, Natural, Positive, checked
+from ....config import Count, Natural, Positive, Share, checked
 from ....errors import ConfigError
 from ....files.text import lines
 from ....guards.base import Guard
 from ....guards.identifier import LONGEST, Identifier
-from ....guards.text.steerdiff import SteerDiff
+from ....guards.text.steerdiff import NAMING, SteerDiff
+from ....guards.triggers import TextScore
 from ....learning.fit import FitSchedule, fit
 from ....pipeline.model.workbench import Workbench
 from ...prompts.captions import everyday
 from ...recipe import Recipe, Run
 from ._linear_map import descended_map, ridge_map
 from ._phrases import Framed, framed, pairs_of
-from ._spoken import Spoken, aligned_rows
-from ._token_windows import Windows, labelled
+from ._spellings import respelt, respelt_safe
+from ._spoken import Spoken, aligned_rows, encoded
+from ._token_windows import Windows, carrying, labelled
+
+WORDS = {"decision": "are", "held_out": 0}  # the phrases themselves, as they are given
+SUREST = 1e-6  # of a probability: what is nearer to 1 is lost in rounding
 
 
 @checked
@@ -39,6 +44,13 @@ class SteerDiffTraining:
         captions: a file with a safe caption on each line; "" for everyday captions that the recipe makes.
         safe: how many safe captions.
         context: how many captions with an unsafe phrase in them, beside the phrases by themselves; 0 as in the paper.
+        written: for "carry", how many more with the phrases written in other ways (bare, in capitals, with marks, over
+            and over), half of them by themselves; and as many harmless names written so.
+        decision: what makes a prompt unsafe: windows that "carry" the phrase, or as in the paper those that "are" it.
+            With "carry", safe captions that the model takes for the concept (``guards/triggers.py``) are left out: a
+            model that knows yellow from bananas only draws one for "a yellow chair".
+        held_out, refused: for "carry", of so many safe captions that nothing is fitted to, at most that share is
+            flagged at a tau of one half. No more than half of the captions are held out; 0 of them calibrates nothing.
         cap: how many safe windows of a kind are taken from a caption; 0 for all of them, as in the paper.
         map: "ridge" in closed form, or "gradient" as the authors' code does it (full-batch Adam).
         ridge: the closed form's penalty, as a share of the mean square of the rows.
@@ -50,12 +62,16 @@ class SteerDiffTraining:
     captions: str = ""
     safe: Natural = 2000
     context: Count = 800
+    written: Natural = 300
+    decision: Literal["carry", "are"] = "carry"
+    held_out: Count = 2000
+    refused: Share = 0.001
     cap: Count = 6
     map: Literal["ridge", "gradient"] = "ridge"
     ridge: Positive = 1e-4
     map_epochs: Natural = 1500
     lr: Positive = 1e-3
-    epochs: Natural = 8
+    epochs: Natural = 4
     batch: Natural = 128
 
 
@@ -70,36 +86,63 @@ class SteerDiffRecipe(Recipe):
     Settings = SteerDiffTraining
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
-        "paper": {"safe": 691, "context": 0, "cap": 0, "epochs": 30, "batch": 32},
-        "tiny": {"safe": 80, "context": 200, "epochs": 80, "lr": 3e-3},
+        "paper": {"safe": 691, "context": 0, "cap": 0, "epochs": 30, "batch": 32, **WORDS},
+        "tiny": {"safe": 80, "context": 200, "epochs": 80, "lr": 3e-3, **WORDS},
     }
 
     def train(self, bench: Workbench, run: Run) -> Guard:
-        """Encode, fit, and say how well windows that were held out are told apart."""
-        spoken = self._spoken(bench, run)
-        windows = labelled(spoken, LONGEST, self.settings.cap, np.random.default_rng([run.seed, 1]))
-        identifier, held_out = self._identifier(windows, run)
-        layer = self._map(*_aligned(spoken) if self.settings.context else _by_position(spoken), run.seed)
-        tensors = {**identifier.state_dict(), "map.weight": layer.weight, "map.bias": layer.bias}
-        counts = {"windows": len(windows), "unsafe": int(windows.unsafe.sum())}
+        """Encode, fit, calibrate, and say how well windows that were held out are told apart."""
+        settings = self.settings
+        spoken, written, held_out = self._spoken(bench, run)
+        identifiers = {"": (labelled, spoken)}
+        if settings.decision == "carry":
+            identifiers = {"": (carrying, spoken.joined(written)), NAMING: (labelled, spoken)}
+        tensors: dict[str, Tensor] = {}
+        counts: dict[str, Any] = {}
+        for place, (prefix, (label, said)) in enumerate(identifiers.items()):
+            windows = label(said, LONGEST, settings.cap, np.random.default_rng([run.seed, 1, place]))
+            identifier, seen = self._identifier(windows, run, f"{prefix}identifier")
+            tensors |= {f"{prefix}{name}": value for name, value in identifier.state_dict().items()}
+            counts[f"{prefix}identifier"] = {"windows": len(windows), "unsafe": int(windows.unsafe.sum()), **seen}
+        layer = self._map(*_aligned(spoken) if settings.context else _by_position(spoken), run.seed)
+        tensors |= {"map.weight": layer.weight, "map.bias": layer.bias}
+        tensors = {name: value.detach().cpu().half() for name, value in tensors.items()}
+        tensors["last.bias"] = calibrated(tensors, held_out, settings.refused)
         return SteerDiff(
             self.concept,
-            tensors={name: value.detach().cpu().half() for name, value in tensors.items()},
+            tensors=tensors,
             base={"text_encoder": bench.base_of("text_encoder")},
-            training={"identifier": {**counts, **held_out}},
-            end_token=self.settings.context > 0,
+            training=counts,
+            end_token=settings.context > 0,
         )
 
-    def _spoken(self, bench: Workbench, run: Run) -> Spoken:
-        """Phrases by themselves and in captions, and safe captions, encoded."""
+    def _spoken(self, bench: Workbench, run: Run) -> tuple[Spoken, Spoken, Tensor]:
+        """Phrases by themselves and in captions, and safe captions; both written in other ways; safe ones held out."""
         settings, rng = self.settings, np.random.default_rng([run.seed, 0])
         pairs = pairs_of(self.concept, settings.phrases)
         captions = [Framed(pair) for pair in pairs] + framed(pairs, settings.context, rng)
-        never = [pair.unsafe for pair in pairs]
-        safe = _lines(settings.captions) if settings.captions else everyday(settings.safe, rng, never=never)
-        return Spoken.of(bench, captions, safe[: settings.safe], run.workers)
+        never, count = [pair.unsafe for pair in pairs], settings.safe + settings.held_out
+        safe = _lines(settings.captions)[:count] if settings.captions else everyday(count, rng, never=never)
+        kept = len(safe) - min(settings.held_out, len(safe) // 2)
+        spoken = Spoken.of(bench, captions, safe[:kept], run.workers)
+        if settings.decision == "are":
+            return spoken, spoken, spoken.safe[:0]
+        harmless = respelt_safe(settings.written, rng, never=never)
+        written = Spoken.of(bench, respelt(pairs, settings.written, rng), harmless, run.workers)
+        apart = encoded(bench, safe[kept:], run.workers) if safe[kept:] else spoken.safe[:0]
+        score = TextScore(bench, self.concept)
+        plain, other = (said.keeping(self._harmless(score, said.safe)) for said in (spoken, written))
+        return plain, other, apart[self._harmless(score, apart)]
 
-    def _identifier(self, windows: Windows, run: Run) -> tuple[Identifier, dict[str, float]]:
+    def _harmless(self, score: TextScore, captions: Tensor) -> Tensor:
+        """(N,) bool: which of (N, L, D) captions the model does not take for the concept."""
+        kept = [score.of(part) < score.threshold for part in captions.split(64)]
+        harmless = torch.cat(kept) if kept else captions.new_ones(0, dtype=torch.bool)
+        if len(captions) and not harmless.any():
+            raise ConfigError(f"captions: the model takes every one of them for {self.concept.name}; give others.")
+        return harmless
+
+    def _identifier(self, windows: Windows, run: Run, name: str) -> tuple[Identifier, dict[str, float]]:
         """Fitted on 95 of 100 windows; and its precision and recall on the others."""
         settings, device = self.settings, windows.states.device
         order = torch.from_numpy(np.random.default_rng([run.seed, 2]).permutation(len(windows))).to(device)
@@ -115,7 +158,7 @@ class SteerDiffRecipe(Recipe):
 
         steps = settings.epochs * math.ceil(len(fitted) / settings.batch)
         schedule = FitSchedule(steps, settings.batch, settings.lr, min(100, steps // 10 + 1), decay=0, weight_decay=0)
-        fit(identifier, loss, schedule, run.folder / "identifier", seed=run.seed, workers=run.workers)
+        fit(identifier, loss, schedule, run.folder / name, seed=run.seed, workers=run.workers)
         return identifier, _precision_and_recall(identifier, windows, held_out)
 
     def _map(self, x: Tensor, y: Tensor, seed: int) -> nn.Linear:
@@ -142,6 +185,24 @@ def _by_position(spoken: Spoken) -> tuple[Tensor, Tensor]:
     x = spoken.unsafe[kept, rows] * (place < here).to(device)
     y = spoken.counterparts[kept, rows] * (place < there).to(device)
     return x.flatten(0, 1), y.flatten(0, 1)
+
+
+@torch.no_grad()
+def calibrated(tensors: Mapping[str, Tensor], captions: Tensor, refused: float) -> Tensor:
+    """The identifier's last bias, such that a share of (N, L, D) captions, searched whole, scores above one half.
+
+    Of the numbers as they are saved. It is never raised: one half is what the identifier was fitted to. A tau near 1
+    would do the same, and hide from whoever differentiates the score how near a prompt is.
+    """
+    bias = tensors["last.bias"]
+    if not len(captions):
+        return bias
+    identifier = Identifier(captions.shape[-1]).to(captions.device)
+    identifier.load_state_dict({name: tensors[name].float() for name in identifier.state_dict()})
+    everywhere = (torch.arange(captions.shape[1], device=captions.device) > 0).expand(captions.shape[:2])
+    parts = zip(captions.split(64), everywhere.split(64), strict=True)
+    highest = torch.cat([identifier.scan(*part).flatten(1).amax(1) for part in parts])
+    return bias - highest.quantile(1 - refused).logit(SUREST).clamp_min(0).to(bias)
 
 
 @torch.no_grad()
