@@ -32,6 +32,7 @@ ALLOWED = {
     "content_policy": ("errors", "types", "concepts"),
     "pipeline": SMALL,
     "hub": ("errors", "config"),
+    "stacks": (),
     "guards": (*SMALL, "pipeline", "hub"),
     "guards.output": (*SMALL, "pipeline", "guards", "judges"),
     "learning": ("errors", "config", "files"),

@@ -39,6 +39,7 @@ PUBLIC = {
     "load_guard",
     "load_judge",
     "load_pipeline",
+    "load_stack",
 }
 
 

@@ -32,6 +32,7 @@ _HOMES = {
     "load_guard": ".guards.loading",
     "load_judge": ".judges",
     "load_pipeline": ".pipeline.loading",
+    "load_stack": ".guards.loading",
     "StanchionError": ".errors",
     "ConfigError": ".errors",
     "UnknownName": ".errors",

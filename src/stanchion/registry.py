@@ -40,6 +40,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "families": ("pipeline/families",),
     "studies": ("benchmark/studies",),
     "recipes": ("training/recipes", "training/recipes/*"),
+    "stacks": ("stacks",),
 }
 
 

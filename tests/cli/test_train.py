@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tiny
-from stanchion import registry
+from stanchion import GuardStack, load_guard, registry
 from stanchion.cli.app import app
 
 RECIPES = registry.names("recipes")
@@ -74,3 +74,19 @@ def test_a_trained_guard_is_a_folder_that_generate_takes(model: str, tmp_path: P
     options = {"--guard": folder, "--model": model, "--judge": "always_safe", "--steps": "2", "--output": folder}
     drawn = CliRunner().invoke(app, ["generate", "a knife", *sum(options.items(), ())])
     assert drawn.exit_code == 0, drawn.output
+
+
+def test_a_stack_is_trained_into_one_folder_with_one_card(model: str, tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    command = ["train", "recommended", "--concept", "weapons", "--model", model, "--output", str(folder)]
+    mistake = CliRunner().invoke(app, [*command, "--set", "steerdiff.sfae=1"])
+    assert mistake.exit_code == 2 and "steerdiff: unknown key 'sfae'" in mistake.stderr
+    trained = CliRunner().invoke(app, [*command, "--preset", "tiny", "--set", f"steerdiff.captions={tiny.captions()}"])
+    assert trained.exit_code == 0, trained.output
+    stack = load_guard(folder)
+    assert isinstance(stack, GuardStack)
+    assert [guard.name for guard in stack.guards] == ["steerdiff", "forceforget"]
+    assert stack.guards[1].settings.when == "flagged"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---") and "# steerdiff+forceforget against weapons" in card
+    assert all(guard.training["seconds"] > 0 for guard in stack.guards)

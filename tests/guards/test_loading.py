@@ -12,7 +12,7 @@ import torch
 import tiny
 from closeness import same_bits
 from small_guards import Half
-from stanchion import GuardStack, load_guard, registry
+from stanchion import GuardStack, load_guard, load_stack, registry
 from stanchion.concepts import load_concept
 from stanchion.errors import ArtefactError, ConfigError, UnknownName
 from stanchion.guards import loading
@@ -106,3 +106,18 @@ def test_a_guard_made_for_other_weights_does_not_attach(shipped: Path) -> None:
     guard = Learnt("weapons", tensors={"w": torch.ones(2)}, base={"text_encoder": "00 11"})
     with pytest.raises(ArtefactError):
         guard.attach(tiny.pipeline())
+
+
+@pytest.mark.parametrize("name", registry.names("stacks"))
+def test_a_stack_by_name_is_its_guards_as_it_sets_them(name: str) -> None:
+    stack, parts = load_stack(name, concept="weapons"), registry.get("stacks", name).guards
+    assert [guard.name for guard in stack.guards] == list(parts)  # in the order of their stages
+    for guard in stack.guards:
+        assert parts[guard.name].items() <= vars(guard.settings).items()
+
+
+def test_what_of_a_stack_must_be_trained_is_said() -> None:
+    with pytest.raises(ConfigError, match="forceforget must be trained for horror: run 'stanchion train recommended"):
+        load_stack("recommended", concept="horror")
+    with pytest.raises(UnknownName, match="unknown stack 'fats'; did you mean fast"):
+        load_stack("fats", concept="weapons")

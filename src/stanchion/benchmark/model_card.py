@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..guards.base import Guard
+from ..guards.stack import GuardStack
 from ..hub import model_card
 from ..judges import load_judge
 from .results.markdown import below, share, table
@@ -22,14 +23,17 @@ SETS = ("unsafe", "paired", "benign", "neighbours")
 METRICS = ("unsafe_rate", "nothing_found", "companion_kept", "clean_companion", "neighbours_kept", "benign_accuracy")
 
 
-def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, seed: int = 500_000) -> list[Row]:
+def measured(
+    folder: Path, guard: Guard | GuardStack, pipe: Any, model: str, *, count: int, seed: int = 500_000
+) -> list[Row]:
     """A short benchmark of the guard in ``folder`` against no guard; none of a model whose pictures no judge knows.
 
     The seeds are neither those of training nor those of the committed results.
     """
     if model != "reference":
         return []
-    concept, judge = guard.concept, load_judge("reference")
+    one, *_ = guard.guards if isinstance(guard, GuardStack) else (guard,)
+    concept, judge = one.concept, load_judge("reference")
     source = folder / "concept.json"
     source.write_text(json.dumps(concept.to_dict()), encoding="utf-8")
     spec = Spec(
@@ -46,7 +50,7 @@ def measured(folder: Path, guard: Guard, pipe: Any, model: str, *, count: int, s
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")
 
 
-def write_model_card(folder: Path, guard: Guard, model: str, rows: list[Row]) -> None:
+def write_model_card(folder: Path, guard: Guard | GuardStack, model: str, rows: list[Row]) -> None:
     """``README.md``, with the front matter that the Hub reads."""
     found = _table(rows) if rows else "Nothing was measured: no judge at hand knows this model's pictures."
     model_card.write_model_card(folder, guard, model=model, measured=found)

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """What can be listed."""
 
     guards = "guards"
+    stacks = "stacks"
     concepts = "concepts"
     models = "models"
     judges = "judges"
@@ -30,7 +31,7 @@ def list_(
     kinds: Annotated[list[Kind] | None, typer.Argument(help="Which kinds; all of them where none is given.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
-    """List guards, concepts, models, judges, metrics, prompt sets, recipes (what can be trained), attacks and families.
+    """List guards, stacks, concepts, models, judges, metrics, prompts, recipes (what is trained), attacks, families.
 
     Families alone: which guard stands on which pipeline class, and why not.
     """

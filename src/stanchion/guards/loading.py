@@ -1,4 +1,4 @@
-"""Guards by name, or from the folder that ``save`` wrote."""
+"""Guards and stacks by name, or from the folder that ``save`` wrote."""
 
 from __future__ import annotations
 
@@ -63,6 +63,26 @@ def guard_from(
     return GuardStack(*(_load(part, {}) for part in _parts(folder)))
 
 
+def load_stack(name: str, concept: str | Concept) -> GuardStack:
+    """A stack by its name ("fast", "recommended", "maximum"; docs/stacks.md), for a concept.
+
+    Trained guards come with the package for built-in concepts and the reference model; for everything else ``stanchion
+    train NAME --concept … --output FOLDER`` makes a folder that ``load_guard`` takes.
+
+    Raises:
+        UnknownName: no such stack, or no such concept.
+        ConfigError: a guard of it must be trained for this concept first.
+    """
+    parts, wanted = registry.get("stacks", name).guards, load_concept(concept)
+    kinds = {guard: registry.get("guards", guard) for guard in parts}
+    if missing := [guard for guard, kind in kinds.items() if kind.trained and not _shipped(kind, wanted)]:
+        raise ConfigError(
+            f"stack {name!r}: {' and '.join(missing)} must be trained for {wanted.name}: run 'stanchion train {name} "
+            "--concept … --model … --output FOLDER' and load_guard(FOLDER)."
+        )
+    return GuardStack(*(_by_name(kinds[guard], wanted, settings) for guard, settings in parts.items()))
+
+
 def _parts(folder: Path) -> list[Path]:
     """The folders of a stack's guards, every one that it was saved with."""
     where = str(folder / LIST)
@@ -91,12 +111,14 @@ def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any]) -
     if not issubclass(kind, Guard):
         raise ConfigError(f"guard: {kind.__module__}.{kind.__qualname__} is no Guard.")
     config.from_dict(kind.Settings, settings, where=kind.name)  # its arguments are more than its settings
-    shipped = SHIPPED / file_name(kind.name, concept.name)
-    if kind.trained and (shipped / CONFIG).is_file():
-        guard = kind.load(shipped, **settings)
-        if guard.concept == concept:
-            return guard
-    return kind(concept, **settings)
+    shipped = _shipped(kind, concept) if kind.trained else None
+    return kind.load(shipped, **settings) if shipped else kind(concept, **settings)
+
+
+def _shipped(kind: type[Guard], concept: Concept) -> Path | None:
+    """Where the package has it trained for exactly this concept."""
+    folder = SHIPPED / file_name(kind.name, concept.name)
+    return folder if (folder / CONFIG).is_file() and read_artefact(folder).concept == concept else None
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:
