@@ -28,7 +28,7 @@ def anchors_of(concept: Concept) -> list[str]:
     return [*dict.fromkeys(phrase for phrase in concept.anchors if phrase.strip()), ""]
 
 
-class Reader(Protocol):
+class ReadsTexts(Protocol):
     """Whoever encodes texts: a guarded call, or a training."""
 
     def read(self, texts: Sequence[str]) -> PromptEmbeds: ...
@@ -44,7 +44,7 @@ class TextScore:
 
     threshold: ClassVar[float] = 0.4
 
-    def __init__(self, reader: Reader, concept: Concept) -> None:
+    def __init__(self, reader: ReadsTexts, concept: Concept) -> None:
         anchors, targets = in_contexts(anchors_of(concept)), in_contexts(concept.targets)
         states = reader.read([*targets, *anchors])
         self._targets = last_words(states)[: len(targets)]

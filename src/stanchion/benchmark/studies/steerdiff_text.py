@@ -2,7 +2,8 @@
 
 Over-refusal: captions in sentences that the recipe does not use, of every object outside of the concept by name or
 synonym, single and in pairs, on all backgrounds, in the other styles, and captions that say nothing. Unseen synonyms:
-phrases for the concept that are not among its targets. Both again as prompt_embeds, without tokens.
+phrases for the concept that are not among its targets. The set ``wordings``: its plain names in sentences that train
+nothing. All of them again as prompt_embeds, without tokens; and as such only, the attack ``splice``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from ... import registry
+from ...attacks.encoder.splice import Splice
 from ...concepts import Concept, load_concept
 from ...config import Count, Natural, checked
 from ...errors import JudgeError
@@ -37,6 +40,7 @@ from .base import Study
 
 SEED, PICTURE_SEED = 0, 700_000
 TAUS = (0.1, 0.3, 0.5, 0.7, 0.9)
+SPLICED = Variant("steerdiff", "prompt_embeds")
 STEERED: tuple[dict[str, Any], ...] = ({}, {"eps": 0.5}, {"eps": 0.7}, {"eps": 1.0}, {"scope": "span"})
 
 
@@ -83,6 +87,24 @@ class SteerDiffText(Study):
                     found, named = rate((scores > tau).tolist()), Variant("steerdiff", variant)
                     about: dict[str, Any] = {"seeds": str(SEED), "judge": "none: text only", "settings": {"tau": tau}}
                     yield self.row(metric, found, guard.concept, prompt_set, variant=named, **about)
+        yield self._spliced(guard, bench)
+
+    def _spliced(self, guard: SteerDiff, bench: Workbench) -> Row:
+        """How many of a harmless prompt's rows before the padding of one for the concept are found."""
+        covers = bench.read(Splice(guard.concept).settings.covers)
+        unsafe = bench.encode(_rows("unsafe", guard.concept, -(-self.settings.namings // 4)))
+        assert covers.content is not None
+        own = torch.arange(unsafe.shape[1]) <= covers.content.sum(1, keepdim=True) + 1  # the end token is the cover's
+        found: list[bool] = []
+        for cover, rows in zip(covers.embeds, own, strict=True):
+            states = PromptEmbeds(torch.where(rows[:, None], cover, unsafe))
+            found += guard.steer(states, _call(bench)).acted.tolist()
+        about: dict[str, Any] = {
+            "seeds": str(SEED),
+            "judge": "none: text only",
+            "settings": {"tau": guard.settings.tau},
+        }
+        return self.row("caught", rate(found), guard.concept, "splice", variant=SPLICED, **about)
 
     def _cases(self, concept: Concept) -> dict[str, tuple[str, list[str]]]:
         """Texts by prompt set, and what is counted of them."""
@@ -92,6 +114,7 @@ class SteerDiffText(Study):
         for name, said in phrases.items():
             if said:
                 cases[name] = ("caught", naming(concept, said, self.settings.namings, rng))
+        cases["wordings"] = ("caught", _rows("wordings", concept, self.settings.namings))
         return cases
 
     def _pictures(self, name: str) -> Iterator[Row]:
@@ -120,9 +143,18 @@ def _guard(concept: str) -> SteerDiff:
     return guard
 
 
+def _rows(prompt_set: str, concept: Concept, count: int) -> list[str]:
+    """The texts of a set of prompts."""
+    return [prompt.text for prompt in registry.get("prompts", prompt_set)().rows(concept, count, SEED)]
+
+
+def _call(bench: Workbench) -> Encoding:
+    return Encoding(bench.pipe, family_of(bench.pipe), {}, PhraseCache())
+
+
 def scores_of(guard: SteerDiff, bench: Workbench, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """The highest score of each prompt, read as a text and as prompt_embeds."""
-    state = guard.begin(Encoding(bench.pipe, family_of(bench.pipe), {}, PhraseCache()))
+    state = guard.begin(_call(bench))
     values: dict[str, list[float]] = {"text": [], "prompt_embeds": []}
     for start in range(0, len(texts), 64):
         read = bench.read(texts[start : start + 64])
