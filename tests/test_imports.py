@@ -66,6 +66,7 @@ ALLOWED = {
 PLUGINS = (
     *("guards/", "attacks/", "judges/", "metrics/", "prompts/", "training/recipes/", "pipeline/families/"),
     "benchmark/studies/",
+    "stacks/",
 )
 
 
