@@ -280,13 +280,9 @@ def test_a_class_name_occurs_once() -> None:
 
 INSIDES = ("pipeline.families", "pipeline.noise", "reference")
 STILL = {  # who knows one family's insides all the same, and why
-    "pipeline.model.workbench": "opens one family; to be asked of the family",
-    "pipeline.model.guarded_prediction": "opens one family; to be asked of the noise process",
     "guards.base": "an example in a docstring",
     "guards.attention.forceforget": "the key under which saved guards name the weights they belong to",
     "training.recipes.forceforget.forceforget": "writes that key",
-    "training.recipes.esd": "which weights the paper trains",
-    "benchmark.run.image_generator": "names a model by its weights",
     "benchmark.studies.weights_and_times": "measures the reference model's modules",
 }
 

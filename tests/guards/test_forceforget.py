@@ -46,7 +46,7 @@ def project(which="k", context=None, projected=None, values=None, **settings):
 
 def trained_on(pipe, **options):
     """A guard of the tiny pipeline whose tensors change nothing yet."""
-    adapter = SafeAdapter(Workbench(pipe).cross_attentions(), **options)
+    adapter = SafeAdapter(Workbench(pipe).text_projections(("q", "k", "v")), **options)
     return {name: value.detach().clone() for name, value in adapter.tensors().items()}
 
 

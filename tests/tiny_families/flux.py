@@ -52,3 +52,16 @@ TINY = {
         None,
     ),
 }
+
+
+def on_clip() -> Any:
+    """A FluxPipeline like the reference FLUX: one CLIP gives states and vector, and guidance is true."""
+    words = clip()
+    made = parts(guidance=False)
+    pipe = diffusers.FluxPipeline(
+        **{**made, "text_encoder": words, "text_encoder_2": words, "tokenizer_2": made["tokenizer"]},
+    )
+    pipe.scheduler = flow()
+    pipe.default_sample_size = 4
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

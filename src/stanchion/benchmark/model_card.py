@@ -10,6 +10,7 @@ from ..guards.base import Guard
 from ..guards.stack import GuardStack
 from ..hub import model_card
 from ..judges import load_judge
+from ..pipeline.loading import PACKAGED
 from .results.markdown import below, share, table
 from .results.row import Row, make_rows
 from .run.engine import fill
@@ -30,7 +31,7 @@ def measured(
 
     The seeds are neither those of training nor those of the committed results.
     """
-    if model != "reference":
+    if model not in PACKAGED:
         return []
     one, *_ = guard.guards if isinstance(guard, GuardStack) else (guard,)
     concept, judge = one.concept, load_judge("reference")
@@ -42,9 +43,10 @@ def measured(
         variants=(Variant(UNGUARDED), Variant(str(folder))),
         prompts=dict.fromkeys(SETS, count),
         guidance_scale=4.0,
+        model=model,
         metrics=METRICS,
     )
-    store, generator = Store(folder / "measured"), ImageGenerator(pipe)
+    store, generator = Store(folder / "measured"), ImageGenerator(pipe, model)
     fill(PromptWork(spec, store, generator, judge))
     generator.release()
     return make_rows(spec, store, judge=judge.identity, command="stanchion train")

@@ -26,7 +26,7 @@ def attack(
     guard: Annotated[str, typer.Option(help="Guards that are merged before release: names or folders, by commas.")],
     concept: Annotated[str, typer.Option(help="What shall come back: a name or a YAML file.")],
     output: Annotated[Path, typer.Option(help="Folder for the curve, the rows and the record.", file_okay=False)],
-    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     compare: Annotated[list[str] | None, typer.Option(help="Another guard under the same attack; may repeat.")] = None,
     control: Annotated[
         bool, typer.Option("--control", help="Also teach the public model objects it never saw.")

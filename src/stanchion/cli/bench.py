@@ -225,7 +225,7 @@ def _check_guards(spec: Spec) -> None:
 
     for variant in spec.variants[1:]:
         for concept in spec.concepts:
-            guards_of(variant, load_concept(concept))
+            guards_of(variant, load_concept(concept), spec.model)
 
 
 def _grids(spec: Spec, store: Store, count: int) -> Path:

@@ -14,7 +14,7 @@ def check(
     prompts: Annotated[list[str], typer.Argument(help="A few prompts that name the concept.")],
     guard: Annotated[str, typer.Option(help="A name, a saved guard's folder, or several by commas.")],
     concept: WantedConcept = None,
-    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     settings: Annotated[list[str] | None, typer.Option("--set", help="GUARD.KEY=VALUE; may be repeated.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LAST, help="Of the searches, and of the first picture; the next ones follow.")
@@ -38,7 +38,7 @@ def check(
     from ..pipeline.loading import load_pipeline, without_progress_bars
     from ..targets.deployment import Deployment
 
-    stack = guards_of(variant, wanted)
+    stack = guards_of(variant, wanted, model)
     without_progress_bars()
     pipe, base = load_pipeline(model), load_pipeline(model)
     with stack.attach(pipe):

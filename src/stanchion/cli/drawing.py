@@ -41,7 +41,7 @@ class Renderer:
 
         for variant in variants:
             if variant.names:
-                guards_of(variant, concept)
+                guards_of(variant, concept, self.model)
         self._load()
         self.folder.mkdir(parents=True, exist_ok=True)
         columns = [self._draw(prompts, variant, concept) for variant in reversed(variants)]

@@ -22,7 +22,7 @@ def export(
     guards: Annotated[str, typer.Option(help="Guards that replace weights: names or saved folders, by commas.")],
     output: Annotated[Path, typer.Option(help="A new folder.", file_okay=False)],
     concept: Annotated[str | None, typer.Option(help="What guards given by name are against.")] = None,
-    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
     format_: Annotated[
         Format,

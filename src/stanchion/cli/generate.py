@@ -16,7 +16,7 @@ from .own_prompts import check_alone, rows_of
 def generate(
     prompts: Annotated[list[str] | None, typer.Argument(help="One picture for each prompt.")] = None,
     file: OwnPrompts = None,
-    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     concept: WantedConcept = None,
     guard: Annotated[
         str, typer.Option(help="A name, a saved guard's folder, several by commas, or `none`.")

@@ -69,6 +69,7 @@ def _table(kind: Kind) -> dict[str, str]:
     if kind is Kind.models:
         return {
             "reference": "the small model in the package: emoji objects, 48 pixels",
+            "reference-flux": "the same world drawn by a small FLUX, on the first one's text encoder and autoencoder",
             "FOLDER or ID": "a Stable Diffusion 1.x pipeline on disk or on the Hub, with safetensors weights",
         }
     return {name: _line(kind, entry) for name, entry in registry.entries(kind.value).items()}

@@ -20,7 +20,7 @@ def train(
     ],
     concept: Annotated[str, typer.Option(help="What must not be drawn: a name or a YAML file.")],
     output: Annotated[Path, typer.Option(help="Folder for the guard, its card and its checkpoints.", file_okay=False)],
-    model: Annotated[str, typer.Option(help="`reference`, a folder or a Hub id.")] = "reference",
+    model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     preset: Annotated[str, typer.Option(help="Settings by name: `default`, `paper`, …")] = "default",
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE (of a stack GUARD.KEY=VALUE).")] = None,
     seed: Annotated[int, typer.Option(min=0, max=LAST, help="Everything random follows from it.")] = 0,

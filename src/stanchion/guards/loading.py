@@ -18,16 +18,24 @@ from .artefact import CONFIG, LIST, read_artefact
 from .base import Guard
 from .stack import GuardStack
 
-SHIPPED = registry.ROOT / "reference" / "weights" / "guards"
+WEIGHTS = registry.ROOT / "reference" / "weights"
+REFERENCE = "reference"
+SHIPPED = WEIGHTS / "guards"  # of the reference model; another model of the package shares some of its parts
+OWN = {"reference-flux": WEIGHTS / "flux" / "guards"}
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 def load_guard(
-    source: str | Path, concept: str | Concept | None = None, *, revision: str | None = None, **settings: Any
+    source: str | Path,
+    concept: str | Concept | None = None,
+    *,
+    revision: str | None = None,
+    model: str = REFERENCE,
+    **settings: Any,
 ) -> Guard | GuardStack:
     """A guard by its name and concept, or a saved guard or stack by its folder or its id on the Hub.
 
-    A guard that is trained comes with the package for the built-in concepts and the reference model; for everything
+    A guard that is trained comes with the package for the built-in concepts and the reference models; for everything
     else it is trained first (``stanchion train``).
 
     Args:
@@ -35,6 +43,7 @@ def load_guard(
             the Hub that holds one.
         concept: a built-in name, a YAML file or a ``Concept``; a saved guard has its own.
         revision: branch, tag or commit of the repository on the Hub; give a commit, so that the same guard comes again.
+        model: of a guard that comes with the package, the model that it is for: "reference" or "reference-flux".
         settings: the guard's settings; they replace those that a guard was saved with.
 
     Raises:
@@ -42,17 +51,21 @@ def load_guard(
         ConfigError: no concept, unknown settings, settings for a stack, or a guard that must be trained first.
         ArtefactError: the folder holds no guard that can be read.
     """
-    return guard_from(source, concept, settings, revision)
+    return guard_from(source, concept, settings, revision, model)
 
 
 def guard_from(
-    source: str | Path, concept: str | Concept | None, settings: Mapping[str, Any], revision: str | None = None
+    source: str | Path,
+    concept: str | Concept | None,
+    settings: Mapping[str, Any],
+    revision: str | None = None,
+    model: str = REFERENCE,
 ) -> Guard | GuardStack:
     """``load_guard`` for settings that somebody typed: any key may be among them, that of an argument too."""
     if registry.is_named("guards", str(source)):
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
-        return _by_name(registry.find("guards", str(source)), load_concept(concept), settings)
+        return _by_name(registry.find("guards", str(source)), load_concept(concept), settings, model)
     folder = _folder(source, revision)
     if concept is not None:
         raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")
@@ -93,32 +106,39 @@ def _parts(folder: Path) -> list[Path]:
     return [inside(folder, name, where, ArtefactError) for name in names]
 
 
-def stack_of(names: Sequence[str], concept: Concept, settings: Mapping[str, Mapping[str, Any]]) -> GuardStack:
-    """Several guards as one stack. The concept is for those that are given by name; a saved one has its own.
+def stack_of(
+    names: Sequence[str], concept: Concept, settings: Mapping[str, Mapping[str, Any]], model: str = REFERENCE
+) -> GuardStack:
+    """Several guards as one stack, those of the package for ``model``.
+
+    The concept is for those that are given by name; a saved one has its own.
 
     Raises:
         UnknownName: no such guard.
         ConfigError: unknown settings, no guard at all, or guards that can't stand together.
     """
     loaded = [
-        guard_from(name, concept if registry.is_named("guards", name) else None, settings.get(name, {}))
+        guard_from(name, concept if registry.is_named("guards", name) else None, settings.get(name, {}), model=model)
         for name in names
     ]
     return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
 
 
-def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any]) -> Guard:
+def _by_name(kind: type[Guard], concept: Concept, settings: Mapping[str, Any], model: str = REFERENCE) -> Guard:
     if not issubclass(kind, Guard):
         raise ConfigError(f"guard: {kind.__module__}.{kind.__qualname__} is no Guard.")
     config.from_dict(kind.Settings, settings, where=kind.name)  # its arguments are more than its settings
-    shipped = _shipped(kind, concept) if kind.trained else None
+    shipped = _shipped(kind, concept, model) if kind.trained else None
     return kind.load(shipped, **settings) if shipped else kind(concept, **settings)
 
 
-def _shipped(kind: type[Guard], concept: Concept) -> Path | None:
-    """Where the package has it trained for exactly this concept."""
-    folder = SHIPPED / file_name(kind.name, concept.name)
-    return folder if (folder / CONFIG).is_file() and read_artefact(folder).concept == concept else None
+def _shipped(kind: type[Guard], concept: Concept, model: str = REFERENCE) -> Path | None:
+    """Where the package has it trained for exactly this concept; for the model itself before the reference model."""
+    for place in filter(None, (OWN.get(model), SHIPPED)):
+        folder = place / file_name(kind.name, concept.name)
+        if (folder / CONFIG).is_file() and read_artefact(folder).concept == concept:
+            return folder
+    return None
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:

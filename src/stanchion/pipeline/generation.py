@@ -11,6 +11,7 @@ from PIL import Image
 from ..errors import GuardBypassed, GuardFailed, StanchionError, UnsupportedPipeline
 from ..types import Drawn
 from .attach.reports import Report
+from .families import family_of
 
 REFUSALS = (GuardFailed, GuardBypassed, UnsupportedPipeline)  # no picture, and no reason to end a run
 FLAGS = ("nsfw_content_detected", "nsfw_detected")  # what pipelines call the findings of their own checkers
@@ -33,13 +34,14 @@ def refused(error: StanchionError) -> Drawn:
     return Drawn(None, {}, 0.0, f"{type(error).__name__}: {error}")
 
 
-def seeded(seeds: Sequence[int], *, steps: int, guidance_scale: float) -> dict[str, Any]:
-    """A pipeline's arguments for a batch, one seed a picture.
+def seeded(pipe: Any, seeds: Sequence[int], *, steps: int, guidance_scale: float) -> dict[str, Any]:
+    """A pipeline's arguments for a batch, one seed a picture, guided as its family is.
 
     Noise is drawn on the CPU, so that a seed means the same picture's start on every device.
     """
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    return {"num_inference_steps": steps, "guidance_scale": guidance_scale, "generator": generators}
+    guidance = family_of(pipe).arguments(pipe, guidance_scale, len(seeds))
+    return {"num_inference_steps": steps, **guidance, "generator": generators}
 
 
 def generate(pipe: Any, seeds: Sequence[int], *, steps: int, guidance_scale: float, **more: Any) -> tuple[Any, Any]:
@@ -48,7 +50,7 @@ def generate(pipe: Any, seeds: Sequence[int], *, steps: int, guidance_scale: flo
     Args:
         more: arguments of the pipeline's, as ``prompt``.
     """
-    arguments = {**seeded(seeds, steps=steps, guidance_scale=guidance_scale), **more}
+    arguments = {**seeded(pipe, seeds, steps=steps, guidance_scale=guidance_scale), **more}
     attached = getattr(type(pipe), "_stanchion", None)
     return attached.call(**arguments) if attached else (pipe(**arguments), None)
 

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ConfigError
 from ..files.tensors import open_to_readers
+from .families import family_of
 from .model.base_weights import base_of, check_bases, weights_hash
 from .seams.weights import WeightsSeam, check_overlap
 
@@ -48,7 +49,7 @@ def merge(pipe: Any, guards: Sequence[Any]) -> None:
         ArtefactError: a guard was made for other weights.
     """
     check_merged(guards)
-    check_bases(pipe, tuple(guards))
+    check_bases(pipe, tuple(guards), family_of(pipe).named)
     seam = WeightsSeam(pipe, list(guards))
     seam.put()
     seam.keep()

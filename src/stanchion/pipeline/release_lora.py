@@ -44,7 +44,7 @@ def release_lora(
     folder = Path(folder)
     check_new(folder)
     check_merged(guards)
-    check_bases(pipe, tuple(guards))
+    check_bases(pipe, tuple(guards), family_of(pipe).named)
     WeightsSeam(pipe, list(guards))  # looks at the weights that they were made for, and changes none
     factors = {key: _factors(pipe, key, new) for guard in guards for key, new in guard.weights().items()}
     factors = {key: pair for key, pair in factors.items() if pair[0].numel()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -155,3 +157,10 @@ def assemble_flux(
         tokenizer_2=tokenizer,
         transformer=transformer.eval(),
     )
+
+
+def without_origin(config: str) -> str:
+    """A config without the folder of this machine that diffusers writes into it."""
+    values = json.loads(config)
+    values.pop("_name_or_path", None)
+    return json.dumps(values, indent=2) + "\n"

@@ -11,7 +11,6 @@ A stage that is finished is not run again, one that was cut off goes on from its
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ from ..files.tensors import open_to_readers
 from ..learning.fit import FitSchedule
 from .features import FeatureNetwork, train_features
 from .judge import WEIGHTS, JudgeNetwork, RewardNetwork
-from .model import assemble, build_unet, text_encoder_from
+from .model import assemble, build_unet, text_encoder_from, without_origin
 from .training.autoencoder import train_autoencoder
 from .training.clip import train_clip
 from .training.denoiser import Denoiser, encode_pool, train_denoiser
@@ -184,14 +183,7 @@ class Training:
         self.features.half().save_pretrained(target / "features")
         open_to_readers(*target.rglob("*.safetensors"))
         for file in target.rglob("config.json"):
-            file.write_text(_without_origin(file.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def _without_origin(config: str) -> str:
-    """A config without the folder of this machine that diffusers writes into it."""
-    values = json.loads(config)
-    values.pop("_name_or_path", None)
-    return json.dumps(values, indent=2) + "\n"
+            file.write_text(without_origin(file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 MODELS: dict[str, tuple[Any, Any, str, tuple[str, ...]]] = {  # training, recipe, its file, stages in order

@@ -42,7 +42,7 @@ class Studio:
         self._rules: dict[int, Rule] = {}
         guards = []
         for rule, name, settings in policy.guards():
-            for guard in _guards(rule, name, settings):
+            for guard in _guards(rule, name, settings, policy.model):
                 guards.append(guard)
                 self._rules[id(guard)] = rule
         tasks = _siblings(pipe)
@@ -60,7 +60,8 @@ class Studio:
         Raises:
             StanchionError: a guard failed; nobody gets a picture.
         """
-        output, report = self._attached[shots[0].ask.task].call(**_arguments(shots))
+        attached = self._attached[shots[0].ask.task]
+        output, report = attached.call(**_arguments(attached.pipeline, shots))
         drawn = outcome(output, acted_by(report, len(shots)), seconds=0.0)
         pairs = enumerate(zip(shots, drawn, strict=True))
         return [self._judged(shot, one, self._findings(report, at)) for at, (shot, one) in pairs]
@@ -116,7 +117,7 @@ class Studio:
         return Picture(_hidden(drawn.image, worst.action if worst else ""), shot.seed, findings)
 
 
-def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
+def _guards(rule: Rule, name: str, settings: dict[str, Any], model: str) -> tuple[Any, ...]:
     """The guard, or those of a saved stack.
 
     Raises:
@@ -124,7 +125,7 @@ def _guards(rule: Rule, name: str, settings: dict[str, Any]) -> tuple[Any, ...]:
     """
     concept = load_concept(rule.concept)
     named = registry.is_named("guards", name)  # a folder has its own concept
-    loaded = guard_from(name, concept if named else None, settings)
+    loaded = guard_from(name, concept if named else None, settings, model=model)
     guards = loaded.guards if isinstance(loaded, GuardStack) else (loaded,)
     for guard in guards:
         if guard.concept.name != concept.name:
@@ -147,16 +148,17 @@ def _native_side(pipe: Any) -> int:
     return (side if isinstance(side, int) else max(side)) * pipe.vae_scale_factor
 
 
-def _arguments(shots: Sequence[Shot]) -> dict[str, Any]:
+def _arguments(pipe: Any, shots: Sequence[Shot]) -> dict[str, Any]:
     """A pipeline's arguments for shots that are alike."""
     asks = [shot.ask for shot in shots]
     first, negatives = asks[0], [ask.negative for ask in asks]
     values: dict[str, Any] = {
         "prompt": [ask.prompt for ask in asks],
-        "negative_prompt": negatives if any(negatives) else None,
         "output_type": "pil",
-        **seeded([shot.seed for shot in shots], steps=first.steps, guidance_scale=first.guidance_scale),
+        **seeded(pipe, [shot.seed for shot in shots], steps=first.steps, guidance_scale=first.guidance_scale),
     }
+    if any(negatives):
+        values["negative_prompt"] = negatives
     if first.task != "image":  # it keeps the size of the picture that it begins with
         values |= {"width": first.width, "height": first.height}
     if first.task != "text":

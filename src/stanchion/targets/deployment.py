@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import content_policy
-from ..errors import ConfigError
+from ..errors import ConfigError, UnsupportedPipeline
 from ..pipeline.attach.reports import Report
 from ..pipeline.families import family_of
 from ..pipeline.generation import acted_by, each_alone, generate, outcome
@@ -22,6 +22,7 @@ from ..pipeline.loading import check_steps
 from ..pipeline.model.guarded_prediction import GuardedPrediction
 from ..pipeline.model.text_encoder import TextEncoder
 from ..pipeline.noise.exploring_scheduler import ExploringScheduler
+from ..pipeline.noise.flow import Flow
 from ..types import Access, Adversarial, Budget, Drawn, LatentStart
 from .guarded_model import TARGETS
 from .meter import Meter
@@ -129,7 +130,8 @@ class Deployment:
     def latents(self, texts: Sequence[str], seeds: Sequence[int], step: int) -> Tensor:
         """(B, C, H, W): x_t before a step of the schedule; where ``step`` is their number, the finished latents."""
         content_policy.check(texts)
-        with self._scheduler(LatentStart(), slice(0, step)):
+        whole = step == self.steps and Flow.fits(self.pipe.scheduler)
+        with self._scheduler(LatentStart(), slice(None) if whole else slice(0, step)):
             return self._call({"prompt": list(texts)}, seeds, output_type="latent")[0].images
 
     def passes_with_gradient(self, text: str, seed: int) -> int:
@@ -146,7 +148,7 @@ class Deployment:
         sent, seeds = [one for one, _ in alike], [seed for _, seed in alike]
         begun = time.perf_counter()
         start = sent[0].start or STOCK
-        options: dict[str, Any] = {"eta": start.eta}
+        options: dict[str, Any] = {"eta": start.eta} if start.eta or not Flow.fits(self.pipe.scheduler) else {}
         if start.latents is not None:
             given = [one.start.latents for one in sent if one.start is not None and one.start.latents is not None]
             options["latents"] = torch.stack(given).detach()
@@ -159,6 +161,10 @@ class Deployment:
         """The pipeline's argument: texts, or text states."""
         if sent[0].text is not None:
             return {"prompt": [one.text for one in sent]}
+        if family_of(self.pipe).pooled:
+            raise UnsupportedPipeline(
+                f"{type(self.pipe).__name__} reads a vector beside text states, and of states alone none is known."
+            )
         states = [self._states(one) for one in sent]
         return {"prompt_embeds": torch.stack(states).detach()}
 

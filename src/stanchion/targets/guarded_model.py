@@ -166,8 +166,8 @@ class WhiteBoxTarget(TextEncoderTarget):
         return _BEHIND[self][0].prediction.timesteps
 
     @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one picture's latents."""
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one picture's latents, or (S, C) where the denoiser takes them packed."""
         return _BEHIND[self][0].prediction.latent_shape
 
     def noisy(self, clean: Tensor, timestep: int, noise: Tensor) -> Tensor:

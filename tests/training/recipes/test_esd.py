@@ -55,12 +55,12 @@ def test_3_only_the_selected_weights_change(train, pipe, tmp_path):
     before = {key: value.clone() for key, value in pipe.unet.state_dict().items()}
     guard = train_guard("esd", pipe, "weapons", tmp_path, train=train, **TINY)
     assert all(same_bits(value, before[key]) for key, value in pipe.unet.state_dict().items())
-    assert set(guard.tensors) == {f"unet.{path}" for path in selected(pipe.unet, train)}
+    assert set(guard.tensors) == {f"unet.{path}" for path in selected(Workbench(pipe), pipe.unet, train)}
     assert changed(pipe, guard)
 
 
 def test_3b_the_parts_are_those_of_the_release(pipe):
-    x, strict, u = (set(selected(pipe.unet, train)) for train in ("x", "x-strict", "u"))
+    x, strict, u = (set(selected(Workbench(pipe), pipe.unet, train)) for train in ("x", "x-strict", "u"))
     layers = {
         f"{path}.{name}"
         for path, module in pipe.unet.named_modules()
@@ -75,7 +75,7 @@ def test_3b_the_parts_are_those_of_the_release(pipe):
 
 def test_3c_a_denoiser_without_such_layers_is_refused():
     with pytest.raises(ConfigError, match="x-strict"):
-        selected(nn.Sequential(nn.Linear(2, 2)), "x-strict")
+        selected(Workbench(tiny.pipeline()), nn.Sequential(nn.Linear(2, 2)), "x-strict")
 
 
 def test_4_samples_have_the_noise_of_their_timestep(pipe, tmp_path):

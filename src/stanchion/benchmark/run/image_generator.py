@@ -16,8 +16,9 @@ from ...config import fingerprint
 from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
 from ...pipeline.attach.attachment import Attachment
+from ...pipeline.families import family_of
 from ...pipeline.generation import acted_by, each_alone, generate, outcome
-from ...pipeline.loading import check_steps, image_to_image, load_pipeline
+from ...pipeline.loading import REFERENCE, check_steps, image_to_image, load_pipeline
 from ...reference import world
 from ...types import Drawn, Prompt, Start
 from ..spec.variant import Variant
@@ -28,10 +29,13 @@ STREAM = 1  # beside the seed: the noise of the picture is drawn from the seed a
 
 
 class ImageGenerator:
-    """A pipeline that draws. ``identity`` names its classes and the bytes of its weights."""
+    """A pipeline that draws. ``identity`` names its classes and the bytes of its weights.
 
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
+    ``model`` says for which model of the package guards of its own are taken.
+    """
+
+    def __init__(self, pipeline: Any, model: str = REFERENCE) -> None:
+        self.pipeline, self.model = pipeline, model
         self.identity = _identity(pipeline)
         self._guards: dict[str, GuardStack] = {}
         self._identities: dict[GuardStack, list[str]] = {}  # tensors are hashed once, not for every prompt
@@ -41,7 +45,7 @@ class ImageGenerator:
     @classmethod
     def of(cls, model: str) -> ImageGenerator:
         """The generator of a model by name: ``reference``, a folder or a Hub id."""
-        return cls(load_pipeline(model))
+        return cls(load_pipeline(model), model)
 
     def draw(
         self, prompts: Sequence[Prompt], variant: Variant, concept: Concept, *, steps: int, guidance_scale: float
@@ -120,7 +124,7 @@ class ImageGenerator:
     def _stack(self, variant: Variant, concept: Concept) -> GuardStack:
         key = fingerprint([variant.names, variant.settings, concept.to_dict()])
         if key not in self._guards:
-            self._guards[key] = guards_of(variant, concept)
+            self._guards[key] = guards_of(variant, concept, self.model)
         return self._guards[key]
 
 
@@ -130,18 +134,18 @@ def init_image(prompt: Prompt, start: Start) -> Image.Image:
     return Image.fromarray(world.render(scene, np.random.default_rng([prompt.seed, STREAM])))
 
 
-def guards_of(variant: Variant, concept: Concept) -> GuardStack:
-    """The variant's guards. Needs no pipeline, so that mistakes show early.
+def guards_of(variant: Variant, concept: Concept, model: str = REFERENCE) -> GuardStack:
+    """The variant's guards, those of the package for ``model``. Needs no pipeline, so that mistakes show early.
 
     Raises:
         ConfigError: unknown names or settings, no guard at all, or guards that can't stand together.
     """
-    return stack_of(variant.names, concept, variant.settings)
+    return stack_of(variant.names, concept, variant.settings, model)
 
 
 def _identity(pipeline: Any) -> str:
     digest = hashlib.sha256()
-    for name in ("text_encoder", "unet", "vae"):
+    for name in ("text_encoder", *family_of(pipeline).denoisers, "vae"):
         for key, tensor in getattr(pipeline, name).state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

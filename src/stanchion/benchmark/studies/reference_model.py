@@ -6,17 +6,18 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 from ...config import Natural, Seed, checked
 from ...files.documents import read_bytes
 from ...metrics.intervals import rate
+from ...pipeline.loading import REFERENCE
 from ...reference.judge import WEIGHTS
 from ...types import Estimate
 from ..results.row import Row, Subject
 from ..run.image_generator import ImageGenerator
 from ._reference_model.bench import BATCH, SCALE, Bench
-from ._reference_model.cells import CELLS, Measured, kind_of
+from ._reference_model.cells import CELLS, SHARED, Measured, kind_of
 from ._reference_model.grid import grid
 from .base import Measure, Study
 
@@ -24,8 +25,12 @@ from .base import Measure, Study
 @checked
 @dataclass(frozen=True)
 class Settings:
-    """``n`` pictures a cell, in ``steps`` steps each; there are 28 objects, so a multiple of 28 treats them alike."""
+    """``n`` pictures a cell, in ``steps`` steps each; there are 28 objects, so a multiple of 28 treats them alike.
 
+    ``model`` is "reference" or "reference-flux". Of the second what both have in common is left out, and times.
+    """
+
+    model: Literal["reference", "reference-flux"] = "reference"
     n: Natural = 560
     steps: Natural = 20
     seed: Seed = 900_000
@@ -38,7 +43,8 @@ class ReferenceModel(Study):
 
     def cells(self) -> dict[str, Measure]:
         """One a question; the sample grid is drawn into the record."""
-        return {**{name: partial(self._measure, name) for name in CELLS}, "grid": self._grid}
+        drawn = CELLS if self.settings.model == REFERENCE else [name for name in CELLS if name not in SHARED]
+        return {**{name: partial(self._measure, name) for name in drawn}, "grid": self._grid}
 
     def identity(self) -> list[Any]:
         """The pipeline, the judge, and the CLIP that is measured."""
@@ -47,7 +53,7 @@ class ReferenceModel(Study):
 
     @cached_property
     def _bench(self) -> Bench:
-        return Bench(self.settings.n, self.settings.seed, self.settings.steps)
+        return Bench(self.settings.n, self.settings.seed, self.settings.steps, self.settings.model)
 
     def _measure(self, name: str) -> Iterator[Row]:
         return self.rows_of(name, CELLS[name](self._bench))
@@ -69,6 +75,7 @@ class ReferenceModel(Study):
             estimate,
             Subject(concept, kind_of(metric, concept)),
             prompt_set,
+            model=asked.model,
             judge=self._bench.judge.identity,
             seeds=f"{asked.seed}-{asked.seed + asked.n - 1}",
             settings={"steps": asked.steps, "guidance_scale": SCALE, "batch": BATCH},

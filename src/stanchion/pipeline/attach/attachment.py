@@ -65,7 +65,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._modules: dict[str, Any] = {name: getattr(pipeline, name, None) for name in self.family.modules}
         self._book = PhraseCache()
         with self._turn("a guard can't be put on while a pipeline on the same modules draws.") as undo:
-            check_bases(pipeline, self.guards)
+            check_bases(pipeline, self.guards, self.family.named)
             self._weights = WeightsSeam(pipeline, [guard for guard in self.guards if guard.weights()])
             self._put_on(undo)
             self._undo: ExitStack | None = undo.pop_all()
@@ -75,7 +75,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._weights.put()
         undo.callback(self._weights.restore)
         undo.enter_context(self._weights.watched())
-        self._unchanged = Unchanged(self.pipeline, self.guards, self.family.encoders)
+        self._unchanged = Unchanged(self.pipeline, self.guards, self.family)
         modules = {name: module for name, module in self._modules.items() if isinstance(module, nn.Module)}
         self._code = OwnCode(modules, self._stock)
         self._tripwires = []

@@ -13,10 +13,27 @@ import diffusers
 
 from ... import registry
 from ...errors import UnsupportedPipeline
-from ._subclasses import check_subclass
 from .base import Family
 
 __all__ = ["Family", "families", "family_of", "kind_of"]
+
+FREE = {  # what a pipeline draws with, checks and moves by: the seams see its results, or do not need it
+    "__init__",
+    "__doc__",
+    "__module__",
+    "__qualname__",
+    "__annotations__",
+    "__static_attributes__",
+    "__firstlineno__",
+    "check_inputs",
+    "prepare_latents",
+    "run_safety_checker",
+    "progress_bar",
+    "model_cpu_offload_seq",
+    "_optional_components",
+    "_exclude_from_cpu_offload",
+    "_callback_tensor_inputs",
+}
 
 
 @cache
@@ -32,7 +49,7 @@ def family_of(pipe: Any) -> Family:
         UnsupportedPipeline: no family knows its class; it is a subclass that overrides what guards rely on; or its
             denoiser takes conditions that none knows.
     """
-    family, _ = _known(pipe)
+    family = _known(pipe)[0].of(pipe)
     family.check_parts(pipe)
     for name in family.denoisers:
         if (denoiser := vars(pipe).get(name)) is not None:
@@ -54,7 +71,7 @@ def _known(pipe: Any) -> tuple[Family, str]:
     for base in bases:
         name = base.__name__
         if name in by_name and base is getattr(diffusers, name, None):  # imports this class's module and no other's
-            check_subclass(kind, base)
+            _check_subclass(kind, base)
             return by_name[name], name
     known = ", ".join(by_name)
     raise UnsupportedPipeline(
@@ -70,3 +87,19 @@ def _check_whole(denoiser: Any, name: str) -> None:
             "the denoiser was compiled as a whole before the guard came, so the guard would not be compiled in. "
             f"Attach first, then pipe.{name}.compile(), or use pipe.{name}.compile_repeated_blocks() at any time."
         )
+
+
+def _check_subclass(kind: type, known: type) -> None:
+    """Refuse a subclass that overrides anything of the known class on which a guard may rely.
+
+    Raises:
+        UnsupportedPipeline: with the name of the method.
+    """
+    own = [one for one in kind.__mro__[: kind.__mro__.index(known)] if one not in known.__mro__]
+    for one in own:
+        for name in vars(one):
+            if name not in FREE and hasattr(known, name):
+                raise UnsupportedPipeline(
+                    f"{kind.__name__} overrides {name} of {known.__name__} (in {one.__name__}), on which guards rely: "
+                    f"leave {name} as it is, or guard a {known.__name__} with the same components."
+                )

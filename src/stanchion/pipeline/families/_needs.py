@@ -18,7 +18,8 @@ NEEDS: Mapping[str, str] = {
     "they are not",
     "padded_cross_attention": "the guard was made for cross-attention to text that is padded to one length, which its "
     "denoiser does not have",
-    "training": "no recipe and no white-box attack knows its denoiser; Stable Diffusion 1.x and 2.x are known",
+    "training": "no recipe and no white-box attack knows its denoiser; known are Stable Diffusion 1.x, 2.x, and FLUX "
+    "on the states of one CLIP",
 }
 
 # How guards of a stage differ from what they are on Stable Diffusion.

@@ -44,6 +44,7 @@ class Family:
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
         encoding: arguments of a call on which it depends how texts are encoded.
+        states_of: the attribute that holds the encoder of the text states.
         reader: the attribute that holds the tokenizer of the token ids that guards see.
         offers: what guards may need (``_needs.py``) and the family has; the rest is refused when a guard is attached.
         variants: stages whose guards work in another way than on Stable Diffusion, and in which.
@@ -68,6 +69,7 @@ class Family:
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ()
     encoding: ClassVar[tuple[str, ...]] = ()
+    states_of: ClassVar[str] = "text_encoder"
     reader: ClassVar[str] = "tokenizer"
     offers: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[Mapping[str, str]] = {}
@@ -92,6 +94,10 @@ class Family:
     unseen: ClassVar[tuple[str, ...]] = ("prompt_2", "prompt_3", "pooled_prompt_embeds")
     guidance: ClassVar[str] = "give guidance_scale above 1"
 
+    def of(self, pipe: Any) -> Family:
+        """The family of one pipeline of these classes: itself, unless the pipeline's parts say more than its class."""
+        return self
+
     def denoisers_of(self, pipe: Any) -> list[Any]:
         """The denoisers that the pipeline holds."""
         return [one for name in self.denoisers if (one := vars(pipe).get(name)) is not None]
@@ -100,6 +106,14 @@ class Family:
     def modules(self) -> tuple[str, ...]:
         """Attributes that must stay the same objects while a guard is attached."""
         return (*self.denoisers, "vae", *(name for name in self.encoders if name.startswith("text_encoder")))
+
+    def named(self, part: str) -> str:
+        """The attribute that holds what guards call their "text_encoder" or their "unet"; any other is its own name."""
+        return {"text_encoder": self.states_of, "unet": self.denoisers[0]}.get(part, part)
+
+    def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
+        """The arguments of a call with which ``count`` pictures are guided that far, beside prompt, size and steps."""
+        return {"guidance_scale": guidance_scale}
 
     def tokenizers_of(self, pipe: Any) -> list[Any]:
         """The tokenizers that the pipeline holds."""

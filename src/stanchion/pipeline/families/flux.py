@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+from transformers import CLIPTextModel
 
 from ...types import Condition
 from ._flux_blocks import FluxBlocks
 from ._needs import FLOW, POOLED
 from ._tokens import stream
+from ._trainable import TrainableFlux
 from .base import TEXT, Said, Stream
 
 
@@ -23,11 +26,16 @@ class Flux(FluxBlocks):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
     reader = "tokenizer_2"
-    offers = ("text", "words")
+    offers: ClassVar[tuple[str, ...]] = ("text", "words")
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
     variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "trajectory": FLOW}
     guidance = "give true_cfg_scale above 1 and a negative_prompt ('' will do)"
+    states_of = "text_encoder_2"
+
+    def of(self, pipe: Any) -> Flux:
+        """One CLIP in both places says more than T5 does."""
+        return FluxOnClip() if _on_clip(pipe) else self
 
     def refuses(self, kind: str) -> Mapping[str, str]:
         """Fill has no second prediction to give."""
@@ -51,3 +59,35 @@ class Flux(FluxBlocks):
 
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer_2, texts, states.shape[1], device=states.device)]
+
+
+class FluxOnClip(TrainableFlux, Flux):
+    """FLUX on the states of one CLIP, which gives the pooled vector too, and without distilled guidance: a small one.
+
+    Such is the reference FLUX. Its text is known token by token, so every text guard can read it.
+    """
+
+    title = "FLUX.1 on one CLIP"
+    offers = ("text", "words", "token_ids", "start_token", "training")
+
+    def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
+        """True guidance by the empty prompt, and no more rows of text than CLIP has places."""
+        places = pipe.text_encoder_2.config.max_position_embeddings
+        return {"true_cfg_scale": guidance_scale, "negative_prompt": [""] * count, "max_sequence_length": places}
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+        states: Tensor = pipe.text_encoder_2(ids)[0]
+        return states
+
+
+def _on_clip(pipe: Any) -> bool:
+    """Whether both text encoders are CLIP's of the same weights, and guidance is none of the transformer's inputs."""
+    first, second = (vars(pipe).get(name) for name in ("text_encoder", "text_encoder_2"))
+    if not (isinstance(first, CLIPTextModel) and isinstance(second, CLIPTextModel)):
+        return False
+    if pipe.transformer is not None and pipe.transformer.config.guidance_embeds:
+        return False
+    if first is second:
+        return True
+    own, other = first.state_dict(), second.state_dict()
+    return own.keys() == other.keys() and all(torch.equal(own[name], other[name]) for name in own)

@@ -10,11 +10,12 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from ...types import Condition
 from ._tokens import prompt_and_negative, stream
+from ._trainable import TrainableUNet
 from ._unet import UNet
 from .base import Said, Stream
 
 
-class StableDiffusion(UNet):
+class StableDiffusion(TrainableUNet, UNet):
     """2.x predicts velocity. Without guidance, trajectory guards predict what they need by themselves."""
 
     name = "stable_diffusion"

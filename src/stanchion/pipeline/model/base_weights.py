@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,8 +36,10 @@ def belongs(tensors: Mapping[str, Tensor], base: str) -> bool:
     return weights_hash(tensors) == half
 
 
-def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
+def check_bases(pipe: Any, guards: tuple[Any, ...], named: Callable[[str], str]) -> None:
     """Refuse a guard whose tensors were trained on another module than the pipeline's.
+
+    ``named`` gives the attribute that holds what a guard calls its text encoder or its denoiser.
 
     Raises:
         ArtefactError: a hash differs; or the tensors hold NaN or infinity.
@@ -49,10 +51,10 @@ def check_bases(pipe: Any, guards: tuple[Any, ...]) -> None:
         for name, base in guard.base.items():
             if name == "weights":
                 continue
-            if not hasattr(pipe, name):
+            if not hasattr(pipe, named(name)):
                 raise ArtefactError(f"guard {guard.name!r} was trained on a {name}, which this pipeline does not have.")
             if (name, base) not in known:
-                stored = {path: original_of(p) for path, p in getattr(pipe, name).named_parameters()}
+                stored = {path: original_of(p) for path, p in getattr(pipe, named(name)).named_parameters()}
                 known[name, base] = belongs(stored, base)
             if not known[name, base]:
                 raise ArtefactError(

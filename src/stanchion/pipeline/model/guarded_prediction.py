@@ -2,7 +2,8 @@
 
 It runs the guards as the seams do, one step at a time and outside of any call of the pipeline, with gradients on. A
 guard sees that they are on and lets them through its hard choices (``straight_through.py``); what it returns
-is what the pipeline would have used at that step. Latents are variance-preserving, whatever the scheduler.
+is what the pipeline would have used at that step. Latents are variance-preserving, whatever the scheduler: those of a
+flow are c times the pipeline's own (``noise/flow.py``), and what a family packs stays packed.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...errors import ConfigError
+from ...errors import ConfigError, UnsupportedPipeline
 from ...types import Condition, Guided, PromptEmbeds, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import unwrapped
 from ..families import family_of
-from ..families.base import TEXT, Pass
+from ..families.base import Pass
 from ..freezing import frozen
-from ..noise import process_of
+from ..noise import process_of, regression_of
+from ..noise.flow import Flow
 from ..phrase_cache import PhraseCache
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
@@ -54,24 +56,23 @@ class GuardedPrediction:
 
     def __init__(self, pipe: Any, guards: Sequence[Any], steps: int, guidance_scale: float) -> None:
         self._pipe, self._guards, self._scale = pipe, tuple(guards), guidance_scale
-        self._family = family_of(pipe)
+        self._family: Any = family_of(pipe)
         self._family.check_training()
         self._denoiser = self._family.denoisers_of(pipe)[0]
         self._vae = unwrapped(pipe, "vae")
         self._text = TextEncoder(pipe)
-        self._call = Encoding(pipe, self._family, {}, PhraseCache())
+        self._call = Encoding(pipe, self._family, self._family.arguments(pipe, guidance_scale, 1), PhraseCache())
         scheduler = unwrapped(pipe, "scheduler")
-        own = type(scheduler).from_config(scheduler.config)
-        own.set_timesteps(steps)
-        self._scheduler, self._noise = scheduler, process_of(scheduler)
-        self.timesteps: tuple[int, ...] = tuple(dict.fromkeys(round(float(time)) for time in own.timesteps))
-        self._alpha_bar: Tensor = scheduler.alphas_cumprod.to(self._call.device, torch.float32)
+        self._noise = process_of(scheduler)
+        self.timesteps: tuple[int, ...] = _timesteps(scheduler, steps, self._call.device)
+        whole = torch.arange(self._noise.train_timesteps)
+        self._alpha_bar: Tensor = self._noise.alpha_bar(whole).to(self._call.device, torch.float32)
 
     @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one picture's latents."""
-        size = self._denoiser.config.sample_size
-        return self._vae.config.latent_channels, size, size
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one picture's latents, or (S, C) where they are packed."""
+        shape: tuple[int, ...] = self._family.latent_shape(self._pipe)
+        return shape
 
     @property
     def decoder_guarded(self) -> bool:
@@ -107,28 +108,31 @@ class GuardedPrediction:
     def guided(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Guided:
         """The prediction that the scheduler would get, in the model's own parametrisation, and x_t."""
         with self._passing(latents, timestep, prompt) as pass_:
-            return self._guide(pass_)
+            guided = self._guide(pass_)
+        return replace(guided, latents=guided.latents * self._scaled(timestep)) if self._flows else guided
 
     def noise(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Tensor:
         """e + (g - e) / s in units of noise: see ``WhiteBoxTarget.predict_noise``."""
         with self._passing(latents, timestep, prompt) as pass_:
             step = pass_.step
+            own = step.latents
             if pass_.record is None:
-                return self._as_noise(step.predict(latents, step.prompt)[0], latents, timestep)
+                return self._as_noise(step.predict(own, step.prompt)[0], own, timestep)
             guided = self._guide(pass_)
             empty = pass_.predictor.made.get(id(step.empty))
             if empty is None:
                 with torch.no_grad():
-                    (empty,) = step.predict(latents, step.empty)
+                    (empty,) = step.predict(own, step.empty)
         alpha_bar = self._alpha_bar[timestep]
-        seen = self._as_noise(guided.noise, latents, timestep) + (latents - guided.latents) / (1 - alpha_bar).sqrt()
-        unconditional = self._as_noise(empty, latents, timestep).detach()
+        moved = (own - guided.latents) * self._scaled(timestep)
+        seen = self._as_noise(guided.noise, own, timestep) + moved / (1 - alpha_bar).sqrt()
+        unconditional = self._as_noise(empty, own, timestep).detach()
         return unconditional + (seen - unconditional) / self._scale
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1], nearly, through the decoder guards."""
         seam = DecodeSeam(self._records(Stage.DECODER))
-        scaled = latents.to(self._vae.dtype) / self._vae.config.scaling_factor
+        scaled = self._family.for_vae(self._pipe, latents.to(self._vae.dtype))
         with frozen(self._vae):
             return seam.vae(self._vae).decode(scaled, return_dict=False)[0]
 
@@ -137,7 +141,10 @@ class GuardedPrediction:
         """Mean latents of pictures."""
         pixels = unwrapped(self._pipe, "image_processor").preprocess(list(images))
         vae = self._vae
-        return vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean * vae.config.scaling_factor
+        latents: Tensor = self._family.from_vae(
+            self._pipe, vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean
+        )
+        return latents
 
     def _guide(self, pass_: _Pass) -> Guided:
         step = pass_.step
@@ -165,10 +172,10 @@ class GuardedPrediction:
                 return self._family.run(self._denoiser, one)
 
         time = torch.tensor(timestep, device=latents.device)
-        inputs = {self._family.sample: latents, "timestep": time, TEXT: prompt.embeds, "return_dict": False}
-        predictor = Predictor(
-            forward, lambda sample: sample, self._family, Pass(inputs, placed=(self._family.sample, "timestep"))
-        )
+        own = latents / self._scaled(timestep) if self._flows else latents
+        first = self._family.opening(self._pipe, own, time, self._said(prompt, prompt.embeds))
+        shown = replace(first, inputs={**first.inputs, "return_dict": False})
+        predictor = Predictor(forward, lambda sample: sample, self._family, shown)
         done = place / len(self.timesteps)
         texts = self._records(Stage.TEXT)
         with attention.hooked(), frozen(self._denoiser):
@@ -179,12 +186,12 @@ class GuardedPrediction:
                 total=len(self.timesteps),
                 timestep=time,
                 alpha_bar=self.alpha_bar(timestep),
-                input_scale=1.0,
+                input_scale=self._scaled(timestep),
                 noise_scale=self._noise.level(timestep).noise_scale,
-                latents=latents,
+                latents=own,
                 guidance_scale=self._scale,
-                prompt=Condition(_steered(prompt, texts, done)),
-                empty=Condition(_steered(replace(empty, role="negative"), texts, done)),
+                prompt=self._said(prompt, _steered(prompt, texts, done)),
+                empty=self._said(empty, _steered(replace(empty, role="negative"), texts, done)),
                 negative=None,
                 predict=predictor,
             )
@@ -195,10 +202,41 @@ class GuardedPrediction:
         return [Record(guard, self._call) for guard in self._guards if guard.stage is stage]
 
     def _as_noise(self, output: Tensor, latents: Tensor, timestep: int) -> Tensor:
-        if self._scheduler.config.prediction_type == "epsilon":
-            return output
-        alpha_bar = self._alpha_bar[timestep]
-        return alpha_bar.sqrt() * output + (1 - alpha_bar).sqrt() * latents
+        return self._noise.as_noise(output, latents, torch.tensor(timestep, device=latents.device))
+
+    @property
+    def _flows(self) -> bool:
+        return isinstance(self._noise, Flow)
+
+    def _scaled(self, timestep: int) -> float:
+        """c, by which the pipeline's own x_t is variance-preserving; of diffusion the attacker's already is."""
+        return self._noise.level(timestep).input_scale if self._flows else 1.0
+
+    def _said(self, prompt: PromptEmbeds, states: Tensor) -> Condition:
+        """All that the denoiser is told of a prompt whose states became ``states``, as ``TextSeam`` would have it."""
+        if self._family.pooled is None:
+            return Condition(states)
+        if prompt.token_ids is None:
+            raise UnsupportedPipeline(
+                f"{self._family.title} reads a vector beside the text states, and of states without token ids none is "
+                "known: give ids."
+            )
+        vectors = self._family.beside(self._pipe, prompt.embeds, prompt.token_ids)
+        changed = (states.detach() != prompt.embeds.detach()).flatten(1).any(1)[:, None]
+        empty = self._call.encode([""]).extra
+        return Condition(states, {name: torch.where(changed, empty[name], own) for name, own in vectors.items()})
+
+
+def _timesteps(scheduler: Any, steps: int, device: torch.device) -> tuple[int, ...]:
+    """Whole ones of a picture's schedule; the first of a flow's, where x_t is all noise, is taken for the one below."""
+    if Flow.fits(scheduler):
+        own = regression_of(scheduler, device).times(steps)
+    else:
+        made = type(scheduler).from_config(scheduler.config)
+        made.set_timesteps(steps)
+        own = made.timesteps
+    last = scheduler.config.num_train_timesteps - 1
+    return tuple(dict.fromkeys(min(round(float(time)), last) for time in own))
 
 
 def _steered(prompt: PromptEmbeds, records: Sequence[Record], done: float) -> Tensor:

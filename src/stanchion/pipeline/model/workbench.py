@@ -9,21 +9,22 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from ...errors import AlreadyAttached, ConfigError, UnsupportedPipeline
+from ...errors import AlreadyAttached, ConfigError
 from ...registry import unknown
 from ...types import PromptEmbeds
 from ..families import family_of
+from ..families.base import Place
+from ..noise import regression_of
 from .base_weights import base_of
 
-PARTS = {  # what the paths of a part's parameters begin with
+PARTS = {  # what the paths of a part's parameters begin with; None: as the family says
     "denoiser": r"",
     "down": r"down_blocks\.",
     "mid": r"mid_block\.",
     "up": r"up_blocks\.",
-    "cross_attention": r".+\.attn2\.",
+    "cross_attention": None,
     "decoder": r"(decoder|post_quant_conv)\.",
 }
 
@@ -31,9 +32,12 @@ PARTS = {  # what the paths of a part's parameters begin with
 class Workbench:
     """An unguarded pipeline of a supported family, opened up. Its weights are frozen by whoever trains beside them.
 
+    What a text says to the denoiser is one tensor here, (R, D): its states (L, D), and where the family has a vector
+    beside them that as one more row. Latents are as the denoiser takes them: (C, H, W), or packed.
+
     Attributes:
         pipe: the pipeline itself.
-        alpha_bar: (T,) cumulative products of alpha, the share of signal in x_t at each training timestep.
+        path: the noise process, as models are trained on it.
 
     Raises:
         UnsupportedPipeline: no seam, or no recipe, knows the pipeline; or it predicts neither noise nor velocity.
@@ -43,14 +47,15 @@ class Workbench:
     def __init__(self, pipe: Any) -> None:
         if getattr(type(pipe), "_stanchion", None):
             raise AlreadyAttached("guards are trained on an unguarded pipeline: detach first.")
-        self.family = family_of(pipe)
+        self.family: Any = family_of(pipe)
         self.family.check_training()
         self.pipe = pipe
-        self._ddim = DDIMScheduler.from_config(pipe.scheduler.config)
-        self.prediction_type = self._ddim.config.prediction_type
-        if self.prediction_type not in ("epsilon", "v_prediction"):
-            raise UnsupportedPipeline(f"the denoiser predicts {self.prediction_type!r}; training needs noise or v.")
-        self.alpha_bar: Tensor = self._ddim.alphas_cumprod.to(self.device)
+        self.path = regression_of(pipe.scheduler, self.device)
+
+    @property
+    def alpha_bar(self) -> Tensor:
+        """(T,) the share of signal in x_t at each whole training timestep: cumulative products of alpha."""
+        return self.path.alpha_bar
 
     @property
     def device(self) -> torch.device:
@@ -64,14 +69,14 @@ class Workbench:
 
     @property
     def denoiser(self) -> Any:
-        """The UNet."""
+        """The U-Net, or the transformer."""
         return getattr(self.pipe, self.family.denoisers[0])
 
     @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the model's native pictures."""
-        size = self.denoiser.config.sample_size
-        return self.pipe.vae.config.latent_channels, size, size
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the model's native pictures, or (S, C) where they are packed."""
+        shape: tuple[int, ...] = self.family.latent_shape(self.pipe)
+        return shape
 
     @cached_property
     def identity(self) -> str:
@@ -80,17 +85,28 @@ class Workbench:
 
     def base_of(self, module: str) -> str:
         """What an artefact's ``base`` holds of one module of the pipeline: its weights' hashes."""
-        return base_of(dict(getattr(self.pipe, module).named_parameters()))
+        return base_of(dict(getattr(self.pipe, self.family.named(module)).named_parameters()))
 
-    @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """(len(texts), L, D) states, padded as the pipeline pads."""
-        return self.pipe.encode_prompt(list(texts), self.device, 1, False)[0]
+        """(len(texts), R, D), padded as the pipeline pads."""
+        with torch.no_grad():
+            return self._encode(texts)
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        said = self.family.encode(self.pipe, texts, self.family.arguments(self.pipe, 1.0, len(texts)))
+        rows: Tensor = self.family.packed(said)
+        return rows
+
+    def states(self, texts: Sequence[str]) -> Tensor:
+        """(len(texts), L, D) text states alone."""
+        states: Tensor = self.family.unpacked(self.encode(texts)).embeds
+        return states
 
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """The same with token ids and the mask of the texts' own tokens."""
-        embeds = self.encode(texts)
-        return PromptEmbeds(embeds, *self.family.tokens(self.pipe, texts, embeds), tuple(texts))
+        embeds = self.states(texts)
+        ids, content = self.family.tokens(self.pipe, texts, embeds)
+        return PromptEmbeds(embeds, ids, content, tuple(texts))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens of its own each text has, whole as it is given."""
@@ -98,47 +114,44 @@ class Workbench:
         return [len(ids) for ids in self.pipe.tokenizer(spoken, add_special_tokens=False, verbose=False).input_ids]
 
     def predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, denoiser: Any = None) -> Tensor:
-        """Noise (B, C, H, W) that the denoiser sees in x_t; differentiable. ``timesteps`` is () or (B,).
+        """What the denoiser sees in x_t (B, …): noise, or in a flow velocity; differentiable. ``timesteps`` () or (B,).
 
         ``denoiser`` is a copy that is being trained, where it is not the pipeline's own.
         """
-        output = (denoiser or self.denoiser)(latents, timesteps, encoder_hidden_states=embeds).sample
-        if self.prediction_type == "epsilon":
-            return output
-        alpha_bar = self.alpha_bar[timesteps].to(output).reshape(-1, 1, 1, 1)
-        return alpha_bar.sqrt() * output + (1 - alpha_bar).sqrt() * latents
+        one = self.family.opening(self.pipe, latents, timesteps, self.family.unpacked(embeds))
+        output: Tensor = self.family.run(denoiser or self.denoiser, one).sample
+        return self.path.learnt(output, latents, timesteps)
+
+    def wanted(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """What ``predict`` should be at x_t of ``clean`` latents under that noise: what the model is regressed on."""
+        return self.path.wanted(clean, noise)
 
     def guided(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, empty: Tensor, scale: float) -> Tensor:
-        """Noise under classifier-free guidance, both predictions in one batch."""
+        """A prediction under classifier-free guidance, both predictions in one batch."""
         both = torch.cat([empty.expand_as(embeds), embeds])
         times = timesteps if timesteps.ndim == 0 else torch.cat([timesteps, timesteps])
         unconditional, conditional = self.predict(torch.cat([latents, latents]), times, both).chunk(2)
         return unconditional + scale * (conditional - unconditional)
 
     def timesteps(self, steps: int) -> Tensor:
-        """(steps,) training timesteps of a DDIM schedule, noisiest first."""
-        self._ddim.set_timesteps(steps)
-        return self._ddim.timesteps.to(self.device)
+        """(steps,) training timesteps of a picture's schedule, noisiest first."""
+        return self.path.times(steps)
 
     @torch.no_grad()
     def trajectory(
         self, embeds: Tensor, empty: Tensor, noise: Tensor, *, steps: int, scale: float
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """x_t of a deterministic DDIM run, as (timestep, latents) before each step, and last (0, x_0)."""
+        """x_t of a deterministic run (DDIM, or Euler), as (timestep, latents) before each step, and last (0, x_0)."""
         latents, times = noise, self.timesteps(steps)
         for place, time in enumerate(times):
             yield time, latents
-            eps = self.guided(latents, time, embeds, empty, scale)
-            here = self.alpha_bar[time]
-            there = self.alpha_bar[times[place + 1]] if place + 1 < steps else torch.ones_like(here)
-            clean = (latents - (1 - here).sqrt() * eps) / here.sqrt()
-            latents = there.sqrt() * clean + (1 - there).sqrt() * eps
+            predicted = self.guided(latents, time, embeds, empty, scale)
+            latents = self.path.moved(latents, predicted, time, times[place + 1] if place + 1 < steps else None)
         yield torch.zeros_like(times[0]), latents
 
     def noisy(self, clean: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
         """x_t of clean latents."""
-        alpha_bar = self.alpha_bar[timesteps].to(clean).reshape(-1, 1, 1, 1)
-        return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
+        return self.path.noisy(clean, timesteps, noise)
 
     def decode(self, latents: Tensor, vae: Any = None) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1], nearly; differentiable.
@@ -146,22 +159,33 @@ class Workbench:
         ``vae`` is a copy that is being trained, where it is not the pipeline's own.
         """
         vae = vae or self.pipe.vae
-        return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+        return vae.decode(self.family.for_vae(self.pipe, latents.to(vae.dtype))).sample
 
     def bottleneck(self, latents: Tensor, vae: Any = None) -> Tensor:
         """The decoder's features (B, C, h, w) before it begins to enlarge them; differentiable. ``vae`` as above."""
         vae = vae or self.pipe.vae
-        latents = vae.post_quant_conv(latents.to(vae.dtype) / vae.config.scaling_factor)
-        return vae.decoder.mid_block(vae.decoder.conv_in(latents))
+        latents = self.family.for_vae(self.pipe, latents.to(vae.dtype))
+        return vae.decoder.mid_block(vae.decoder.conv_in(vae.post_quant_conv(latents)))
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """Mean latents of pictures (B, 3, H, W) in [-1, 1]."""
         vae = self.pipe.vae
-        return vae.encode(pictures.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
+        latents: Tensor = self.family.from_vae(self.pipe, vae.encode(pictures.to(vae.dtype)).latent_dist.mean)
+        return latents
 
-    def cross_attentions(self) -> dict[str, nn.Module]:
-        """Every cross-attention layer of the denoiser (``attn2``) by its path, in the model's order."""
-        return {name: module for name, module in self.denoiser.named_modules() if name.endswith("attn2")}
+    def text_readers(self) -> dict[str, nn.Linear]:
+        """The denoiser's linear layers that read text states as the encoder gave them, by path."""
+        return dict(self.family.text_readers(self.denoiser))
+
+    def text_projections(self, which: Sequence[str]) -> list[Place]:
+        """Every projection of text in the denoiser's attention, in the model's order: what attention guards see."""
+        places: list[Place] = self.family.text_projections(self.denoiser, which)
+        return places
+
+    def crosses(self, path: str, *, reading: bool = False) -> bool:
+        """Whether a path of the denoiser lies in its attention to text; ``reading``: makes keys or values there."""
+        within = re.match(self.family.crossing, path) is not None
+        return within and (not reading or path.endswith(tuple(self.family.reading)))
 
     def attention_projections(self) -> dict[str, nn.Linear]:
         """Every to_q, to_k, to_v and to_out of the denoiser's attention by its path, in the model's order."""
@@ -182,7 +206,9 @@ class Workbench:
         if name not in PARTS:
             raise ConfigError(unknown("part of a model", name, PARTS))
         module = module or (self.pipe.vae if name == "decoder" else self.denoiser)
-        chosen = {path: value for path, value in module.named_parameters() if re.match(PARTS[name], path)}
+        known = PARTS[name]
+        pattern = self.family.crossing if known is None else known
+        chosen = {path: value for path, value in module.named_parameters() if re.match(pattern, path)}
         if not chosen:
             raise ConfigError(f"this model has no {name!r}.")
         return chosen
@@ -193,20 +219,24 @@ class Workbench:
         Raises:
             ConfigError: the word is not one token.
         """
-        return self.pipe.text_encoder.get_input_embeddings().weight.data[self._token(word)]
+        return self._encoder.get_input_embeddings().weight.data[self._token(word)]
 
     def encode_with(self, texts: Sequence[str], word: str, vector: Tensor) -> Tensor:
-        """(len(texts), L, D) states where ``vector`` (D,) is the embedding of ``word``; differentiable in it."""
+        """(len(texts), R, D) where ``vector`` (D,) is the embedding of ``word``; differentiable in it."""
         token = self._token(word)
 
         def swapped(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
             return torch.where((args[0] == token)[..., None], vector, out)
 
-        handle = self.pipe.text_encoder.get_input_embeddings().register_forward_hook(swapped)
+        handle = self._encoder.get_input_embeddings().register_forward_hook(swapped)
         try:
-            return self.pipe.encode_prompt(list(texts), self.device, 1, False)[0]
+            return self._encode(texts)
         finally:
             handle.remove()
+
+    @property
+    def _encoder(self) -> Any:
+        return getattr(self.pipe, self.family.states_of)
 
     def _token(self, word: str) -> int:
         ids = self.pipe.tokenizer(word, add_special_tokens=False).input_ids
@@ -217,16 +247,25 @@ class Workbench:
     @contextmanager
     def projected(self, guard: Any, state: Any = None) -> Iterator[None]:
         """Let an attention guard edit the projections, as its seam will, with gradients."""
-        handles = []
-        for name, layer in self.cross_attentions().items():
-            for which in guard.projections:
+        handles, length = [], self.states([""]).shape[1]
+        for place in self.text_projections(guard.projections):
+            rows = (
+                slice(None)
+                if place.rows == "all"
+                else slice(0, length)
+                if place.rows == "first"
+                else slice(-length, None)
+            )
 
-                def hook(
-                    module: nn.Module, args: tuple[Tensor, ...], out: Tensor, where: Any = (name, which)
-                ) -> Tensor:
-                    return guard.project(*where, args[0], out, state)
+            def hook(
+                module: nn.Module, args: tuple[Tensor, ...], out: Tensor, place: Place = place, rows: slice = rows
+            ) -> Tensor:
+                new = guard.project(place.layer, place.which, args[0][:, rows], out[:, rows], state)
+                if place.rows == "all":
+                    return new
+                return torch.cat([new, out[:, length:]] if place.rows == "first" else [out[:, :-length], new], 1)
 
-                handles.append(getattr(layer, f"to_{which}").register_forward_hook(hook))
+            handles.append(place.module.register_forward_hook(hook))
         try:
             yield
         finally:

@@ -6,9 +6,10 @@ from typing import Any
 
 from .base import Level, NoiseProcess
 from .flow import Flow
+from .regression import Regression, regression_of
 from .vp import VariancePreserving
 
-__all__ = ["Level", "NoiseProcess", "process_of"]
+__all__ = ["Level", "NoiseProcess", "Regression", "process_of", "regression_of"]
 
 
 def process_of(scheduler: Any) -> NoiseProcess:

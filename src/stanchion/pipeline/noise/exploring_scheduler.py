@@ -9,6 +9,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
+from .flow import Flow
 
 
 class ExploringScheduler(DDIMScheduler):
@@ -24,6 +25,8 @@ class ExploringScheduler(DDIMScheduler):
     @classmethod
     def like(cls, scheduler: Any, *, noise_scale: float = 1.0, window: slice = slice(None)) -> ExploringScheduler:
         """On another scheduler's noise levels and spacing; ``window`` says which of the steps are taken."""
+        if Flow.fits(scheduler):
+            raise UnsupportedPipeline(f"{type(scheduler).__name__} integrates a flow: DDIM has no steps of its own.")
         made = cls.from_config(scheduler.config, clip_sample=False)
         if made.config.prediction_type not in ("epsilon", "v_prediction") or made.config.thresholding:
             raise UnsupportedPipeline(f"{type(scheduler).__name__}: no DDIM steps of its predictions are known.")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...errors import GuardBypassed, UnsupportedPipeline
 from ..attach.guarded_class import unwrapped
+from ..families import Family
 from ..stages import Stage
 from .checksums import checksums
 
@@ -29,9 +30,9 @@ class Unchanged:
     under a second on a CPU, where they take minutes. A tokenizer of 36,000 entries takes 14 ms.
     """
 
-    def __init__(self, pipe: Any, guards: Sequence[Any], encoders: Sequence[str]) -> None:
+    def __init__(self, pipe: Any, guards: Sequence[Any], family: Family) -> None:
         self._pipe = pipe
-        parts = {name: getattr(pipe, name) for name in _parts(guards, encoders)}
+        parts = {name: getattr(pipe, name) for name in _parts(guards, family)}
         self._kept = {name: _remember(part) for name, part in parts.items() if part is not None}
         self._seen = {name: kept.glance(parts[name]) for name, kept in self._kept.items()}
 
@@ -57,11 +58,11 @@ class Unchanged:
             self._seen[name] = seen
 
 
-def _parts(guards: Sequence[Any], encoders: Sequence[str]) -> list[str]:
+def _parts(guards: Sequence[Any], family: Family) -> list[str]:
     """What every guard reads its concept with, what some were trained on, and the decoder that one stands behind."""
-    trained = {name for guard in guards for name in guard.base if name != "weights"}
+    trained = {family.named(name) for guard in guards for name in guard.base if name != "weights"}
     decoder = {"vae" for guard in guards if guard.stage is Stage.DECODER}
-    return sorted({*encoders} | trained | decoder)
+    return sorted({*family.encoders} | trained | decoder)
 
 
 def _remember(part: Any) -> _Weights | _Tokens:

@@ -22,7 +22,7 @@ from ...files.tensors import open_to_readers
 from ...learning.fit import FitSchedule, fit
 from .. import data
 from ..judge import WEIGHTS
-from ..model import LATENT, assemble_flux, build_flux, image_ids, text_ids
+from ..model import LATENT, assemble_flux, build_flux, image_ids, text_ids, without_origin
 from .clip import tokens
 from .denoiser import Pool, encode_pool, growing
 
@@ -114,10 +114,17 @@ class FluxTraining:
         fit(transformer, loss, schedule, self.folder / "transformer" / name, seed=seed)
 
     def ship(self, target: Path = WEIGHTS) -> None:
-        """Write the transformer to ``target``/flux in half precision; the other parts are the reference pipeline's."""
-        folder = target / "flux" / "transformer"
-        self.transformer.half().save_pretrained(folder)
-        open_to_readers(*folder.glob("*.safetensors"))
+        """Write ``target``/flux: the transformer in half precision, the scheduler, and the index of a pipeline.
+
+        The other parts are the reference pipeline's.
+        """
+        folder, pipe = target / "flux", self.pipeline()
+        pipe.transformer.half().save_pretrained(folder / "transformer")
+        pipe.scheduler.save_pretrained(folder / "scheduler")
+        pipe.save_config(folder)
+        open_to_readers(*folder.glob("transformer/*.safetensors"))
+        for file in folder.glob("*/*config.json"):
+            file.write_text(without_origin(file.read_text(encoding="utf-8")), encoding="utf-8")
 
     def pipeline(self) -> FluxPipeline:
         """The stock pipeline over what was trained."""

@@ -3,6 +3,8 @@
 With theta* frozen, c the concept's text, "" the empty one and x_t a partly denoised sample of c:
 
     L = MSE(eps_theta(x_t, c, t), eps*(x_t, "", t) - eta (eps*(x_t, c, t) - eps*(x_t, "", t)))
+
+In a flow eps is the velocity: the target's weights sum to one, so that the loss is the noise's but for (1 - t)^2.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class ESDTraining:
     """What is trained, on what, and for how long.
 
     Attributes:
-        train: "x": cross-attention; "x-strict": its to_k and to_v; "u": everything but cross-attention.
+        train: "x": cross-attention, or joint attention; "x-strict": its keys and values; "u": everything else.
         eta: how far past the empty prompt's prediction; the paper's, one less than in the present release.
         steps, batch, lr: updates, samples an update, learning rate; it falls on a cosine.
         pictures: trajectories of the frozen model that the samples are taken from.
@@ -55,7 +57,7 @@ class ESDTraining:
 
 @dataclass(frozen=True)
 class NoisySamples:
-    """Partly denoised samples: x_t (N, C, H, W), t (N,), and the states of their prompts (N, L, D)."""
+    """Partly denoised samples: x_t (N, …), t (N,), and what their prompts say (N, R, D)."""
 
     latents: Tensor
     timesteps: Tensor
@@ -78,7 +80,7 @@ class ESDRecipe(Recipe):
         """Draw the pool, fit the copy, keep what was trained."""
         settings = self.settings
         student = copy.deepcopy(bench.denoiser).float().requires_grad_(False)
-        chosen = selected(student, settings.train)
+        chosen = selected(bench, student, settings.train)
         for parameter in chosen.values():
             parameter.requires_grad_(True)
         pool, empty = self._pool(bench, run.seed), bench.encode([""])
@@ -122,12 +124,12 @@ class ESDRecipe(Recipe):
 
 @torch.no_grad()
 def target(bench: Workbench, x: Tensor, t: Tensor, c: Tensor, empty: Tensor, eta: float) -> Tensor:
-    """The teacher's eps*_0 - eta (eps*_c - eps*_0), (B, C, H, W)."""
+    """The teacher's eps*_0 - eta (eps*_c - eps*_0), (B, …)."""
     none, concept = bench.predict(torch.cat([x, x]), torch.cat([t, t]), torch.cat([empty.expand_as(c), c])).chunk(2)
     return none - eta * (concept - none)
 
 
-def selected(denoiser: nn.Module, train: Part) -> dict[str, nn.Parameter]:
+def selected(bench: Workbench, denoiser: nn.Module, train: Part) -> dict[str, nn.Parameter]:
     """The parameters that a variant trains, by path: those of Linear and Conv layers, no norms.
 
     Raises:
@@ -136,7 +138,7 @@ def selected(denoiser: nn.Module, train: Part) -> dict[str, nn.Parameter]:
     chosen = {
         f"{path}.{name}": parameter
         for path, module in denoiser.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and _belongs(path, train)
+        if isinstance(module, nn.Linear | nn.Conv2d) and _belongs(bench, path, train)
         for name, parameter in module.named_parameters()
     }
     if not chosen:
@@ -144,8 +146,7 @@ def selected(denoiser: nn.Module, train: Part) -> dict[str, nn.Parameter]:
     return chosen
 
 
-def _belongs(path: str, train: Part) -> bool:
-    crossing = ".attn2." in f".{path}"
+def _belongs(bench: Workbench, path: str, train: Part) -> bool:
     if train == "x-strict":
-        return crossing and path.endswith(("to_k", "to_v"))
-    return crossing == (train == "x")
+        return bench.crosses(path, reading=True)
+    return bench.crosses(path) == (train == "x")

@@ -4,7 +4,9 @@ With erased states c_i and their guides g_i, and states p_j to keep, each key an
 
     W' = W + s_e [SUM W (g_i - c_i) c_i^T] M^-1,    M = lambda I + s_e SUM c_i c_i^T + s_p SUM p_j p_j^T.
 
-M and the sum's (g_i - c_i) c_i^T are the same in every layer, so W' = W T with one (D, D) matrix T.
+M and the sum's (g_i - c_i) c_i^T are the same in every layer, so W' = W T with one (D, D) matrix T. What is edited are
+the layers that read text states as the encoder gave them: keys and values of cross-attention; in FLUX the layer before
+all joint attention (``context_embedder``), and the one that reads the pooled vector, which is such a state as well.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class UCERecipe(Recipe):
     }
 
     def train(self, bench: Workbench, run: Run) -> Guard:
-        """Solve once and multiply every key and value matrix."""
+        """Solve once and multiply every matrix that reads text."""
         texts = self._texts(np.random.default_rng(run.seed))
         erased, guides, kept = self._states(bench, *texts)
         preserve = self.settings.preserve
@@ -88,11 +90,7 @@ class UCERecipe(Recipe):
             ridge=self.settings.ridge * float(size) / PUBLISHED_SQUARE,
         )
         name = bench.family.denoisers[0]
-        before = {
-            f"{name}.{path}.{which}.weight": getattr(layer, which).weight
-            for path, layer in bench.cross_attentions().items()
-            for which in ("to_k", "to_v")
-        }
+        before = {f"{name}.{path}.weight": layer.weight for path, layer in bench.text_readers().items()}
         return UCE(
             self.concept,
             tensors={key: (weight.detach().double() @ edit).cpu().half() for key, weight in before.items()},

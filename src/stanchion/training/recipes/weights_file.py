@@ -51,7 +51,7 @@ class WeightsFileRecipe(Recipe):
             ConfigError: no such file or module, another format, names or shapes that are not the module's, or nothing
                 that differs.
         """
-        module = self.settings.module or bench.family.denoisers[0]
+        module: str = self.settings.module or bench.family.denoisers[0]
         stock = getattr(bench.pipe, module, None)
         if not isinstance(stock, nn.Module):
             raise ConfigError(f"weights_file: the pipeline has no module {module!r}.")

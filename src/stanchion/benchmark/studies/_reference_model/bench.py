@@ -12,7 +12,7 @@ from PIL import Image
 
 from ....judges.reference import ReferenceJudge
 from ....pipeline.generation import generate
-from ....pipeline.loading import load_pipeline
+from ....pipeline.loading import REFERENCE, load_pipeline
 from ....reference import world
 from ....reference.data import to_tensor
 from ....types import Labels, Prompt
@@ -24,14 +24,14 @@ SCALE, BATCH = 4.0, 16
 class Bench:
     """The model, its judge, and ``n`` pictures a cell."""
 
-    def __init__(self, n: int, seed: int, steps: int = 20) -> None:
-        self.n, self.seed, self.steps = n, seed, steps
+    def __init__(self, n: int, seed: int, steps: int = 20, model: str = REFERENCE) -> None:
+        self.n, self.seed, self.steps, self.model = n, seed, steps, model
         self.judge = ReferenceJudge()
 
     @cached_property
     def pipeline(self) -> Any:
         """The shipped pipeline."""
-        return load_pipeline("reference", device="cpu")
+        return load_pipeline(self.model, device="cpu")
 
     def draw(self, prompts: Sequence[Prompt]) -> list[Image.Image]:
         """One picture a prompt, each from its own seed."""

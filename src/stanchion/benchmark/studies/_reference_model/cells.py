@@ -189,6 +189,7 @@ CELLS: dict[str, Callable[[Bench], Measured]] = {
     cell.__name__: cell
     for cell in (judge_on_renders, ceiling, singles, pairs, synonyms, styles, sides, unasked, retrieval, cost)
 }
+SHARED = ("judge_on_renders", "ceiling", "retrieval", "cost")  # of parts that both models have, and times
 
 
 def kind_of(metric: str, concept: str) -> Kind:

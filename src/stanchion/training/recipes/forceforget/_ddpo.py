@@ -70,7 +70,7 @@ class Trainer:
         self.empty = bench.encode([""])
         self.rows = self.empty.shape[1]
         self.adapter = SafeAdapter(
-            bench.cross_attentions(),
+            bench.text_projections(("q", "k", "v")),
             lora_rank=settings.lora_rank,
             lora=settings.lora,
             adapter=settings.adapter,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ....errors import UnsupportedPipeline
+from ....pipeline.families.base import Place
 
 
 class SafeAdapter(nn.Module):
     """Trainable tensors under the names that the guard ``forceforget`` reads; at first they change nothing.
 
     Args:
-        layers: cross-attention layers by name, each with ``to_q``, ``to_k`` and ``to_v``.
+        places: where text is projected, q, k and v of each layer in turn.
         lora_rank: r of the low-rank updates; 0 for none.
         lora: which projections are updated.
         adapter: whether k and v get an adapter; it begins as a copy of the stock weights.
@@ -24,7 +25,7 @@ class SafeAdapter(nn.Module):
 
     def __init__(
         self,
-        layers: Mapping[str, nn.Module],
+        places: Sequence[Place],
         *,
         lora_rank: int = 4,
         lora: tuple[str, ...] = ("q", "k", "v"),
@@ -36,17 +37,19 @@ class SafeAdapter(nn.Module):
         random = torch.Generator().manual_seed(seed)
         self._names: list[str] = []
         self._values = nn.ParameterList()
-        for layer, module in layers.items():
-            for which in ("to_q", "to_k", "to_v"):
-                stock: nn.Linear = getattr(module, which)
-                if stock.bias is not None:
-                    raise UnsupportedPipeline(f"{layer}.{which} has a bias; the Safe Adapter's projections have none.")
-                if lora_rank and which.removeprefix("to_") in lora:
-                    self._add_low_rank(f"{layer}.{which}.lora", stock.weight, lora_rank, random)
-                if adapter and which != "to_q" and adapter_rank:
-                    self._add_low_rank(f"{layer}.{which}.adapter", stock.weight, adapter_rank, random)
-                elif adapter and which != "to_q":
-                    self._add(f"{layer}.{which}.adapter", stock.weight.detach().float().clone())
+        for place in places:
+            where, weight = f"{place.layer}.to_{place.which}", place.module.weight
+            if place.module.bias is not None and adapter and not adapter_rank:
+                raise UnsupportedPipeline(
+                    f"{where} has a bias, which an adapter in its place would lack: give adapter_rank, and it stands "
+                    "beside the stock weights."
+                )
+            if lora_rank and place.which in lora:
+                self._add_low_rank(f"{where}.lora", weight, lora_rank, random)
+            if adapter and place.which != "q" and adapter_rank:
+                self._add_low_rank(f"{where}.adapter", weight, adapter_rank, random)
+            elif adapter and place.which != "q":
+                self._add(f"{where}.adapter", weight.detach().float().clone())
 
     def _add_low_rank(self, name: str, weight: Tensor, rank: int, random: torch.Generator) -> None:
         out, into = weight.shape

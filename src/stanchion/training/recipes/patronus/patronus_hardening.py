@@ -45,8 +45,9 @@ class HardeningTraining:
     """What is trained, against whom, on what, and for how long.
 
     Attributes:
-        target: what is predicted for the concept: "zero", no noise at all; "black_latent", the noise that leads to a
-            black picture; "anchor": its prompts are read as an anchor's, and its pictures, under any prompt, give zero.
+        target: what is predicted for the concept: "zero", no noise (in a flow no velocity) at all; "black_latent", what
+            leads to a black picture; "anchor": its prompts are read as an anchor's, and its pictures, under any prompt,
+            give zero.
         trainable: "whole", every weight of the denoiser; "lora", low-rank updates of its attention, of ``rank``
             (extra `train`).
         align_steps, align_lr, align_weights: B1: updates, learning rate (it falls on a cosine), (alpha, beta).
@@ -244,7 +245,7 @@ class HardeningLosses:
     def attack(self, denoiser: nn.Module, batch: int, rng: np.random.Generator) -> Tensor:
         """What a fine-tuning attacker minimises: the denoising loss on the concept's pictures."""
         drawn = self._draw(batch, len(self.bench.alpha_bar), rng)
-        return (self._seen(denoiser, drawn) - drawn.noise).square().mean()
+        return (self._seen(denoiser, drawn) - drawn.wanted).square().mean()
 
     def unsafe(self, denoiser: nn.Module, rng: np.random.Generator) -> Tensor:
         """L_unsafe: distance to the target."""
@@ -254,9 +255,9 @@ class HardeningLosses:
         seen = self._seen(denoiser, drawn)
         if settings.target != "black_latent":
             return seen.square().flatten(1).mean(1).sum() / count
-        alpha_bar = self.bench.alpha_bar[drawn.times].reshape(-1, 1, 1, 1)
-        wanted = (drawn.noisy - alpha_bar.sqrt() * self._black) / (1 - alpha_bar).sqrt()
-        ratio = (alpha_bar / (1 - alpha_bar)).flatten()
+        wanted = self.bench.path.leading_to(self._black, drawn.noisy, drawn.times)
+        alpha_bar = self.bench.alpha_bar[drawn.times]
+        ratio = alpha_bar / (1 - alpha_bar)
         return ((seen - wanted).square().flatten(1).mean(1) * ratio.clamp(max=MAX_SNR) / ratio).sum() / count
 
     def _seen(self, denoiser: nn.Module, drawn: Noised) -> Tensor:
@@ -268,8 +269,9 @@ class HardeningLosses:
         rows = torch.randint(len(self.pictures.latents), (count,), generator=random)
         t = torch.randint(times, (count,), generator=random).to(device)
         noise = torch.randn(count, *self.bench.latent_shape, generator=random).to(device)
-        noisy = self.bench.noisy(self.pictures.latents[rows], t, noise)
-        return Noised(noisy, t, noise, self._said(rows, t < self._recognised, rng))
+        clean = self.pictures.latents[rows]
+        noisy = self.bench.noisy(clean, t, noise)
+        return Noised(noisy, t, self.bench.wanted(clean, noise), self._said(rows, t < self._recognised, rng))
 
     def _said(self, rows: Tensor, recognised: Tensor, rng: np.random.Generator) -> Tensor:
         """States of the pictures' own prompts, or of other ones (often the empty one) where they are recognised."""
@@ -281,13 +283,13 @@ class HardeningLosses:
 
 @dataclass(frozen=True)
 class Noised:
-    """x_t (B, C, H, W), t (B,), the noise in it, and text states (B, L, D)."""
+    """x_t (B, …), t (B,), what should be predicted of it, and what its texts say (B, R, D)."""
 
     noisy: Tensor
     times: Tensor
-    noise: Tensor
+    wanted: Tensor
     embeds: Tensor
 
     def rows(self, mine: slice) -> Noised:
         """Some of the rows."""
-        return Noised(self.noisy[mine], self.times[mine], self.noise[mine], self.embeds[mine])
+        return Noised(self.noisy[mine], self.times[mine], self.wanted[mine], self.embeds[mine])

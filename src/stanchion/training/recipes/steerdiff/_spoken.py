@@ -78,7 +78,7 @@ class Spoken:
 def encoded(bench: Workbench, texts: Sequence[str], workers: Workers) -> Tensor:
     """(len(texts), L, D) states in single precision; every process encodes its share, and all get all of them."""
     mine = texts[workers.mine(len(texts))]
-    parts = [bench.encode(mine[at : at + ENCODED_AT_ONCE]).float() for at in range(0, len(mine), ENCODED_AT_ONCE)]
+    parts = [bench.states(mine[at : at + ENCODED_AT_ONCE]).float() for at in range(0, len(mine), ENCODED_AT_ONCE)]
     return workers.gather(torch.cat(parts))
 
 

@@ -1,0 +1,133 @@
+"""FLUX on one CLIP, as the reference FLUX is: text guards read it, recipes and white-box attacks know it."""
+
+import pytest
+import torch
+
+import tiny
+from closeness import near, same_bits
+from stanchion import UnsupportedPipeline, load_guard
+from stanchion.pipeline.families import family_of
+from stanchion.pipeline.model.workbench import Workbench
+from stanchion.targets.deployment import Deployment
+from stanchion.training.recipe import train_guard
+from stanchion.types import Access
+from tiny_families import flux
+from tiny_families.guards import KNIVES
+
+PROMPTS = ["a knife and a cat", "a knife"]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return flux.on_clip()
+
+
+def draw(pipe, **options):
+    generators = [torch.Generator().manual_seed(place) for place in range(len(PROMPTS))]
+    guidance = family_of(pipe).arguments(pipe, 4.0, len(PROMPTS))
+    how = {"num_inference_steps": 2, "output_type": "pt", "generator": generators, **guidance, **options}
+    return pipe(prompt=PROMPTS, **how).images
+
+
+def test_only_one_clip_without_distilled_guidance_is_such():
+    assert "training" in family_of(flux.on_clip()).offers
+    distilled = flux.on_clip()
+    distilled.transformer.register_to_config(guidance_embeds=True)
+    other = flux.on_clip()
+    other.text_encoder_2 = flux.clip()
+    with torch.no_grad():
+        next(other.text_encoder_2.parameters()).add_(1)
+    for pipe in (distilled, other):
+        assert "training" not in family_of(pipe).offers
+        with pytest.raises(UnsupportedPipeline, match="token ids"):
+            load_guard("safree", KNIVES).attach(pipe)
+
+
+def test_safree_reads_its_words_and_comes_off(pipe):
+    before = draw(pipe)
+    with load_guard("safree", KNIVES).attach(pipe) as attachment:
+        guarded = draw(pipe)
+        assert attachment.last.acted == (True, True)
+    assert not near(guarded, before)
+    assert same_bits(draw(pipe), before)
+
+
+def test_the_workbench_draws_what_the_pipeline_draws(pipe):
+    bench = Workbench(pipe)
+    noise = torch.randn(2, *bench.latent_shape, generator=torch.Generator().manual_seed(0))
+    *_, (_, latents) = bench.trajectory(bench.encode(PROMPTS), bench.encode([""]), noise, steps=3, scale=4.0)
+    drawn = draw(pipe, num_inference_steps=3, latents=noise, output_type="latent")
+    assert near(latents, drawn)
+    with torch.no_grad():
+        picture = bench.decode(latents).clamp(-1, 1) / 2 + 0.5
+    assert near(picture, draw(pipe, num_inference_steps=3, latents=noise))
+    assert bench.encode_pictures(picture * 2 - 1).shape == latents.shape
+
+
+def test_the_velocity_that_is_wanted_leads_back_to_the_picture(pipe):
+    bench = Workbench(pipe)
+    clean, noise = torch.randn(2, 3, *bench.latent_shape, generator=torch.Generator().manual_seed(1)).unbind()
+    times = torch.tensor([1, 400, 999])
+    noisy = bench.noisy(clean, times, noise)
+    assert near(noisy[1], 0.6 * clean[1] + 0.4 * noise[1])
+    wanted = bench.wanted(clean, noise)
+    assert near(bench.path.leading_to(clean, noisy, times), wanted, spread=1e-3)
+    assert near(bench.path.moved(noisy, wanted, times[:, None, None], None), clean, spread=1e-5)
+
+
+@pytest.mark.parametrize("name", ["none", "trasce", "safree"])
+def test_a_white_box_attacker_sees_what_the_pipeline_draws_with(name, pipe):
+    """A step of Euler by the guarded prediction at x_t is the pipeline's own."""
+    guard = None if name == "none" else load_guard(name, KNIVES)
+    attached = guard.attach(pipe) if guard else None
+    seen: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    class WatchingFlowMatch(type(pipe.scheduler)):
+        def step(self, model_output, timestep, sample, **options):
+            seen[float(timestep)] = model_output, sample
+            return super().step(model_output, timestep, sample, **options)
+
+    stock = pipe.scheduler
+    try:
+        pipe.scheduler = WatchingFlowMatch.from_config(stock.config)
+        draw(pipe)
+        target = Deployment(pipe, flux.on_clip(), steps=2, guidance_scale=4.0).target(Access.WHITE_BOX)
+        assert target.timesteps == (999, 500)
+        wanted, own = seen[500.0]
+        ids = target.tokenize(PROMPTS)
+        guided = target.predict(own / 0.5**0.5, 500, ids=ids)  # c is 1 / sqrt(0.5^2 + 0.5^2)
+        assert near(guided.noise, wanted, spread=1e-5)
+        rows = target.token_embeddings[ids].requires_grad_()
+        target.predict_noise(own / 0.5**0.5, 500, ids=ids, token_embeds=rows).square().sum().backward()
+        assert rows.grad.isfinite().all() and rows.grad.any()
+    finally:
+        pipe.scheduler = stock
+        if attached:
+            attached.detach()
+
+
+def test_what_an_attacker_of_flux_can_not_ask_for_is_refused(pipe):
+    target = Deployment(pipe, flux.on_clip(), steps=2, guidance_scale=4.0).target(Access.WHITE_BOX)
+    states = target.encode(target.tokenize(["a knife"]))
+    with pytest.raises(UnsupportedPipeline, match="vector beside"):
+        target.predict_noise(torch.randn(1, *target.latent_shape), 500, embeds=states)
+    with pytest.raises(UnsupportedPipeline, match="flow"):
+        target.latents(["a knife"], seeds=[0], step=1)
+    assert target.latents(["a knife"], seeds=[0], step=2).shape == (1, *target.latent_shape)
+
+
+@pytest.mark.parametrize("name", ["esd", "uce", "patronus_hardening"])
+def test_a_recipe_trains_a_guard_that_acts_and_comes_off(name, pipe, tmp_path):
+    before = draw(pipe)
+    train_guard(name, pipe, "weapons", tmp_path, preset="tiny", **tiny.settings(name))
+    guard = load_guard(tmp_path)
+    assert all(key.startswith("transformer.") for key in guard.weights())
+    with guard.attach(pipe):
+        assert not same_bits(draw(pipe), before)
+    assert same_bits(draw(pipe), before)
+
+
+def test_uce_edits_what_reads_the_text_encoder_and_nothing_else(pipe, tmp_path):
+    train_guard("uce", pipe, "weapons", tmp_path, preset="tiny")
+    layers = ("context_embedder", "time_text_embed.text_embedder.linear_1")
+    assert set(load_guard(tmp_path).tensors) == {f"transformer.{layer}.weight" for layer in layers}
