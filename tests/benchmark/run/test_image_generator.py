@@ -77,6 +77,10 @@ def test_identity_follows_the_weights_and_the_scheduler() -> None:
         changed.unet.conv_out.bias[0] += 1e-3
     assert ImageGenerator(changed).identity != same
     assert ImageGenerator(tiny.pipeline(timestep_spacing="trailing")).identity != same
+    other = tiny.pipeline()  # as another process would find it
+    unsaid = other.scheduler.config["_use_default_values"]
+    other.scheduler.register_to_config(_use_default_values=sorted(unsaid, reverse=True))
+    assert len(unsaid) > 1 and ImageGenerator(other).identity == same
 
 
 def test_identity_follows_every_part_of_another_family() -> None:

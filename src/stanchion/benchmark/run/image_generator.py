@@ -151,6 +151,8 @@ def _identity(pipeline: Any) -> str:
         for key, tensor in part.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    scheduler = pipeline.scheduler
-    digest.update(f"{type(scheduler).__name__} {sorted(scheduler.config.items(), key=str)}".encode())
+    config = dict(pipeline.scheduler.config)
+    if unsaid := config.get("_use_default_values"):  # diffusers makes this list of a set: another order every time
+        config["_use_default_values"] = sorted(unsaid)
+    digest.update(f"{type(pipeline.scheduler).__name__} {sorted(config.items(), key=str)}".encode())
     return f"{type(pipeline).__name__} {digest.hexdigest()[:12]}"
