@@ -186,6 +186,16 @@ def test_the_server_s_extra_is_imported_in_one_room() -> None:
     assert not [name for name in found if not name.startswith("server.http.") and name != "cli.serve"]
 
 
+def test_ray_is_imported_by_those_who_ask_it_and_when_they_do() -> None:
+    found = {dotted(path): re.findall(r"^( *)(?:from|import) ray\b", path.read_text("utf-8"), re.M) for path in FILES}
+    assert {name for name, indents in found.items() if indents} == {
+        "benchmark.run.executors.ray",
+        "server.replicas",
+        "cli.cluster",
+    }
+    assert all(indent for indents in found.values() for indent in indents)
+
+
 @pytest.mark.parametrize(
     "module",
     [
