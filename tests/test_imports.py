@@ -187,7 +187,7 @@ def test_the_server_s_extra_is_imported_in_one_room() -> None:
 
 
 def test_ray_is_imported_by_those_who_ask_it_and_when_they_do() -> None:
-    found = {dotted(path): re.findall(r"^( *)(?:from|import) ray\b", path.read_text("utf-8"), re.M) for path in FILES}
+    found = {dotted(path): re.findall(r"^( *)(?:from|import) ray\b", text(path), re.M) for path in FILES}
     assert {name for name, indents in found.items() if indents} == {
         "benchmark.run.executors.ray",
         "server.replicas",

@@ -68,6 +68,9 @@ def _fill(packed: bytes, kind: int, shard: Shard, until: float, writer: int) -> 
 @lru_cache(1)
 def _job(packed: bytes) -> Any:
     """The same one for every task of a process, so that it loads its model once."""
+    from ....pipeline.loading import without_progress_bars
+
+    without_progress_bars()
     return pickle.loads(packed)
 
 
