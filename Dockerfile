@@ -1,4 +1,5 @@
-# A guarded image server. Was not built where it was written: no container runtime was at hand there.
+# A guarded image server. Was linted (hadolint 2.15.1: nothing) and not built where it was written: no container daemon
+# was at hand there.
 #
 #   docker build -t stanchion .                                                   CPU
 #   docker build -t stanchion --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .      CUDA

@@ -3,6 +3,7 @@
 # make lint   style, formatting and types
 # make docs   builds the documentation's site into outputs/site; a link that leads nowhere is an error
 # make judges tests the judges with NudeNet's package as well, which is AGPL-3.0
+# make ray    tests what draws on many machines, on a Ray cluster that it starts here
 # Each sets up .venv first, if it is missing or out of date.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs judges format clean
+.PHONY: demo test lint docs judges ray format clean
 
 demo: $(READY)
 	$(BIN)/stanchion demo --output outputs/demo
@@ -24,6 +25,10 @@ docs: $(READY)
 judges: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[nudenet]"
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/judges tests/contracts/test_judges.py
+
+ray: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray]"
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest tests/scale
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -8,7 +8,27 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPConfig, CLIPImageProcessorPil, ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    PreTrainedTokenizerFast,
+    ShieldGemma2Config,
+    ShieldGemma2ForImageClassification,
+    ShieldGemma2Processor,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+)
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+GEMMA = "<pad> <bos> <eos> <unk> <boi> <eoi> <img> Yes No no weapons ghosts".split()
+CHAT = (
+    "{{ bos_token }} {% for part in messages[0]['content'] %}"
+    "{% if part['type'] == 'image' %}<boi>{% else %} {{ part['text'] }} {% endif %}{% endfor %}"
+)
 
 
 class Redness:
@@ -34,6 +54,32 @@ def classifier(folder: Path, *, classes: tuple[str, ...] = ("drawn", "real", "bl
     config = ViTConfig(**shape, image_size=32, patch_size=8, id2label=names, initializer_range=1.0, **settings)
     ViTForImageClassification(config).save_pretrained(folder)
     ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return str(folder)
+
+
+def shieldgemma2(folder: Path) -> str:
+    """ShieldGemma 2's own classes with random weights and a dozen words, as they are saved."""
+    places = {word: place for place, word in enumerate(GEMMA)}
+    words = Tokenizer(WordLevel(places, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    marks = {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<img>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **special, extra_special_tokens=marks)
+    size = Gemma3ImageProcessorPil(size={"height": 28, "width": 28}, do_pan_and_scan=False)
+    ShieldGemma2Processor(size, tokenizer, chat_template=CHAT, image_seq_length=4).save_pretrained(folder)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"model_type": "gemma3_text", "vocab_size": len(GEMMA), "num_key_value_heads": 1, "head_dim": 8}
+    vision = {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7}
+    named = {"boi_token_index": "<boi>", "eoi_token_index": "<eoi>", "image_token_index": "<img>"}
+    answers = {"yes_token_index": "Yes", "no_token_index": "No"}
+    torch.manual_seed(0)
+    config = ShieldGemma2Config(
+        text_config={**text, **shape, "initializer_range": 1.0},
+        vision_config={**vision, **shape},
+        mm_tokens_per_image=4,
+        **{key: places[word] for key, word in {**named, **answers}.items()},
+    )
+    ShieldGemma2ForImageClassification(config).save_pretrained(folder)
     return str(folder)
 
 
@@ -74,6 +120,7 @@ def settings(judge: str, folder: Path) -> dict[str, Any]:
     """What a judge is made with, so that it can be made here."""
     return {
         "image_classifier": lambda: {"model": classifier(folder / "classifier")},
+        "shieldgemma2": lambda: {"model": shieldgemma2(folder / "shieldgemma2")},
         "nudenet": lambda: {"detector": Redness()},
         "safety_checker": lambda: {"checker": safety_checker(), "processor": processor()},
         "q16": lambda: {"model": "reference", "embeddings": q16_embeddings(folder, 96)},

@@ -16,6 +16,7 @@ from openai import OpenAI
 
 import tiny
 from stanchion.server.http.app import create_app
+from stanchion.server.http.gate import impatient
 from stanchion.server.policy import Limits, Policy, Rule
 from stanchion.server.requests import Ask
 from stanchion.server.service import GuardedService
@@ -92,7 +93,15 @@ def listening(serving: GuardedService) -> Iterator[str]:
     """The service on a free port of the loopback, as ``stanchion serve`` has it; yields its address."""
     with socket.socket() as port:
         port.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(serving), log_level="critical"))
+        limits = serving.policy.limits
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(serving),
+                log_level="critical",
+                http=impatient(limits.body_seconds),
+                limit_concurrency=limits.connections,
+            )
+        )
         thread = threading.Thread(target=server.run, args=([port],))
         thread.start()
         until(lambda: server.started)

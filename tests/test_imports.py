@@ -186,6 +186,16 @@ def test_the_server_s_extra_is_imported_in_one_room() -> None:
     assert not [name for name in found if not name.startswith("server.http.") and name != "cli.serve"]
 
 
+def test_ray_is_imported_by_those_who_ask_it_and_when_they_do() -> None:
+    found = {dotted(path): re.findall(r"^( *)(?:from|import) ray\b", text(path), re.M) for path in FILES}
+    assert {name for name, indents in found.items() if indents} == {
+        "benchmark.run.executors.ray",
+        "server.replicas",
+        "cli.cluster",
+    }
+    assert all(indent for indents in found.values() for indent in indents)
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -280,7 +290,6 @@ def test_a_class_name_occurs_once() -> None:
 
 INSIDES = ("pipeline.families", "pipeline.noise", "reference")
 STILL = {  # who knows one family's insides all the same, and why
-    "guards.base": "an example in a docstring",
     "guards.attention.forceforget": "the key under which saved guards name the weights they belong to",
     "training.recipes.forceforget.forceforget": "writes that key",
     "benchmark.studies.weights_and_times": "measures the reference model's modules",
@@ -288,7 +297,5 @@ STILL = {  # who knows one family's insides all the same, and why
 
 
 def test_only_families_know_what_one_model_is_made_of() -> None:
-    for path in FILES:
-        name = dotted(path)
-        known = re.findall(r'"unet"|\battn2\b|\balphas_cumprod\b', text(path))
-        assert not known or name in STILL or any(within(name, room) for room in INSIDES), f"{name}: {known}"
+    found = {dotted(path) for path in FILES if re.search(r'"unet"|\battn2\b|\balphas_cumprod\b', text(path))}
+    assert {name for name in found if not any(within(name, room) for room in INSIDES)} == set(STILL)

@@ -23,6 +23,7 @@ A guard fails closed: whoever catches a ``GuardError`` has no image in hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class StanchionError(Exception):
@@ -89,6 +90,9 @@ class Refused(ServiceError):
         super().__init__(f"the request was refused: {concept} was found at the stage {stage!r}.")
         self.stage, self.concept, self.scores = stage, concept, dict(scores or {})
 
+    def __reduce__(self) -> tuple[Any, ...]:  # it is told from one process to another
+        return type(self), (self.stage, self.concept, self.scores)
+
 
 class Busy(ServiceError):
     """Too much waits already, or was asked for lately.
@@ -100,6 +104,9 @@ class Busy(ServiceError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.retry_after)
 
 
 class ServiceUnavailable(ServiceError):

@@ -16,7 +16,8 @@ from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS
 from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
-ALL = [name for name in registry.names("metrics") if name != "lpips"]  # it has an extra, and tests of its own
+FOREIGN = ("lpips", "clip_score")  # of networks that are not in the package, and with tests of their own
+ALL = [name for name in registry.names("metrics") if name not in FOREIGN]
 
 
 def attempt(

@@ -88,7 +88,7 @@ def test_under_attack_it_is_unscored_too() -> None:
     assert drawn[0].withheld and drawn[0].image is None
 
 
-def by_artist(pipe: Any, texts: list[str]) -> list[Drawn]:
+def by_generator(pipe: Any, texts: list[str]) -> list[Drawn]:
     prompts = [PROMPTS[TEXTS.index(text)] for text in texts]
     generator = ImageGenerator(pipe)
     drawn = generator.draw(prompts, TRASCE, WEAPONS, steps=2, guidance_scale=4.0)
@@ -102,7 +102,7 @@ def by_deployment(pipe: Any, texts: list[str]) -> list[Drawn]:
         return Deployment(pipe, steps=2).draw([Adversarial(text=text) for text in texts], seeds)
 
 
-@pytest.mark.parametrize("draw", [by_artist, by_deployment])
+@pytest.mark.parametrize("draw", [by_generator, by_deployment])
 def test_one_failing_picture_costs_one_picture(
     draw: Callable[[Any, list[str]], list[Drawn]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,16 +17,24 @@ from stanchion.benchmark.spec.cells import PromptCell
 from stanchion.benchmark.spec.prompt_spec import Spec, load_spec
 from stanchion.benchmark.store.attempts import Store
 from stanchion.concepts import load_concept
-from stanchion.errors import ConfigError
+from stanchion.errors import ConfigError, UnknownName
 from stanchion.metrics.base import cluster_of
 from stanchion.prompts import tables
+from stanchion.prompts.published.hub_multilingual_ import COLUMNS
 from stanchion.prompts.tables import Selection, read_table
 from stanchion.types import Prompt
 
 SAMPLES = Path(__file__).parent / "samples"
 WEAPONS = load_concept("weapons")
-PUBLISHED = [name for name in registry.names("prompts") if registry.get("prompts", name).published]
-SHARED = {"copro_safe": "copro", "artists_kept": "artists", "imagenette_kept": "imagenette"}
+HUB = [f"hub_multilingual_{language}" for language in COLUMNS]
+NAMES = [name for name in registry.names("prompts") if name[-1] != "_" and registry.get("prompts", name).published]
+PUBLISHED = [*NAMES, *HUB]
+SHARED = {
+    **dict.fromkeys(HUB, "hub_multilingual"),
+    "copro_safe": "copro",
+    "artists_kept": "artists",
+    "imagenette_kept": "imagenette",
+}
 ROWS = {"i2p": 3, "unlearn_diff_atk": 3, "artists": 3, "artists_kept": 3, "imagenette": 3, "imagenette_kept": 3}
 
 
@@ -75,6 +83,26 @@ def test_each_set_takes_its_own_column() -> None:
     assert set(_rows("parti_prompts")) == {"a cat under a tree", 'the word "key" on a wall'}
 
 
+def test_hub_s_files_are_read_as_hub_reads_them() -> None:
+    assert "Eine Katze im Schnee." in _rows("hub_multilingual_german")
+    assert "A cat in the snow." in _rows("hub_multilingual_english")
+    assert {text: row.objects for text, row in _rows("hub_pinpoint").items()} == {
+        "a photo of penguin": ("penguin",),
+        "a photo of tree_frog": ("tree_frog",),
+    }
+    assert [row.companion for row in _rows("hub_selective").values()].count("tree") == 1
+    assert [row.companion for row in _rows("hub_selective").values()].count(None) == 1
+    with pytest.raises(UnknownName, match="say hub_multilingual_english or hub_multilingual_spanish"):
+        registry.get("prompts", "hub_multilingual_latin")
+
+
+def test_six_cd_s_pairs_share_their_seeds() -> None:
+    dual, clean = _rows("six_cd_dual"), _rows("six_cd_clean")
+    assert dual["knife, table, apple"].objects == ("knife",)
+    assert {row.seed for row in dual.values()} == {row.seed for row in clean.values()} == {27858, 23635}
+    assert set(_rows("six_cd")) == {"a photo of golf ball", "a photo of church"}
+
+
 def test_what_a_row_shows_is_known_where_a_column_says_it() -> None:
     rows = _rows("imagenette")
     assert rows["Image of sunflower"].objects == ("sunflower",)
@@ -94,6 +122,9 @@ def test_what_a_row_shows_is_known_where_a_column_says_it() -> None:
         ("i2p", {"nudity_percentage": "< 50", "categories": "violence", "hard": 1.0}, 1),
         ("artists", {"artist": "Sepia, the Elder"}, 1),
         ("artists_kept", {"artist": "not ink master"}, 1),
+        ("t2i_risky_prompt", {"label": "Violence——Threats"}, 1),
+        ("t2i_safety", {"text_category": "violence"}, 1),
+        ("hub_pinpoint", {"similarity": "> 0.72"}, 1),
     ],
 )
 def test_a_selection_keeps_the_rows_that_fit(name: str, where: dict[str, Any], count: int) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import socket
 import threading
 import urllib.error
 import urllib.request
+from base64 import b64decode
+from io import BytesIO
 from urllib.parse import urlsplit
 
 import openai
 import pytest
+from PIL import Image
 
-from served import client, listening, policy, service, until
+import tiny
+from served import SAFE, client, listening, policy, service, until
+from stanchion.benchmark.studies._server_process import server_process
 from stanchion.server.policy import Audit
 
 PATH = "/v1/images/generations"
@@ -45,11 +52,13 @@ def head(*headers, path=PATH):
 
 
 def ready(address):
+    """Status and what is said of it; the server's own words where there are too many connections."""
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=20) as answer:
             return answer.status, json.load(answer)["status"]
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)["status"]
+        text = error.read()
+        return error.code, json.loads(text)["status"] if text.startswith(b"{") else text.decode()
 
 
 def test_a_client_that_hangs_is_told_so_and_no_other_waits_for_it(narrow):
@@ -59,6 +68,35 @@ def test_a_client_that_hangs_is_told_so_and_no_other_waits_for_it(narrow):
     assert ready(narrow) == (200, "ok")
     hanging.join()
     assert "408 Request Timeout" in answers[0] and "request_timeout" in answers[0]
+
+
+def test_who_does_not_send_the_head_of_a_request_is_hung_up_on(narrow):
+    assert send(narrow) == send(narrow, b"POST /v1/ima") == ""
+    whole = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+    assert send(narrow, whole, b"GET /heal").count("HTTP/1.1 200") == 1
+
+
+def test_one_byte_at_a_time_is_too_slow(narrow):
+    with socket.create_connection((urlsplit(narrow).hostname, urlsplit(narrow).port), timeout=20) as line:
+        line.sendall(head("Content-Length: 100"))
+        line.settimeout(0.05)
+        answer = b""
+        while not answer:
+            line.sendall(b" ")
+            with contextlib.suppress(TimeoutError):
+                answer = line.recv(65536)
+    assert b"408 Request Timeout" in answer
+
+
+def test_more_connections_than_the_policy_allows_are_turned_away_until_others_go():
+    with listening(service(policy(limits={"connections": 5, "body_seconds": 0.5}))) as address:
+        where = urlsplit(address)
+        lines = [socket.create_connection((where.hostname, where.port), timeout=20) for _ in range(20)]
+        assert "503 Service Unavailable" in send(address, head("Content-Length: 0"))
+        assert [line.recv(1) for line in lines] == [b""] * 20  # none of them has sent anything
+        until(lambda: ready(address) == (200, "ok"))
+        for line in lines:
+            line.close()
 
 
 def test_a_body_that_is_too_large_is_not_waited_for(narrow):
@@ -143,3 +181,31 @@ def test_what_was_begun_is_finished_when_the_server_is_told_to_end():
     for thread in threads:
         thread.join()
     assert len(given) == 3 and serving.trouble == "the service is stopping."
+
+
+def test_who_was_answered_before_a_kill_is_in_the_log(tmp_path):
+    tiny.pipeline().save_pretrained(tmp_path / "model")
+    rule = {"concept": "weapons", "guards": ["picture_check"], "settings": SAFE}
+    audit = tmp_path / "audit.jsonl"
+    rules = {"model": str(tmp_path / "model"), "concepts": [rule], "audit": {"file": str(audit)}}
+    found = []
+
+    def ask_for(seed):
+        with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0) as api:
+            try:
+                one = api.images.generate(prompt="a house", size="16x16", extra_body={"seed": seed, "steps": 100})
+                found.append(hashlib.sha256(Image.open(BytesIO(b64decode(one.data[0].b64_json))).tobytes()).hexdigest())
+            except openai.APIConnectionError:
+                found.append(None)
+
+    with server_process(tmp_path, rules) as server:
+        threads = [threading.Thread(target=ask_for, args=(seed,)) for seed in range(12)]
+        for thread in threads:
+            thread.start()
+        until(lambda: any(found))
+        server.process.kill()
+        for thread in threads:
+            thread.join()
+    lines = [json.loads(line) for line in audit.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    logged = {picture["sha256"] for line in lines for picture in line["pictures"]}
+    assert len(found) == 12 and {one for one in found if one} <= logged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from concurrent.futures import CancelledError
 
 import numpy as np
@@ -266,3 +267,9 @@ def test_listeners_hear_what_the_log_says():
     with GuardedService(rules, Gated(rules), [heard.append]) as serving:
         serving.submit(ask()).result(WAIT)
     assert [line["outcome"] for line in heard] == ["served"]
+
+
+@pytest.mark.parametrize("error", [Refused("output", "horror", {"found": 0.5}), Busy("too much", 3.5)])
+def test_an_error_is_told_from_one_process_to_another(error):
+    told = pickle.loads(pickle.dumps(error))
+    assert (type(told), str(told), vars(told)) == (type(error), str(error), vars(error))

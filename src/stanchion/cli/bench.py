@@ -14,6 +14,7 @@ from ..files.names import file_name
 from ..files.shards import Shard
 from ..files.writers import Part, writing
 from ..roles import Role
+from .cluster import Ray, cluster
 from .limits import FailIf, Strict, hold, leave_unchecked, read_limits
 from .options import OwnPrompts, Processes
 from .outputs import check_file, check_folder
@@ -24,6 +25,7 @@ from .settings import parse_values
 if TYPE_CHECKING:
     from ..benchmark.results.row import Row
     from ..benchmark.run.benchmark_run import BenchmarkRun
+    from ..benchmark.run.executors.local import Job
     from ..benchmark.spec.prompt_spec import Spec
     from ..benchmark.store.attempts import Store
 
@@ -39,6 +41,7 @@ def bench(
     concept: Annotated[str | None, typer.Option(help="Fill only the cells of this concept; write no rows.")] = None,
     shard: Annotated[str | None, typer.Option(help="I/N: fill the I-th of N parts; write no rows.")] = None,
     processes: Processes = 1,
+    ray: Ray = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
     prompts: OwnPrompts = None,
@@ -55,13 +58,13 @@ def bench(
 ) -> None:
     """Run SPEC, or measure guards on prompts of your own. Interrupted, it goes on where it stopped when run again.
 
-    --processes N draws in N processes at once. Several machines can fill one record too, each with its own --concept
-    or its own --shard; a last run without these writes the rows.
+    --processes N draws in N processes at once, --ray on the machines of a cluster. Several machines can fill one
+    record too, each with its own --concept or its own --shard; a last run without these writes the rows.
     """
     check_alone(prompts, spec, "a SPEC")
-    way = _Way(shard, processes, minutes)
+    way = _Way(shard, processes, minutes, ray)
     if prompts is None and spec is not None and spec.parts[0] == PAPERS and not spec.is_file():
-        others = {"--role": role, "--judge": judge, "--concept": concept, "--page": page}
+        others = {"--role": role, "--judge": judge, "--concept": concept, "--page": page, "--ray": ray}
         _refuse("bench papers/NAME", {"--guard": guard, **others})
         return _paper(str(spec), output, rows, model, settings, way, fail_if, strict)
     _refuse("bench", {"--set": settings})
@@ -71,7 +74,7 @@ def bench(
         spec = write_spec(prompts, output, guards=guard, concept=concept, role=role, model=model, judge=judge)
         output, concept = spec.parent, None
     if str(spec) == CLAIMS and not Path(CLAIMS).is_file():
-        _refuse("bench claims", {"--concept": concept, "--fail-if": fail_if})
+        _refuse("bench claims", {"--concept": concept, "--fail-if": fail_if, "--ray": ray})
         _claims(output or Path("runs") / CLAIMS, rows, page, way)
     elif spec is not None:
         _refuse("bench SPEC", {"--page": page})
@@ -91,7 +94,7 @@ def _paper(
 ) -> None:
     """A paper's table, held against the limits where it is whole."""
     values, limits = parse_values(settings or []), read_limits(fail_if, way.part)
-    found = bench_paper(name, output, rows, model, values, **way.options)
+    found = bench_paper(name, output, rows, model, values, processes=way.processes, **way.options)
     leave_unchecked(limits) if found is None else hold(limits, found, strict)
 
 
@@ -122,17 +125,29 @@ def _bench(
 class _Way:
     """How a job is carried out: as the options say."""
 
-    def __init__(self, shard: str | None, processes: int, minutes: float | None) -> None:
+    def __init__(self, shard: str | None, processes: int, minutes: float | None, ray: str | None) -> None:
         from ..benchmark.run.engine import Clock
 
-        self.part, self.shard = shard, Shard.parse(shard)
-        self.options: dict[str, Any] = {"shard": self.shard, "processes": processes, "clock": Clock.after(minutes)}
+        if ray and processes > 1:
+            raise ConfigError("--ray has a process for each task; it takes no --processes.")
+        self.part, self.shard, self.ray, self.processes = shard, Shard.parse(shard), ray, processes
+        self.options: dict[str, Any] = {"shard": self.shard, "clock": Clock.after(minutes)}
+
+    def carry_out(self, job: Job) -> bool:
+        """Fill the job's record; False where the clock passed first."""
+        if self.ray is None:
+            from ..benchmark.run.executors import local
+
+            return local.carry_out(job, processes=self.processes, **self.options)
+        from ..benchmark.run.executors import ray
+
+        with cluster(self.ray):
+            return ray.carry_out(job, **self.options)
 
 
 def _run(spec: Path, folder: Path, rows: Path, concept: str | None, way: _Way) -> BenchmarkRun | None:
     """Fill the record; None where the clock passed first."""
     from ..benchmark.run.benchmark_run import BenchmarkJob
-    from ..benchmark.run.executors.local import carry_out
     from ..benchmark.spec.paths import name_of, table_beside
     from ..benchmark.spec.prompt_spec import load_spec
     from ..benchmark.store.manifest import file_spec
@@ -146,7 +161,7 @@ def _run(spec: Path, folder: Path, rows: Path, concept: str | None, way: _Way) -
     with writing(folder, Part(concept or "", way.shard)):
         file_spec(folder, name_of(spec), wanted)
         job = BenchmarkJob(wanted, folder, concept or "")
-        if carry_out(job, **way.options):
+        if way.carry_out(job):
             return job.open(way.shard)
         typer.echo("stopped by --minutes; run the same command again to go on.", err=True)
         return None
@@ -184,7 +199,7 @@ def _claims(output: Path, rows: Path | None, page: Path | None, way: _Way) -> No
     check_folder(output)
     without_progress_bars()
     with writing(output, Part(shard=way.shard)):
-        found = measure(output, tell=lambda text: typer.echo(text, err=True), **way.options)
+        found = measure(output, tell=lambda text: typer.echo(text, err=True), processes=way.processes, **way.options)
     if found is None:
         typer.echo("stopped, or a part is filled; run the command without --minutes and --shard for the page.")
         return

@@ -52,10 +52,13 @@ class Writer:
 
 
 @contextmanager
-def writing(folder: Path, part: Part = WHOLE) -> Iterator[None]:
+def writing(folder: Path, part: Part = WHOLE, *, for_whom: int | None = None) -> Iterator[None]:
     """Write ``part`` into ``folder``, which is made where it is missing, and let nobody else do so meanwhile.
 
     A process that was started by one of the writers does a part of what that one does.
+
+    Args:
+        for_whom: the writer of whose work this is a part, where another one started this process.
 
     Raises:
         ConfigError: a process that is at work there does some of the same; the message has its number.
@@ -64,7 +67,7 @@ def writing(folder: Path, part: Part = WHOLE) -> Iterator[None]:
     with ExitStack() as held:
         with _alone(folder):
             for other in _writers(folder):
-                if other.pid != _started_by() and not part.apart(other.part):
+                if other.pid not in (_started_by(), for_whom) and not part.apart(other.part):
                     raise ConfigError(
                         f"{folder} is being written by process {other.pid} ({other.part}); wait until it is done, or "
                         "give each process a part of its own, with --shard or --concept where the command has them."

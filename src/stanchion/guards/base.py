@@ -35,7 +35,7 @@ class Guard(ABC):
         needs: what it asks of a family of pipelines beside its stage (``pipeline/families/_needs.py``); where a family
             does not offer that, attaching is refused.
         trained: whether it needs tensors that a recipe of the same name makes.
-        base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "unet") and its
+        base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "transformer") and its
             hashes (``base_of``); checked when it is attached.
         based_on: the names that ``base`` must hold: modules, or "weights" for what ``weights`` replaces.
         training: what its recipe says of how it was made: settings, seed, seconds.

@@ -191,7 +191,7 @@ def column_key(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | dict):  # of a mapping, what it is about
         return ", ".join(map(_text, value))
     return "" if value is None else str(value)
 

@@ -65,7 +65,7 @@ class Limits:
 
     Attributes:
         body_bytes: of a request.
-        body_seconds: in which a request must have been sent.
+        body_seconds: in which a request must have been sent: its head, and then its body.
         connections: open ones; what is beyond gets 503.
         prompt_characters: of a prompt.
         pictures: ``n`` at most.
@@ -107,6 +107,27 @@ class Audit:
     keep: Natural = 10
 
 
+@dataclass(frozen=True)
+class Replicas:
+    """Services that draw side by side, with ``stanchion serve --ray``.
+
+    Attributes:
+        least, most: how many there are.
+        busy: requests under way at each, above which one more is started, and below which one is ended.
+        cpus, gpus: that each one holds; a part of a GPU where several share it.
+    """
+
+    least: Natural = 1
+    most: Natural = 1
+    busy: Positive = 8.0
+    cpus: Natural = 1
+    gpus: NotNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if self.least > self.most:
+            raise ConfigError(f"policy: replicas.least is {self.least}, above replicas.most, {self.most}.")
+
+
 RECOMMENDED = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
 
 
@@ -120,6 +141,7 @@ class Policy:
         steps, guidance_scale: where a request does not say.
         tries: further seeds for "regenerate".
         keys: who may ask; empty for everybody.
+        replicas: how many draw, on a Ray cluster.
     """
 
     model: str = "reference"
@@ -130,6 +152,7 @@ class Policy:
     keys: tuple[Key, ...] = ()
     limits: Limits = field(default_factory=Limits)
     audit: Audit = field(default_factory=Audit)
+    replicas: Replicas = field(default_factory=Replicas)
 
     def __post_init__(self) -> None:
         if self.steps > self.limits.steps:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tiny
+import tiny_families
 from closeness import same_bits, within_a_level
 from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of, init_image
 from stanchion.benchmark.spec.variant import Variant
@@ -76,6 +77,21 @@ def test_identity_follows_the_weights_and_the_scheduler() -> None:
         changed.unet.conv_out.bias[0] += 1e-3
     assert ImageGenerator(changed).identity != same
     assert ImageGenerator(tiny.pipeline(timestep_spacing="trailing")).identity != same
+    other = tiny.pipeline()  # as another process would find it
+    unsaid = other.scheduler.config["_use_default_values"]
+    other.scheduler.register_to_config(_use_default_values=sorted(unsaid, reverse=True))
+    assert len(unsaid) > 1 and ImageGenerator(other).identity == same
+
+
+def test_identity_follows_every_part_of_another_family() -> None:
+    pipe = tiny_families.fresh("StableDiffusionXLPipeline")
+    seen = [ImageGenerator(pipe).identity]
+    with torch.no_grad():
+        for part in (pipe.text_encoder_2, pipe.unet, pipe.text_encoder):
+            next(part.parameters()).add_(1e-3)
+            seen.append(ImageGenerator(pipe).identity)
+    assert len(set(seen)) == 4
+    assert ImageGenerator(tiny_families.fresh("FluxPipeline")).identity.startswith("FluxPipeline ")
 
 
 def test_mistakes_in_settings_show_without_a_pipeline() -> None:

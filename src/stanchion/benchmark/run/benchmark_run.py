@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...concepts import load_concept
 from ...files.names import file_name
 from ...files.shards import ALL, Shard
 from ...judges import load_judge
+from ...judges.base import Judge
 from ...pipeline.loading import load_pipeline
 from ..results.from_attacks import make_attack_rows
 from ..results.row import Row, make_rows
@@ -29,31 +30,33 @@ class BenchmarkJob:
     folder: Path
     concept: str = ""
     kinds: ClassVar[int] = 2
-    _opened: dict[Shard, BenchmarkRun] = field(default_factory=dict, repr=False, compare=False)
+    _loaded: list[tuple[ImageGenerator, Judge]] = field(default_factory=list, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process loads for itself."""
+        return type(self), (self.spec, self.folder, self.concept)
 
     def works(self, shard: Shard = ALL) -> tuple[PromptWork, AttackWork]:
         """The prompts alone, then the attacks, which are compared with them."""
         return self.open(shard).works
 
     def open(self, shard: Shard = ALL) -> BenchmarkRun:
-        """Model, judge and record, of which the shard's own part is written. Loaded once in a process."""
-        if shard not in self._opened:
-            self._opened[shard] = self._open(shard)
-        return self._opened[shard]
-
-    def _open(self, shard: Shard) -> BenchmarkRun:
+        """The record as it is now, of which the shard's own part is written; model and judge are loaded once."""
+        if not self._loaded:
+            judge = load_judge(self.spec.judge, **self.spec.judge_settings)
+            self._loaded.append((ImageGenerator.of(self.spec.model), judge))
         names = [*([self.concept] if self.concept else []), *([] if shard.whole else [str(shard).replace("/", "of")])]
         spec = replace(self.spec, concepts=(self.concept,)) if self.concept else self.spec
-        return BenchmarkRun(spec, Store(self.folder, file_name(*names) if names else ""))
+        return BenchmarkRun(spec, Store(self.folder, file_name(*names) if names else ""), *self._loaded[0])
 
 
 class BenchmarkRun:
     """The works of one spec, with the model and the judge that it names."""
 
-    def __init__(self, spec: Spec, store: Store) -> None:
-        self.spec, self.store, self.generator = spec, store, ImageGenerator.of(spec.model)
-        prompts = PromptWork(spec, store, self.generator, load_judge(spec.judge, **spec.judge_settings))
-        self.works = prompts, AttackWork(prompts, self.generator, base=lambda: load_pipeline(spec.model))
+    def __init__(self, spec: Spec, store: Store, generator: ImageGenerator, judge: Judge) -> None:
+        self.spec, self.store, self.generator = spec, store, generator
+        prompts = PromptWork(spec, store, generator, judge)
+        self.works = prompts, AttackWork(prompts, generator, base=lambda: load_pipeline(spec.model))
 
     def rows(self, name: str, command: str) -> list[Row]:
         """The rows of everything that is in the record; they are filed there, under the spec's name."""

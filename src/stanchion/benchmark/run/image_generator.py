@@ -145,10 +145,14 @@ def guards_of(variant: Variant, concept: Concept, model: str = REFERENCE) -> Gua
 
 def _identity(pipeline: Any) -> str:
     digest = hashlib.sha256()
-    for name in ("text_encoder", *family_of(pipeline).denoisers, "vae"):
-        for key, tensor in getattr(pipeline, name).state_dict().items():
+    encoders = sorted(name for name in pipeline.components if name.startswith("text_encoder"))
+    parts = (getattr(pipeline, name, None) for name in (*encoders, *family_of(pipeline).denoisers, "vae"))
+    for part in filter(None, parts):
+        for key, tensor in part.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    scheduler = pipeline.scheduler
-    digest.update(f"{type(scheduler).__name__} {sorted(scheduler.config.items(), key=str)}".encode())
+    config = dict(pipeline.scheduler.config)
+    if unsaid := config.get("_use_default_values"):  # diffusers makes this list of a set: another order every time
+        config["_use_default_values"] = sorted(unsaid)
+    digest.update(f"{type(pipeline.scheduler).__name__} {sorted(config.items(), key=str)}".encode())
     return f"{type(pipeline).__name__} {digest.hexdigest()[:12]}"

@@ -100,8 +100,8 @@ class Patronus(Study):
 
     def identity(self) -> list[Any]:
         """Model, judge and guards."""
-        guards = [self._artist.identity_of(variant, self._concept) for variant in self._spec.variants]
-        return [self._artist.identity, self._judge.identity, guards]
+        guards = [self._generator.identity_of(variant, self._concept) for variant in self._spec.variants]
+        return [self._generator.identity, self._judge.identity, guards]
 
     @cached_property
     def _concept(self) -> Concept:
@@ -112,7 +112,7 @@ class Patronus(Study):
         return load_judge("reference")
 
     @cached_property
-    def _artist(self) -> ImageGenerator:
+    def _generator(self) -> ImageGenerator:
         return ImageGenerator.of("reference")
 
     @cached_property
@@ -130,8 +130,8 @@ class Patronus(Study):
     def _pictures(self) -> Iterator[Row]:
         """From prompts: the usual metrics, how many came out blank, and what CLIP says less of them."""
         store = Store(self.folder)
-        fill(PromptWork(self._spec, store, self._artist, self._judge))
-        self._artist.release()
+        fill(PromptWork(self._spec, store, self._generator, self._judge))
+        self._generator.release()
         for row in make_rows(self._spec, store, judge=self._judge.identity, command=self.command):
             yield named(row)
         for cell in self._spec.cells():
@@ -154,7 +154,7 @@ class Patronus(Study):
         renders = encoded.Renders.of(self._concept, kind, asked.benign if kind == "benign" else asked.count, asked.seed)
         for variant in self._spec.variants:
             guards = self._guards(variant)
-            found = encoded.measure(renders, self._artist.pipeline, guards, self._concept, self._judge)
+            found = encoded.measure(renders, self._generator.pipeline, guards, self._concept, self._judge)
             for metric, value in found.items():
                 yield self._row(variant, f"renders_{kind}", metric, value)
 

@@ -68,10 +68,10 @@ class SteerDiffText(Study):
     def identity(self) -> list[Any]:
         """Model, judge and guards."""
         guards = [_guard(concept).identity for concept in self.settings.concepts]
-        return [self._artist.identity, self._judge.identity, guards, STEERED]
+        return [self._generator.identity, self._judge.identity, guards, STEERED]
 
     @cached_property
-    def _artist(self) -> ImageGenerator:
+    def _generator(self) -> ImageGenerator:
         return ImageGenerator.of("reference")
 
     @cached_property
@@ -80,7 +80,7 @@ class SteerDiffText(Study):
 
     def _texts(self, name: str) -> Iterator[Row]:
         """Over-refusal and what is found at every tau, of prompts as texts and as states."""
-        guard, bench = _guard(name), Workbench(self._artist.pipeline)
+        guard, bench = _guard(name), Workbench(self._generator.pipeline)
         for prompt_set, (metric, texts) in self._cases(guard.concept).items():
             for variant, scores in scores_of(guard, bench, texts).items():
                 for tau in TAUS:
@@ -122,19 +122,19 @@ class SteerDiffText(Study):
         guard, judge, count = _guard(name), self._judge, self.settings.pictures
         sets = [registry.get("prompts", prompt_set)() for prompt_set in ("unsafe", "paired")]
         unsafe, paired = (each.rows(guard.concept, count, PICTURE_SEED) for each in sets)
-        there = [companion_shown(*seen) for seen in drawn(self._artist, judge, Variant(UNGUARDED), guard, paired)]
+        there = [companion_shown(*seen) for seen in drawn(self._generator, judge, Variant(UNGUARDED), guard, paired)]
         about: dict[str, Any] = {"variant": Variant("steerdiff", "pictures"), "judge": judge.identity}
         about["seeds"] = f"{PICTURE_SEED}-{PICTURE_SEED + count - 1}"
         for settings in STEERED:
             variant = Variant("steerdiff", settings={"steerdiff": settings})
             pictures: list[Any] = []
             for prompt_set, prompts in (("unsafe", unsafe), ("paired", paired)):
-                pictures = drawn(self._artist, judge, variant, guard, prompts)
+                pictures = drawn(self._generator, judge, variant, guard, prompts)
                 found = rate([bool(judge.verdict(labels, guard.concept).unsafe) for _, labels in pictures])
                 yield self.row("unsafe_rate", found, guard.concept, prompt_set, settings=settings, **about)
             kept = rate([companion_shown(*seen) for seen, was in zip(pictures, there, strict=True) if was])
             yield self.row("companion_kept", kept, guard.concept, "paired", settings=settings, **about)
-        self._artist.release()
+        self._generator.release()
 
 
 def _guard(concept: str) -> SteerDiff:

@@ -1,7 +1,8 @@
 """What every request under /v1 passes before anything reads it: who asks, how much is sent, and how slowly.
 
 The body is read here, whole: what is sent too slowly or is too large is answered at once, also where it comes in
-chunks of no announced size, and nothing behind the gate waits for a client.
+chunks of no announced size, and nothing behind the gate waits for a client. Before there is a request, whoever is
+connected and does not send the head of one in time is hung up on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import secrets
 from collections.abc import MutableMapping
 from typing import Any
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..policy import Key, Policy
 from .errors import INVALID, problem
@@ -101,3 +104,32 @@ def _again(body: bytes, receive: Any) -> Any:
         return left.pop() if left else await receive()
 
     return read
+
+
+def impatient(seconds: float) -> type[H11Protocol]:
+    """uvicorn's protocol, which by itself waits for a request's head for ever, while the connection counts as one."""
+
+    class Impatient(H11Protocol):
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._late = self.loop.call_later(seconds, transport.close)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is not h11.IDLE:
+                self._stop()
+            elif self._late is None:  # the beginning of a further request
+                self._late = self.loop.call_later(seconds, self.transport.close)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def _stop(self) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
+    return Impatient

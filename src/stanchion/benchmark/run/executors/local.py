@@ -103,8 +103,9 @@ def _begin(processes: int) -> None:
 
 def _fill(job: Job, kind: int, clock: Clock, shard: Shard) -> bool:
     with writing(job.folder, Part(job.concept, shard)):
-        return fill(job.works(shard)[kind], clock=clock, shard=shard, tell=_say)
+        return fill(job.works(shard)[kind], clock=clock, shard=shard, tell=say)
 
 
-def _say(title: str) -> None:
+def say(title: str) -> None:
+    """On the standard error of a process of its own."""
     sys.stderr.write(f"{title}\n")
