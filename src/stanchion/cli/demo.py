@@ -10,7 +10,7 @@ import typer
 
 CONCEPT = "weapons"
 NONE = {"guard": "none"}
-STACK = {"guard": "steerdiff+picture_check"}  # what `stanchion serve` starts with
+STACK = {"guard": "steerdiff+forceforget", "variant": "recommended", "settings": {"forceforget": {"when": "flagged"}}}
 STEERDIFF = {"guard": "steerdiff"}
 FORCEFORGET = {"guard": "forceforget"}
 TRASCE = {"guard": "trasce", "variant": "gated", "settings": {"trasce": {"when": "flagged", "lazy_tol": 1e-3}}}
