@@ -192,7 +192,8 @@ class SAFREE(TextGuard):
 
     def _detail(self, ids: Tensor, triggers: Tensor, beta: float, state: State) -> dict[str, Any]:
         words = [state.call.words(token[None]) for token in ids[triggers]]
-        return {"triggers": words, "beta": round(beta, 4), "until": round(self._until(beta), 3)}
+        rows = triggers.nonzero().flatten().tolist()
+        return {"triggers": words, "rows": rows, "beta": round(beta, 4), "until": round(self._until(beta), 3)}
 
 
 def at_end(states: Tensor, content: Tensor) -> Tensor:

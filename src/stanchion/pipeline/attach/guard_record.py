@@ -76,6 +76,7 @@ class Record:
             stage=str(self.guard.stage),
             acted=tuple(count > 0 for count in counts),
             active_steps=tuple(counts),
+            acted_at=tuple(tuple(row.tolist()) for row in rows),
             scores={
                 name: tuple(tuple(row.expand(batch).float().tolist()) for row in series)
                 for name, series in self._scores.items()

@@ -15,6 +15,8 @@ class GuardReport:
         guard, stage: its name and where it acts.
         acted: per picture, whether the guard did anything.
         active_steps: per picture, in how many denoising steps (1 at most for stages that act once a call).
+        acted_at: for each time that it ran, in order, a tuple that says per picture whether it did anything: one a
+            denoiser pass, or a single one for stages that act once a call.
         scores: per name, one tuple a step (or a single one) with a number per picture.
         details: what a text guard has to say about each prompt.
     """
@@ -23,6 +25,7 @@ class GuardReport:
     stage: str
     acted: tuple[bool, ...]
     active_steps: tuple[int, ...]
+    acted_at: tuple[tuple[bool, ...], ...] = ()
     scores: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     details: tuple[Mapping[str, Any], ...] = ()
 
