@@ -20,7 +20,7 @@ from stanchion.benchmark.spec.weight_spec import Trial, WeightSpec
 from stanchion.concepts import Concept
 from stanchion.config import hints_of
 from stanchion.prompts.tables import Selection
-from stanchion.server.policy import Audit, Key, Limits, Policy, Rule
+from stanchion.server.policy import Audit, Key, Limits, PlaygroundSettings, Policy, Rule
 from stanchion.types import Budget
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "keys.md"
@@ -46,6 +46,7 @@ SECTIONS: dict[str, tuple[tuple[str, type], ...]] = {
         ("Each of `keys`", Key),
         ("`limits`", Limits),
         ("`audit`", Audit),
+        ("`playground`", PlaygroundSettings),
     ),
 }
 KINDS = {

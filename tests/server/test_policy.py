@@ -42,6 +42,8 @@ def test_without_a_file_the_model_in_the_box_is_guarded_before_and_behind():
         (RULE + "steps: 101\n", "limits.steps"),
         (RULE + "keys: [{name: a, sha256: secret}]\n", "64 hex digits"),
         (RULE + f"keys: [{{name: a, sha256: {'0a' * 32}}}, {{name: a, sha256: {'0b' * 32}}}]\n", "the same name"),
+        (RULE + "playground: {unguarded: true}\n", "is off"),
+        (RULE + "playground: {enabled: true, guarded: false}\n", "did you mean unguarded"),
         (RULE + RULE, "twice"),
     ],
 )
@@ -62,6 +64,7 @@ def test_check_prints_what_it_reads_with_every_default(tmp_path):
     (tmp_path / "printed.yaml").write_text(result.output)
     assert config.load(Policy, tmp_path / "printed.yaml") == load(tmp_path, RULE)
     assert "per_minute" not in result.output and "body_bytes: 16000000" in result.output
+    assert "unguarded: false" in result.output
 
 
 def test_check_ends_with_2_where_it_is_wrong(tmp_path):

@@ -162,6 +162,7 @@ def line_of(entry: LedgerEntry, prompts: bool) -> dict[str, Any]:
         ],
         "prompt_sha256": _hash(ask.prompt.encode()),
         **({"prompt": ask.prompt, "negative": ask.negative} if prompts else {}),
+        **ask.noted,
     }
 
 

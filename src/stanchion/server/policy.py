@@ -128,6 +128,25 @@ class Replicas:
             raise ConfigError(f"policy: replicas.least is {self.least}, above replicas.most, {self.most}.")
 
 
+@dataclass(frozen=True)
+class PlaygroundSettings:
+    """The page at ``/``: prompts tried with other guards, on a model of its own, and what each guard did.
+
+    Attributes:
+        enabled: whether there is one.
+        unguarded: whether it may draw without guards, and switch those of the policy off.
+        record: a folder that ``stanchion bench`` filled, whose attempts it lists; it is only read.
+    """
+
+    enabled: bool = False
+    unguarded: bool = False
+    record: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.enabled and (self.unguarded or self.record):
+            raise ConfigError("policy: playground has settings and is off; say enabled: true, or leave them out.")
+
+
 RECOMMENDED = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
 
 
@@ -153,6 +172,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     audit: Audit = field(default_factory=Audit)
     replicas: Replicas = field(default_factory=Replicas)
+    playground: PlaygroundSettings = field(default_factory=PlaygroundSettings)
 
     def __post_init__(self) -> None:
         if self.steps > self.limits.steps:
@@ -167,6 +187,11 @@ class Policy:
                 raise ConfigError(
                     f"policy: sha256 of key {key.name!r} is not 64 hex digits; 'stanchion policy key' makes one."
                 )
+
+    @property
+    def served_name(self) -> str:
+        """What clients call the model: a folder by its own name."""
+        return Path(self.model).name if Path(self.model).is_dir() else self.model
 
     def key_of(self, secret: str) -> Key | None:
         """Whose key that is; None where it is nobody's."""

@@ -56,6 +56,11 @@ class Ask:
         """What must be the same within a batch."""
         return (self.task, self.width, self.height, self.steps, self.guidance_scale, self.strength)
 
+    @property
+    def noted(self) -> Mapping[str, object]:
+        """What else the audit log is told of it."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Shot:

@@ -19,6 +19,7 @@ from typing import Any, Self
 from ..errors import Busy, ConfigError, ServiceUnavailable, StanchionError
 from .audit import AuditLog
 from .ledger import Ledger, LedgerEntry, Place, line_of
+from .playground.studio import studio_of
 from .policy import Policy
 from .requests import Answer, Ask
 from .studio import Studio
@@ -44,7 +45,7 @@ class GuardedService:
     def __init__(self, policy: Policy, studio: Studio | None = None, listeners: Sequence[Listener] = ()) -> None:
         self.policy = policy
         self.audit = AuditLog(policy.audit)
-        self.studio = studio or Studio(policy)
+        self.studio = studio or studio_of(policy)
         self.listeners = list(listeners)
         self._about = {"model": policy.model, "guards": [f"{one.name} {one.identity}" for one in self.studio.guards]}
         self._ledger = Ledger(policy.limits)
@@ -183,7 +184,7 @@ class GuardedService:
 
     def _close(self, entries: Sequence[LedgerEntry]) -> None:
         """Write down what is done, and only then hand it out."""
-        lines = [{**line_of(entry, self.policy.audit.prompts), **self._about} for entry in entries]
+        lines = [{**self._about, **line_of(entry, self.policy.audit.prompts)} for entry in entries]
         try:
             if lines:
                 self.audit.write(lines)

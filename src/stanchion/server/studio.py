@@ -61,7 +61,7 @@ class Studio:
             StanchionError: a guard failed; nobody gets a picture.
         """
         attached = self._attached[shots[0].ask.task]
-        output, report = attached.call(**_arguments(attached.pipeline, shots))
+        output, report = attached.call(**arguments_of(attached.pipeline, shots))
         drawn = outcome(output, acted_by(report, len(shots)), seconds=0.0)
         pairs = enumerate(zip(shots, drawn, strict=True))
         return [self._judged(shot, one, self._findings(report, at)) for at, (shot, one) in pairs]
@@ -94,13 +94,17 @@ class Studio:
         guards = (guard for guard in self.guards if guard.stage is stage)
         for guard, told in zip(guards, reports, strict=True):
             name, acted = guard.concept.name, told.acted[at]
-            scores[name] = max(scores.get(name, 0.0), _scores(told, at).get("found", float(acted)))
+            scores[name] = max(scores.get(name, 0.0), highest(told, at).get("found", float(acted)))
             found |= {name} if acted else set()
         return Seen(scores, frozenset(found))
 
+    def rule_of(self, guard: Any) -> Rule | None:
+        """The rule that put a guard there; None for one that no rule did."""
+        return self._rules.get(id(guard))
+
     def _findings(self, report: Report, at: int) -> tuple[GuardFinding, ...]:
         return tuple(
-            GuardFinding(told.stage, told.guard, guard.concept.name, self._rules[id(guard)].when, _scores(told, at))
+            GuardFinding(told.stage, told.guard, guard.concept.name, self._rules[id(guard)].when, highest(told, at))
             for guard, told in zip(self.guards, report.guards, strict=True)
             if told.acted[at]
         )
@@ -114,7 +118,7 @@ class Studio:
             return None
         if worst and worst.action in ("regenerate", "refuse"):
             return Refused(worst.stage, worst.concept, worst.scores)
-        return Picture(_hidden(drawn.image, worst.action if worst else ""), shot.seed, findings)
+        return Picture(hidden(drawn.image, worst.action if worst else ""), shot.seed, findings)
 
 
 def _guards(rule: Rule, name: str, settings: dict[str, Any], model: str) -> tuple[Any, ...]:
@@ -148,7 +152,7 @@ def _native_side(pipe: Any) -> int:
     return (side if isinstance(side, int) else max(side)) * pipe.vae_scale_factor
 
 
-def _arguments(pipe: Any, shots: Sequence[Shot]) -> dict[str, Any]:
+def arguments_of(pipe: Any, shots: Sequence[Shot]) -> dict[str, Any]:
     """A pipeline's arguments for shots that are alike."""
     asks = [shot.ask for shot in shots]
     first, negatives = asks[0], [ask.negative for ask in asks]
@@ -166,12 +170,13 @@ def _arguments(pipe: Any, shots: Sequence[Shot]) -> dict[str, Any]:
     return values | ({"mask_image": [ask.mask for ask in asks]} if first.task == "inpaint" else {})
 
 
-def _scores(told: GuardReport, at: int) -> dict[str, float]:
+def highest(told: GuardReport, at: int) -> dict[str, float]:
     """The highest of each of a guard's scores for a picture."""
     return {name: max(row[at] for row in series) for name, series in told.scores.items() if series}
 
 
-def _hidden(image: Image.Image, action: str) -> Image.Image:
+def hidden(image: Image.Image, action: str) -> Image.Image:
+    """What a rule that says "blur" or "blank" hands out in a picture's place; any other leaves it."""
     if action == "blur":
         return blurred(image)
     return black(image) if action == "blank" else image

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from ...errors import ServiceUnavailable
 from ..quota import Quota
 from ..requests import Answer, Ask, Picture
 from ..service import GuardedService
@@ -21,9 +18,10 @@ from . import pictures
 from .answers import ALWAYS, Health, Images, Model, Models, Moderation, errors
 from .bodies import Generation, Question, ask_of, check_name, form_schema, read_form
 from .errors import Json, install
-from .gate import Gate
+from .gate import Gate, answered
 from .looking import looked_at
 from .metrics import Counted, Metrics
+from .playground.routes import install_playground
 
 
 def create_app(service: GuardedService) -> FastAPI:
@@ -41,22 +39,19 @@ def create_app(service: GuardedService) -> FastAPI:
     app.add_middleware(Gate, policy=service.policy)
     app.add_middleware(Counted, metrics=metrics)
     install(app)
-    _images(app, service)
+    quota = Quota()
+    _images(app, service, quota)
     _moderations(app, service)
     _models(app, service)
     _health(app, service, metrics)
+    if service.policy.playground.enabled:
+        install_playground(app, service, quota)
     _without_422(app)
     return app
 
 
-def served_name(service: GuardedService) -> str:
-    """What the model is called: a folder by its own name."""
-    source = service.policy.model
-    return Path(source).name if Path(source).is_dir() else source
-
-
-def _images(app: FastAPI, service: GuardedService) -> None:
-    policy, quota, name = service.policy, Quota(), served_name(service)
+def _images(app: FastAPI, service: GuardedService, quota: Quota) -> None:
+    policy, name = service.policy, service.policy.served_name
     told: Any = {"response_model": Images, "responses": errors(400, 404, 429, 503, *ALWAYS)}
 
     async def drawn(request: Request, ask: Ask, body: Generation) -> Response:
@@ -89,7 +84,7 @@ def _images(app: FastAPI, service: GuardedService) -> None:
 
 
 def _moderations(app: FastAPI, service: GuardedService) -> None:
-    name = served_name(service)
+    name = service.policy.served_name
 
     @app.post("/v1/moderations", response_model=Moderation, responses=errors(400, 404, 429, 503, *ALWAYS))
     async def moderations(body: Question, request: Request) -> Response:
@@ -101,7 +96,7 @@ def _moderations(app: FastAPI, service: GuardedService) -> None:
 
 
 def _models(app: FastAPI, service: GuardedService) -> None:
-    model = Model(id=served_name(service), created=int(time.time())).model_dump()
+    model = Model(id=service.policy.served_name, created=int(time.time())).model_dump()
 
     @app.get("/v1/models", response_model=Models, responses=errors(*ALWAYS))
     async def models() -> Response:
@@ -131,30 +126,6 @@ def _health(app: FastAPI, service: GuardedService, metrics: Metrics) -> None:
     async def read_metrics() -> Response:
         """Numbers for Prometheus."""
         return Response(metrics.page(), media_type=metrics.content_type)
-
-
-async def answered(request: Request, future: Future[Any], seconds: float) -> Any:
-    """What the future gives, unless the client goes or the time is over; then nobody need work on it any more.
-
-    Raises:
-        ServiceUnavailable: the time is over, or nobody is there to read an answer.
-    """
-    answer = asyncio.wrap_future(future)
-    gone = asyncio.create_task(_gone(request))
-    try:
-        done, _ = await asyncio.wait({answer, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        if not answer.done():
-            answer.cancel()
-    if answer in done:
-        return answer.result()
-    raise ServiceUnavailable("the client has gone." if gone in done else f"there was no answer within {seconds:g} s.")
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _said(answer: Answer, ask: Ask, body: Generation) -> dict[str, Any]:

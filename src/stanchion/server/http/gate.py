@@ -2,7 +2,7 @@
 
 The body is read here, whole: what is sent too slowly or is too large is answered at once, also where it comes in
 chunks of no announced size, and nothing behind the gate waits for a client. Before there is a request, whoever is
-connected and does not send the head of one in time is hung up on.
+connected and does not send the head of one in time is hung up on. Whoever waits for an answer hears when the client goes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import MutableMapping
+from concurrent.futures import Future
 from typing import Any
 
 import h11
 from starlette.datastructures import Headers, MutableHeaders
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ...errors import ServiceUnavailable
 from ..policy import Key, Policy
 from .errors import INVALID, problem
 
@@ -133,3 +135,27 @@ def impatient(seconds: float) -> type[H11Protocol]:
                 self._late = None
 
     return Impatient
+
+
+async def answered(request: Any, future: Future[Any], seconds: float) -> Any:
+    """What the future gives, unless the client goes or the time is over; then nobody need work on it any more.
+
+    Raises:
+        ServiceUnavailable: the time is over, or nobody is there to read an answer.
+    """
+    answer = asyncio.wrap_future(future)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        done, _ = await asyncio.wait({answer, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not answer.done():
+            answer.cancel()
+    if answer in done:
+        return answer.result()
+    raise ServiceUnavailable("the client has gone." if gone in done else f"there was no answer within {seconds:g} s.")
+
+
+async def _gone(request: Any) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ..service import GuardedService
 
-KNOWN = ("/v1/images/generations", "/v1/images/edits", "/v1/moderations", "/v1/models")
+KNOWN = ("/v1/images/generations", "/v1/images/edits", "/v1/moderations", "/v1/models", "/v1/playground")
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 
 

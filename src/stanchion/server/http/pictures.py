@@ -77,8 +77,13 @@ def of_data_url(url: str, most: int) -> Image.Image:
 
 
 def written(image: Image.Image, form: str, compression: int | None) -> str:
-    """Base64 of a picture's file, without anything in it but pixels."""
+    """Base64 of a picture's file."""
+    return base64.b64encode(encoded(image, form, compression)).decode("ascii")
+
+
+def encoded(image: Image.Image, form: str, compression: int | None) -> bytes:
+    """A picture's file, without anything in it but pixels."""
     buffer = BytesIO()
     options: dict[str, Any] = {} if form == "png" or compression is None else {"quality": compression}
     image.save(buffer, form, **options)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
