@@ -4,6 +4,7 @@
 # make docs   builds the documentation's site into outputs/site; a link that leads nowhere is an error
 # make judges tests the judges with NudeNet's package as well, which is AGPL-3.0
 # make ray    tests what draws on many machines, on a Ray cluster that it starts here
+# make browser tests the playground's page in Debian's chromium (apt-get install chromium); make test does so where it is there
 # Each sets up .venv first, if it is missing or out of date.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs judges ray format clean
+.PHONY: demo test lint docs judges ray browser format clean
 
 demo: $(READY)
 	$(BIN)/stanchion demo --output outputs/demo
@@ -29,6 +30,9 @@ judges: $(READY)
 ray: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray]"
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest tests/scale
+
+browser: $(READY)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
 The body is read here, whole: what is sent too slowly or is too large is answered at once, also where it comes in
 chunks of no announced size, and nothing behind the gate waits for a client. Before there is a request, whoever is
-connected and does not send the head of one in time is hung up on. Whoever waits for an answer hears when the client goes.
+connected and does not send the head of one in time is hung up on. Whoever waits for an answer hears when the client
+goes.
 """
 
 from __future__ import annotations
