@@ -27,3 +27,11 @@ def test_a_policy_decides_by_itself(tmp_path):
     assert not chosen_policy(file, None, "127.0.0.1", None).playground.enabled
     with pytest.raises(ConfigError, match="is off"):
         chosen_policy(file, None, "127.0.0.1", tmp_path)
+
+
+def test_replicas_draw_without_a_playground(tmp_path):
+    assert not chosen_policy(None, None, "127.0.0.1", None, replicated=True).playground.enabled
+    file = tmp_path / "policy.yaml"
+    file.write_text("playground: {enabled: true}\n")
+    with pytest.raises(ConfigError, match="--ray"):
+        chosen_policy(file, None, "127.0.0.1", None, replicated=True)
