@@ -12,7 +12,7 @@ from ...guards.loading import load_guard
 from ...pipeline.families import family_of, kind_of
 from ...pipeline.stages import Stage
 from ..policy import Policy
-from .trial import Choice
+from .trial import GuardChoice
 
 
 class Choices:
@@ -26,17 +26,17 @@ class Choices:
         by_concept: for each concept's name its guards by theirs, in stage order; the policy's concepts first.
     """
 
-    def __init__(self, policy: Policy, own: Sequence[Choice], pipe: Any) -> None:
+    def __init__(self, policy: Policy, own: Sequence[GuardChoice], pipe: Any) -> None:
         self._policy, self.own = policy, tuple(own)
         concepts = {choice.guard.concept.name: choice.guard.concept for choice in own} | BUILT_IN
         self.concepts: tuple[Concept, ...] = tuple(concepts.values())
         self.by_concept = {concept.name: self._of(concept, pipe) for concept in self.concepts}
 
-    def locked(self, choice: Choice) -> bool:
+    def locked(self, choice: GuardChoice) -> bool:
         """Whether it can't be switched off."""
         return choice.rule is not None and not self._policy.playground.unguarded
 
-    def taken(self, concept: str, names: Sequence[str]) -> tuple[Choice, ...]:
+    def taken(self, concept: str, names: Sequence[str]) -> tuple[GuardChoice, ...]:
         """The guards of these names for a concept, and those that can't be switched off, in stage order.
 
         Raises:
@@ -57,18 +57,18 @@ class Choices:
             raise ConfigError(f"{' and '.join(steering)} both steer the trajectory; switch on one of them.")
         return tuple(sorted(chosen, key=_place))
 
-    def _of(self, concept: Concept, pipe: Any) -> dict[str, Choice]:
+    def _of(self, concept: Concept, pipe: Any) -> dict[str, GuardChoice]:
         own = [choice for choice in self.own if choice.guard.concept.name == concept.name]
         others = self._packaged(concept, {choice.guard.name for choice in own}, pipe)
         return {choice.name: choice for choice in sorted((*own, *others), key=_place)}
 
-    def _packaged(self, concept: Concept, known: set[str], pipe: Any) -> Iterator[Choice]:
+    def _packaged(self, concept: Concept, known: set[str], pipe: Any) -> Iterator[GuardChoice]:
         """Those that can be had without training, and stand on this pipeline."""
         for name in registry.names("guards"):
             if name in known:
                 continue
             try:
-                yield Choice(name, self._fitting(name, concept, pipe))
+                yield GuardChoice(name, self._fitting(name, concept, pipe))
             except StanchionError:
                 continue
 
@@ -86,14 +86,14 @@ class Choices:
         return guard
 
 
-def named(guards: Sequence[tuple[Any, Any]]) -> list[Choice]:
+def named(guards: Sequence[tuple[Any, Any]]) -> list[GuardChoice]:
     """The policy's guards under names that are theirs alone among those of a concept."""
-    made: list[Choice] = []
+    made: list[GuardChoice] = []
     for guard, rule in guards:
         same = [one for one in made if (one.guard.name, one.guard.concept.name) == (guard.name, guard.concept.name)]
-        made.append(Choice(f"{guard.name}-{len(same) + 1}" if same else guard.name, guard, rule))
+        made.append(GuardChoice(f"{guard.name}-{len(same) + 1}" if same else guard.name, guard, rule))
     return made
 
 
-def _place(choice: Choice) -> int:
+def _place(choice: GuardChoice) -> int:
     return int(choice.guard.stage.place)

@@ -22,7 +22,7 @@ from ..requests import GuardFinding, Picture, Shot
 from ..studio import Studio, arguments_of, hidden, highest
 from .choices import Choices, named
 from .marks import marks
-from .trial import TASK, Bare, Choice, Tried, Tryout
+from .trial import TASK, Bare, GuardChoice, Tried, Tryout
 
 HIDES = ("refuse", "regenerate", "withhold", "blank", "blur")  # the first that is found counts
 
@@ -86,7 +86,7 @@ def studio_of(policy: Policy) -> Studio:
     return PlaygroundStudio(policy) if policy.playground.enabled else Studio(policy)
 
 
-def _findings(choices: Sequence[Choice], report: Report) -> tuple[GuardFinding, ...]:
+def _findings(choices: Sequence[GuardChoice], report: Report) -> tuple[GuardFinding, ...]:
     return tuple(
         GuardFinding(told.stage, told.guard, choice.guard.concept.name, _action(choice), highest(told, 0))
         for choice, told in zip(choices, report.guards, strict=True)
@@ -94,12 +94,12 @@ def _findings(choices: Sequence[Choice], report: Report) -> tuple[GuardFinding, 
     )
 
 
-def _action(choice: Choice) -> str:
+def _action(choice: GuardChoice) -> str:
     """What follows where it acts: what its rule says, or else what it does by itself."""
     return choice.rule.when if choice.rule else getattr(choice.guard.settings, "action", "steer")
 
 
-def _withheld(choices: Sequence[Choice], report: Report) -> str:
+def _withheld(choices: Sequence[GuardChoice], report: Report) -> str:
     """Why the guarded picture is not handed out. A guard that hides what it finds has done so, whatever a rule says."""
     acted = [choice for choice, told in zip(choices, report.guards, strict=True) if told.acted[0]]
     actions = {_action(choice) for choice in acted} | {getattr(one.guard.settings, "action", "") for one in acted}

@@ -18,7 +18,7 @@ TASK = "playground"
 
 
 @dataclass(frozen=True)
-class Choice:
+class GuardChoice:
     """A guard that may be chosen for a concept: its name there, and the policy's rule where it has one."""
 
     name: str
@@ -35,7 +35,7 @@ class Tryout(Ask):
         unguarded: whether it is to be drawn without them as well.
     """
 
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[GuardChoice, ...] = ()
     unguarded: bool = False
 
     @property

@@ -14,7 +14,7 @@ from ....concepts import Concept
 from ....errors import ConfigError
 from ...playground.choices import Choices
 from ...playground.studio import PlaygroundStudio
-from ...playground.trial import Choice, Tried, Tryout
+from ...playground.trial import GuardChoice, Tried, Tryout
 from ...policy import Policy
 from ...quota import Quota
 from ...requests import Ask
@@ -71,7 +71,7 @@ def _choices(app: FastAPI, service: GuardedService, studio: PlaygroundStudio) ->
 def _offered(choices: Choices) -> dict[str, Any]:
     summaries = {name: entry.summary for name, entry in registry.entries("guards").items()}
 
-    def switch(choice: Choice) -> dict[str, Any]:
+    def switch(choice: GuardChoice) -> dict[str, Any]:
         guard, rule = choice.guard, choice.rule
         told = {"name": choice.name, "guard": guard.name, "stage": str(guard.stage)}
         about = {"summary": summaries.get(guard.name, ""), "on": rule is not None, "locked": choices.locked(choice)}
@@ -153,7 +153,7 @@ def _bare(bare: Any) -> dict[str, Any]:
     return {"b64_json": file, "withheld": withheld, "milliseconds": _milliseconds(bare.seconds)}
 
 
-def _guard(choice: Choice, told: Any) -> dict[str, Any]:
+def _guard(choice: GuardChoice, told: Any) -> dict[str, Any]:
     return {
         "name": choice.name,
         "guard": told.guard,
