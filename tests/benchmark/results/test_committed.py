@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stanchion import registry
+from stanchion import config, registry
 from stanchion.benchmark.results.row import read_rows
 from stanchion.benchmark.results.tables import curve_table, markdown
 from stanchion.benchmark.spec.paths import ROWS, SPEC, TABLE, name_of, rows_beside, table_beside
@@ -13,15 +13,17 @@ from stanchion.benchmark.studies.claims.claim import load_claims
 from stanchion.benchmark.studies.claims.page import page as claims_page
 
 RESULTS = Path(__file__).parents[3] / "results"
+OTHERS = {"reference_flux": "reference_model"}  # a study of another model
 STUDIES = sorted(path.parent for path in RESULTS.glob(f"*/{ROWS}"))
 
 
 def written(folder: Path) -> str:
     """The table that the command writes from these rows."""
     rows = read_rows(folder / ROWS)
-    if folder.name in registry.names("studies"):
-        kind = registry.get("studies", folder.name)
-        return kind(kind.Settings(), folder).files(rows)[TABLE]
+    study, spec = OTHERS.get(folder.name, folder.name), folder / SPEC
+    if study in registry.names("studies"):
+        kind = registry.get("studies", study)
+        return kind(config.load(kind.Settings, spec) if spec.exists() else kind.Settings(), folder).files(rows)[TABLE]
     if folder.name == "claims":
         return claims_page(load_claims(), rows)
     kinds = yaml.safe_load((folder / SPEC).read_text("utf-8")) if (folder / SPEC).exists() else {}
