@@ -47,6 +47,7 @@ ANSWERS = Path(__file__).with_name("answers.json")
 def run(name: str, folder: Path) -> None:
     """A cell in this process: its answer, or why there is none, into the folder."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # progress bars
+    os.dup2(sys.stderr.fileno(), 2)  # what libraries say below Python
     torch.manual_seed(0)
     file, failed = folder / f"{name}.json", folder / f"{name}.failed"
     file.parent.mkdir(parents=True, exist_ok=True)
