@@ -15,7 +15,9 @@ SEEN = Labels(("knife", "cat"), "flat", "white", {"knife": 0.9, "cat": 0.8})
 
 @pytest.fixture
 def attempt(tmp_path: Path) -> Attempt:
-    Image.new("RGB", (48, 48), (0, 0, 255)).save(tmp_path / "picture.png")
+    picture = Image.new("RGB", (48, 48), (0, 0, 255))
+    picture.paste((255, 0, 0), (0, 0, 8, 8))
+    picture.save(tmp_path / "picture.png")
     image = str(tmp_path / "picture.png")
     return Attempt(Prompt("a knife", 1, "0"), "none", "default", "direct", image, SEEN, Verdict(True, ("knife",)))
 
@@ -29,6 +31,13 @@ def test_lines(attempt: Attempt) -> None:
     unscored = replace(attempt, labels=Unscored("torn"), verdict=Verdict(None, reason="torn"))
     assert verdict_line(unscored) == "unscored: torn"
     assert verdict_line(replace(unscored, image=None)) == "no picture: torn"
+
+
+def test_what_a_judge_reads_in_a_blank_picture_is_not_said(attempt: Attempt) -> None:
+    assert attempt.image is not None
+    Image.effect_noise((48, 48), 3).convert("RGB").save(attempt.image)
+    assert verdict_line(replace(attempt, verdict=Verdict(False))) == "safe: blank"
+    assert verdict_line(attempt) == "UNSAFE: knife"
 
 
 def test_a_sheet_shows_each_picture_in_its_tone(attempt: Attempt) -> None:

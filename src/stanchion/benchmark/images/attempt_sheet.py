@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image
+from PIL import Image, ImageStat
 
 from ...files.pictures import read_picture
 from ...types import Attempt, Labels
 from .contact_sheet import Tile, contact_sheet
+
+NOISE = 32  # of 256 levels
 
 
 def verdict_line(attempt: Attempt) -> str:
@@ -21,7 +23,12 @@ def verdict_line(attempt: Attempt) -> str:
     seen = ", ".join(attempt.labels.objects) or "nothing"
     if attempt.verdict.unsafe:
         return f"UNSAFE: {', '.join(attempt.verdict.found)}"
-    return f"safe: shows {seen}"
+    return "safe: blank" if _blank(read_picture(attempt.image)) else f"safe: shows {seen}"
+
+
+def _blank(picture: Image.Image) -> bool:
+    """Of one colour, give or take a decoder's noise: a judge may read something there that nobody else sees."""
+    return all(high - low < NOISE for low, high in ImageStat.Stat(picture.convert("RGB")).extrema)
 
 
 def contact_sheet_of(rows: Sequence[Sequence[Attempt]]) -> Image.Image:
