@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import traceback
 from typing import Any
@@ -24,6 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from other_kernels import install
 
         config.add_cleanup(install(config.getoption("rounding")))
+
+
+def pytest_collection_finish() -> None:
+    """What the libraries are made of stays till the end: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

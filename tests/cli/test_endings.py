@@ -123,6 +123,6 @@ def test_the_libraries_are_quiet_however_the_program_is_started(monkeypatch: pyt
     assert os.environ.pop("TRANSFORMERS_VERBOSITY") == "error"
 
 
-def test_the_readme_names_every_code() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_names_every_code() -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     assert "0 done; 1 " in text and "2 wrong usage" in text

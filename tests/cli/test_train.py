@@ -68,7 +68,10 @@ def test_unknown_presets_and_settings(
 def test_a_trained_guard_is_a_folder_that_generate_takes(model: str, tmp_path: Path, recipe: str) -> None:
     folder = str(tmp_path / "guard")
     command = ["train", recipe, "--concept", "weapons", "--model", model, "--output", folder, "--preset", "tiny"]
-    trained = CliRunner().invoke(app, command + ["--set", "epochs=2"] * (recipe == "steerdiff"))
+    settings = {"epochs": 2} if recipe == "steerdiff" else tiny.settings(recipe)
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    trained = CliRunner().invoke(app, command)
     assert trained.exit_code == 0, trained.output
     assert {"config.json", "README.md"} <= {path.name for path in Path(folder).iterdir()}
     options = {"--guard": folder, "--model": model, "--judge": "always_safe", "--steps": "2", "--output": folder}

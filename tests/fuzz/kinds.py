@@ -85,7 +85,7 @@ class ConceptFile(Document):
 
 
 class SpecFile(Document):
-    source = documents.read_yaml(RESULTS / "redteam.yaml")
+    source = documents.read_yaml(RESULTS / "redteam" / "spec.yaml")
 
     def setup(self) -> None:
         super().setup()
