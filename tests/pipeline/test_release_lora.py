@@ -1,6 +1,7 @@
 """A guard as a LoRA: stock diffusers loads it, and draws what the guarded pipeline draws."""
 
 import pytest
+import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
@@ -30,6 +31,19 @@ def test_it_draws_what_the_attached_guard_draws(dialect, tmp_path):
     assert not near(drawn, plain)
     pipe.unload_lora_weights()
     assert same_bits(tiny.draw(pipe, PROMPTS), plain)
+
+
+@pytest.mark.parametrize("dialect", ["diffusers", "comfyui"])
+def test_layers_that_change_in_several_ranks(dialect, tmp_path):
+    pipe = tiny.pipeline()
+    old = {f"unet.{path}": p.detach() for path, p in pipe.unet.named_parameters() if path.endswith("attn2.to_v.weight")}
+    changed = {key: old[key] + (1 + place) * torch.eye(32)[:, :1] for place, key in enumerate(old)}
+    changed[next(iter(old))] = old[next(iter(old))] + torch.eye(32)
+    guard = UCE("banana", tensors=changed, base={"weights": base_of(old)})
+    with guard.attach(pipe):
+        guarded = tiny.draw(pipe, PROMPTS)
+    pipe.load_lora_weights(str(release_lora(pipe, [guard], tmp_path / "lora", model="m", dialect=dialect)))
+    assert near(tiny.draw(pipe, PROMPTS), guarded)
 
 
 def test_its_layers_share_a_rank_and_are_those_that_changed(tmp_path):

@@ -51,7 +51,8 @@ def release_lora(
     rank = max((down.shape[0] for down, _ in factors.values()), default=0)
     if not rank:
         raise ConfigError("the guards change nothing in these weights; there is no LoRA to write.")
-    tensors = _tensors(factors, rank) if dialect == "diffusers" else _kohya(pipe, factors)
+    factors = {key: _filled(*pair, rank) for key, pair in factors.items()}
+    tensors = _tensors(factors) if dialect == "diffusers" else _kohya(pipe, factors)
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / FILE, tensors)
     (folder / "README.md").write_text(_model_card(pipe, guards, model, rank, len(factors)), encoding="utf-8")
@@ -77,18 +78,22 @@ def _factors(pipe: Any, key: str, new: Tensor) -> tuple[Tensor, Tensor]:
     return (root[:, None] * right[:kept]).float(), (left[:, :kept] * root).float()
 
 
-def _tensors(factors: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> dict[str, Tensor]:
-    """Under diffusers' names, every pair filled up with zeros to one rank."""
+def _filled(down: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """A pair filled up with zeros: diffusers loads layers of several ranks under some names, and not under others."""
+    return pad(down, (0, 0, 0, rank - down.shape[0])), pad(up, (0, rank - up.shape[1]))
+
+
+def _tensors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Under diffusers' names."""
     tensors = {}
     for key, (down, up) in factors.items():
         path = key.removesuffix(".weight")
-        tensors[f"{path}.lora_A.weight"] = pad(down, (0, 0, 0, rank - down.shape[0]))
-        tensors[f"{path}.lora_B.weight"] = pad(up, (0, rank - up.shape[1]))
+        tensors |= {f"{path}.lora_A.weight": down, f"{path}.lora_B.weight": up}
     return tensors
 
 
 def _kohya(pipe: Any, factors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """Under the names of kohya's scripts, each layer with its own rank, which is alpha: none is scaled.
+    """Under the names of kohya's scripts; alpha is the rank: nothing is scaled.
 
     Raises:
         ConfigError: a layer of another denoiser than a UNet, for which ComfyUI has other names.
