@@ -85,7 +85,7 @@ def _filled(down: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 def _tensors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Under diffusers' names."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for key, (down, up) in factors.items():
         path = key.removesuffix(".weight")
         tensors |= {f"{path}.lora_A.weight": down, f"{path}.lora_B.weight": up}
