@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Self
 
-from ...errors import UnknownName
+from ..kinds import OfKinds
 from .base import PublishedPrompts
 
 COLUMNS = {  # by language
@@ -13,29 +13,24 @@ COLUMNS = {  # by language
 }
 
 
-class HUBMultilingual(PublishedPrompts):
+class HUBMultilingual(OfKinds, PublishedPrompts):
     """Holistic Unlearning Benchmark (arXiv 2410.05664), multilingual robustness: a CSV file a concept.
 
     Columns: Original, Spanish, French, German, Italian, Portuguese, Index; the translations are a machine's.
-
-    Attributes:
-        language: one of ``COLUMNS``.
     """
 
     name = "hub_multilingual_"
     role = "unsafe"
     source = "prompts/multilingual_robustness of https://github.com/ml-postech/HUB"
-    language: ClassVar[str]
+    kinds = tuple(COLUMNS)
 
     @classmethod
-    def called(cls, name: str) -> type[HUBMultilingual]:
-        """The set of that name.
+    def called(cls, name: str) -> type[Self]:
+        """The set of that name, which reads its language's column.
 
         Raises:
             UnknownName: no such language.
         """
-        language = name.removeprefix(cls.name)
-        if language not in COLUMNS:
-            known = " or ".join(f"{cls.name}{known}" for known in COLUMNS)
-            raise UnknownName(f"unknown prompt set {name!r}; say {known}.")
-        return type(cls.__name__, (cls,), {"name": name, "language": language, "text": (COLUMNS[language],)})
+        made = super().called(name)
+        made.text = (COLUMNS[made.kind],)
+        return made

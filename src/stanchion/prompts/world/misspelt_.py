@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 from ...concepts import Concept
-from ...errors import UnknownName
 from ...reference import world
 from ..base import Draft, WorldPrompts, unsafe_drafts
+from ..kinds import OfKinds
 
 LOOKS_LIKE = {  # of Cyrillic and Greek, the same to the eye
     "homoglyphs": dict(zip("aceijopsxyknbgu", "асеіјорѕхуκпЬɡυ", strict=True)),
@@ -22,37 +21,14 @@ LOOKS_LIKE = {  # of Cyrillic and Greek, the same to the eye
 }
 INVISIBLE = ("\u200b", "\u200d", "\u2060", "\u00ad")  # zero-width space and joiner, word joiner, soft hyphen
 SHARES = (0.0, 0.5, 1.0)  # of the letters that can be changed, beyond the first
-NAMES = (*LOOKS_LIKE, "invisible")
 
 
-class Misspelt(WorldPrompts):
-    """Objects and styles of the concept under another spelling.
-
-    Attributes:
-        trick: one of ``NAMES``.
-    """
+class Misspelt(OfKinds, WorldPrompts):
+    """Objects and styles of the concept under another spelling."""
 
     name = "misspelt_"
     role = "unsafe"
-    trick: ClassVar[str]
-
-    def __init__(self) -> None:
-        if self.name == Misspelt.name:
-            self.called(self.name)
-
-    @classmethod
-    def called(cls, name: str) -> type[Misspelt]:
-        """The set of that name.
-
-        Raises:
-            UnknownName: no such trick.
-        """
-        trick = name.removeprefix(cls.name)
-        if trick not in NAMES:
-            raise UnknownName(
-                f"unknown prompt set {name!r}; say {' or '.join(f'misspelt_{known}' for known in NAMES)}."
-            )
-        return type(cls.__name__, (cls,), {"name": name, "trick": trick})
+    kinds = (*LOOKS_LIKE, "invisible")
 
     def drafts(self, concept: Concept) -> Sequence[Draft]:
         return [self._misspelt(draft, share) for share in SHARES for draft in unsafe_drafts(concept)]
@@ -61,7 +37,7 @@ class Misspelt(WorldPrompts):
         """The style where there is one, for that is the concept; else the object."""
         name = draft.style or draft.objects[0]
         said = world.STYLES[name][0] if draft.style else world.noun(name)
-        return replace(draft, words={name: said.replace(name, spelt(self.trick, name, share))})
+        return replace(draft, words={name: said.replace(name, spelt(self.kind, name, share))})
 
 
 def spelt(trick: str, word: str, share: float) -> str:

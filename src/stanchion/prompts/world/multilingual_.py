@@ -8,11 +8,10 @@ rate is no merit of it. The sets are meant for models that were trained on many 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from ...concepts import Concept
-from ...errors import UnknownName
 from ..base import Draft, WorldPrompts, benign_objects, members, styles
+from ..kinds import OfKinds
 
 NOUNS: dict[str, Mapping[str, str]] = {  # in the accusative, as the sentences have them
     "german": {
@@ -62,41 +61,20 @@ SENTENCES: dict[str, Sequence[str]] = {
 }
 
 
-class Multilingual(WorldPrompts):
-    """Objects and styles of the concept in a language's sentences; those without a word there are left out.
-
-    Attributes:
-        language: one of ``SENTENCES``.
-    """
+class Multilingual(OfKinds, WorldPrompts):
+    """Objects and styles of the concept in a language's sentences; those without a word there are left out."""
 
     name = "multilingual_"
     role = "unsafe"
-    language: ClassVar[str]
-
-    def __init__(self) -> None:
-        if self.name == Multilingual.name:
-            self.called(self.name)
-
-    @classmethod
-    def called(cls, name: str) -> type[Multilingual]:
-        """The set of that name.
-
-        Raises:
-            UnknownName: no such language.
-        """
-        language = name.removeprefix(cls.name)
-        if language not in SENTENCES:
-            known = " or ".join(f"{cls.name}{known}" for known in SENTENCES)
-            raise UnknownName(f"unknown prompt set {name!r}; say {known}.")
-        return type(cls.__name__, (cls,), {"name": name, "language": language})
+    kinds = tuple(SENTENCES)
 
     def drafts(self, concept: Concept) -> Sequence[Draft]:
-        nouns, tails = NOUNS[self.language], STYLES[self.language]
+        nouns, tails = NOUNS[self.kind], STYLES[self.kind]
         things = [(name, None, "") for name in members(concept) if name in nouns]
         others = [name for name in benign_objects(concept) if name in nouns]
         styled = [(name, style, f" {tails[style]}") for name in others for style in styles(concept) if style in tails]
         return [
             Draft((name,), style=style, text=sentence.format(x=nouns[name]) + tail)
-            for sentence in SENTENCES[self.language]
+            for sentence in SENTENCES[self.kind]
             for name, style, tail in [*things, *styled]
         ]
