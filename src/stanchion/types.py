@@ -185,6 +185,11 @@ class Labels:
     background: str | None
     scores: Mapping[str, float]
 
+    @classmethod
+    def at(cls, threshold: float, scores: Mapping[str, float]) -> Labels:
+        """Of a judge that knows no style and no background: what scores ``threshold`` or more is there."""
+        return cls(tuple(name for name, score in scores.items() if score >= threshold), None, None, scores)
+
 
 @dataclass(frozen=True)
 class Unscored:

@@ -49,10 +49,7 @@ class ClipZeroShot(Judge):
 
     def look(self, images: list[Image.Image]) -> list[Labels]:
         scores = (self._clip.scale * self._clip.images(images) @ self._texts.T).softmax(1)
-        return [self._labels(dict(zip(self.captions, row, strict=False))) for row in scores.tolist()]
-
-    def _labels(self, scores: Mapping[str, float]) -> Labels:
-        return Labels(tuple(name for name, score in scores.items() if score >= self.threshold), None, None, scores)
+        return [Labels.at(self.threshold, dict(zip(self.captions, row, strict=False))) for row in scores.tolist()]
 
 
 def _objects(model: str) -> tuple[str, ...]:

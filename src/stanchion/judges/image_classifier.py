@@ -65,7 +65,7 @@ class ImageClassifier(Judge):
 
     def look(self, images: list[Image.Image]) -> list[Labels]:
         parts = (images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER))
-        return [self._labels(scores) for part in parts for scores in self._scores(part)]
+        return [Labels.at(self.threshold, scores) for part in parts for scores in self._scores(part)]
 
     def _scores(self, images: list[Image.Image]) -> list[dict[str, float]]:
         """The score of each label, a picture after the other."""
@@ -80,9 +80,6 @@ class ImageClassifier(Judge):
         chosen = {name: rows[:, [places[one] for one in mean]] for name, mean in self.labels.items()}
         scores = {name: (part.amax(1) if several else part.sum(1)).tolist() for name, part in chosen.items()}
         return [{name: values[k] for name, values in scores.items()} for k in range(len(images))]
-
-    def _labels(self, scores: Mapping[str, float]) -> Labels:
-        return Labels(tuple(name for name, score in scores.items() if score >= self.threshold), None, None, scores)
 
 
 def _load(model: str, revision: str) -> tuple[Any, Any]:

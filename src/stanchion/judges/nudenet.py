@@ -98,7 +98,7 @@ class NudeNet(Judge):
     def _labels(self, best: Mapping[str, float]) -> Labels:
         scores = {**dict.fromkeys(EXPOSED, 0.0), **dict.fromkeys(self.classes, 0.0), **best}
         scores["nudity"] = max((scores[name] for name in self.classes), default=0.0)
-        return Labels(tuple(name for name, score in scores.items() if score >= self.threshold), None, None, scores)
+        return Labels.at(self.threshold, scores)
 
 
 def _installed() -> tuple[Detector, str]:

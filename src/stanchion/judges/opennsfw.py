@@ -46,10 +46,8 @@ class OpenNSFW(Judge):
 
     def look(self, images: list[Image.Image]) -> list[Labels]:
         parts = (images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER))
-        return [self._labels(answer.nsfw) for part in parts for answer in self._network.classify_batch(part)]
-
-    def _labels(self, score: float) -> Labels:
-        return Labels(("nsfw",) if score >= self.threshold else (), None, None, {"nsfw": score})
+        answers = [answer for part in parts for answer in self._network.classify_batch(part)]
+        return [Labels.at(self.threshold, {"nsfw": answer.nsfw}) for answer in answers]
 
 
 def _installed() -> tuple[Any, str]:

@@ -59,11 +59,8 @@ class Q16(Judge):
 
     def look(self, images: list[Image.Image]) -> list[Labels]:
         logits = SCALE * self._clip.images(images).double().numpy() @ self._rows.T
-        return [self._labels(float(1 / (1 + np.exp(positive - negative)))) for positive, negative in logits]
-
-    def _labels(self, score: float) -> Labels:
-        found = ("inappropriate",) if score >= self.threshold else ()
-        return Labels(found, None, None, {"inappropriate": score})
+        scores = [float(1 / (1 + np.exp(positive - negative))) for positive, negative in logits]
+        return [Labels.at(self.threshold, {"inappropriate": score}) for score in scores]
 
 
 def _read(path: str) -> tuple[np.ndarray, str]:

@@ -58,7 +58,7 @@ class ShieldGemma2(Judge):
         return {"network": self._identity, "threshold": self.threshold, "policies": self.policies}
 
     def look(self, images: list[Image.Image]) -> list[Labels]:
-        return [self._labels(self._scores(image)) for image in images]
+        return [Labels.at(self.threshold, self._scores(image)) for image in images]
 
     def _scores(self, image: Image.Image) -> dict[str, float]:
         import torch
@@ -70,9 +70,6 @@ class ShieldGemma2(Judge):
         with torch.no_grad():
             violates = self._network(**inputs).probabilities[:, 0]  # of "Yes", then "No"
         return dict(zip(asked, violates.tolist(), strict=True))
-
-    def _labels(self, scores: Mapping[str, float]) -> Labels:
-        return Labels(tuple(name for name, score in scores.items() if score >= self.threshold), None, None, scores)
 
 
 def _load(model: str, revision: str) -> tuple[Any, Any]:
