@@ -14,6 +14,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
     PreTrainedTokenizerFast,
     ShieldGemma2Config,
     ShieldGemma2ForImageClassification,
@@ -23,11 +25,19 @@ from transformers import (
     ViTImageProcessorPil,
 )
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+
+from stanchion.judges.llava_guard import pictures_only
 
 GEMMA = "<pad> <bos> <eos> <unk> <boi> <eoi> <img> Yes No no weapons ghosts".split()
 CHAT = (
     "{{ bos_token }} {% for part in messages[0]['content'] %}"
     "{% if part['type'] == 'image' %}<boi>{% else %} {{ part['text'] }} {% endif %}{% endfor %}"
+)
+QWEN = "<pad> <end> <unk> <image> <video> Safe Unsafe O1: O3: O6: NA: None applying Sexual Content".split()
+ASKED = (
+    "{% for part in messages[0]['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}<end> "
 )
 
 
@@ -83,6 +93,32 @@ def shieldgemma2(folder: Path) -> str:
     return str(folder)
 
 
+def llava_guard(folder: Path) -> str:
+    """LLaVA-OneVision's own class with random weights and a few words of LlavaGuard's answer, as they are saved."""
+    places = {word: place for place, word in enumerate(QWEN)}
+    words = Tokenizer(WordLevel(places, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    marks = {"image_token": "<image>", "video_token": "<video>"}
+    special = {"pad_token": "<pad>", "eos_token": "<end>", "unk_token": "<unk>", "extra_special_tokens": marks}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **special)
+    pixels = LlavaOnevisionImageProcessorPil(size={"height": 28, "width": 28}, image_grid_pinpoints=[[28, 28]])
+    features = {"num_image_tokens": 4, "vision_feature_select_strategy": "full"}
+    pictures_only()(pixels, tokenizer, **features, chat_template=ASKED).save_pretrained(folder)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"vocab_size": len(QWEN), "num_key_value_heads": 1, "initializer_range": 1.0}
+    vision = {"image_size": 28, "patch_size": 14, "vision_use_head": False}
+    torch.manual_seed(0)
+    config = LlavaOnevisionConfig(
+        text_config={"model_type": "qwen2", **shape, **text},
+        vision_config={"model_type": "siglip_vision_model", **shape, **vision},
+        image_token_index=places["<image>"],
+        video_token_index=places["<video>"],
+        image_grid_pinpoints=[[28, 28]],
+    )
+    LlavaOnevisionForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
+
+
 def safety_checker(threshold: float = 0.0) -> StableDiffusionSafetyChecker:
     """diffusers' own class with random weights; each concept counts from a cosine of ``threshold``."""
     torch.manual_seed(0)
@@ -121,6 +157,7 @@ def settings(judge: str, folder: Path) -> dict[str, Any]:
     return {
         "image_classifier": lambda: {"model": classifier(folder / "classifier")},
         "shieldgemma2": lambda: {"model": shieldgemma2(folder / "shieldgemma2")},
+        "llava_guard": lambda: {"model": llava_guard(folder / "llava_guard")},
         "nudenet": lambda: {"detector": Redness()},
         "safety_checker": lambda: {"checker": safety_checker(), "processor": processor()},
         "q16": lambda: {"model": "reference", "embeddings": q16_embeddings(folder, 96)},
