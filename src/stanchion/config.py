@@ -107,6 +107,15 @@ def checked(made: Made) -> Made:
     return cast(Made, _checked(made, made))
 
 
+def check_made(kind: Any, values: Mapping[str, Any], *, where: str) -> None:
+    """Raise ``ConfigError`` for a setting that a class does not take, or that is out of its range. Nothing is made."""
+    known = list(signature(kind.__init__).parameters)[1:]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: {unknown('setting', key, known)}")
+    check_arguments(kind.__init__, values, where=where)
+
+
 def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], *, where: str) -> None:
     """Raise ``ConfigError`` for a value that a function's annotations don't allow. Nothing is called."""
     _converted(hints_of(function), values, where)

@@ -14,8 +14,8 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from stanchion import registry
 from stanchion.errors import ConfigError
 from stanchion.metrics.intervals import jackknife
+from stanchion.metrics.likeness._distances import frechet
 from stanchion.metrics.likeness.lpips import LPIPS
-from stanchion.metrics.likeness.reference_fid import frechet
 from stanchion.metrics.likeness.reference_kid import kernel_distance
 from stanchion.reference import world
 from stanchion.reference.features import load_features

@@ -55,13 +55,18 @@ KINDS = {
     "Attack": ("attacks", "`settings` of an attack in a benchmark; `stanchion attack NAME --set key=value`."),
     "Study": ("studies", "`stanchion study NAME --set key=value`."),
 }
+TAKEN = {
+    "Judge": ("judges", "`judge_settings` of a benchmark and of `picture_check`; `load_judge(NAME, key=value)`."),
+    "Metric": ("metrics", "`metric_settings` of a benchmark, by metric; every other metric takes none."),
+}
 HEADS = ["key", "value", "default", ""]
 PLURAL = {"Study": "Studies"}
 
 
 def page() -> str:
     """All of it."""
-    return HEAD + "\n\n".join([*_sections(), *(part for title in KINDS for part in _kind(title)), *_judges()]) + "\n"
+    kinds = [part for title in KINDS for part in _kind(title)]
+    return HEAD + "\n\n".join([*_sections(), *kinds, *(part for title in TAKEN for part in _taken(title))]) + "\n"
 
 
 def _sections() -> Iterator[str]:
@@ -80,14 +85,16 @@ def _kind(title: str) -> Iterator[str]:
             yield from (f"### {title} `{name}`", _table(cls))
 
 
-def _judges() -> Iterator[str]:
-    yield from ("## Judges", "`judge_settings` of a benchmark and of `picture_check`; `load_judge(NAME, key=value)`.")
-    for name in registry.names("judges"):
-        cls = registry.get("judges", name)
+def _taken(title: str) -> Iterator[str]:
+    """Of what is made with arguments."""
+    kind, about = TAKEN[title]
+    yield from (f"## {title}s", about)
+    for name in registry.names(kind):
+        cls = registry.get(kind, name)
         if taken := list(inspect.signature(cls).parameters.values()):
-            hints, about = hints_of(inspect.unwrap(cls.__init__)), _about(cls)
-            lines = [_line(one.name, hints.get(one.name, Any), one.default, about, one.empty) for one in taken]
-            yield from (f"### Judge `{name}`", table(HEADS, lines))
+            hints, said = hints_of(inspect.unwrap(cls.__init__)), _about(cls)
+            lines = [_line(one.name, hints.get(one.name, Any), one.default, said, one.empty) for one in taken]
+            yield from (f"### {title} `{name}`", table(HEADS, lines))
 
 
 def _table(cls: type) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any
 
 from .. import config, registry
@@ -32,9 +31,4 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
     kind = registry.find("judges", name)
     if not issubclass(kind, Judge):
         raise ConfigError(f"judge {name}: {kind.__module__}.{kind.__qualname__} is no Judge.")
-    made = kind.__init__
-    known = list(signature(made).parameters)[1:]
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"judge {name}: {registry.unknown('setting', key, known)}")
-    config.check_arguments(made, settings, where=f"judge {name}")
+    config.check_made(kind, settings, where=f"judge {name}")

@@ -218,8 +218,9 @@ def _difference_rows(spec: Spec, store: Store, cell: PromptCell, other: Variant,
 def _metrics(spec: Spec, cell: PromptCell) -> list[Any]:
     """Those of the spec that have a meaning for the cell's prompts, fresh."""
     role = spec.prompt_set(cell.prompt_set).role
-    kinds = [find_metric(name) for name in spec.metrics or registry.names("metrics")]
-    return [kind() for kind in kinds if role in kind.roles and (spec.metrics or not kind.optional)]
+    kinds = {name: find_metric(name) for name in spec.metrics or registry.names("metrics")}
+    wanted = {name: kind for name, kind in kinds.items() if role in kind.roles and (spec.metrics or not kind.optional)}
+    return [kind(**spec.metric_settings.get(name, {})) for name, kind in wanted.items()]
 
 
 def _by_prompt(spec: Spec, store: Store, cell: PromptCell) -> dict[str, Attempt]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from ... import config, content_policy, registry
+from ... import config, content_policy, judges, metrics, registry
 from ...concepts import load_concept
 from ...config import Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError
 from ...files.names import check_name
-from ...judges import check_settings
 from ...prompts.tables import Selection
 from ...types import Prompt
 from .attack_plan import AttackPlan
@@ -36,6 +35,7 @@ class Spec:
             no prompt set's, a file of one's own, which says its ``role``.
         judge_settings: thresholds, class lists and models that the judge takes.
         metrics: empty means all that are registered and need no extra.
+        metric_settings: by metric, which has to be named, what it takes: folders, files, models.
         attacks: what tries to get round the guards.
         compare: guards whose paired differences to every other guard are wanted as well.
         steps: denoising steps.
@@ -54,6 +54,7 @@ class Spec:
     judge: str = "reference"
     judge_settings: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    metric_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     compare: tuple[str, ...] = ()
     tables: dict[str, Selection] = field(default_factory=dict)
     attacks: tuple[AttackPlan, ...] = ()
@@ -76,6 +77,8 @@ class Spec:
         if foreign := sorted(set(self.compare) - {variant.guard for variant in self.variants[1:]}):
             raise ConfigError(f"spec: compare names {', '.join(foreign)}, which no variant has as its guard.")
         self._check_attacks()
+        if foreign := sorted(set(self.metric_settings) - set(self.metrics)):
+            raise ConfigError(f"spec: metric_settings of {', '.join(foreign)}, which metrics does not name.")
         if foreign := sorted(set(self.tables) - set(self.prompts)):
             raise ConfigError(f"spec: tables names {', '.join(foreign)}, of which prompts has no number.")
 
@@ -188,7 +191,9 @@ def check_spec(spec: Spec) -> Spec:
     }
     for kind, names in wanted.items():
         registry.check(kind, names)
-    check_settings(spec.judge, spec.judge_settings)
+    judges.check_settings(spec.judge, spec.judge_settings)
+    for name, settings in spec.metric_settings.items():
+        metrics.check_settings(name, settings)
     for name in spec.prompts:
         spec.prompt_set(name)
     return spec

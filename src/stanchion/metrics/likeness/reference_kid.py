@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..features import Distance
+from ._distances import kernel
 
 
 def kernel_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -17,17 +18,13 @@ def kernel_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     n = len(ours)
     if n < 2:
         return float("nan")
-    one, other, between = (_kernel(*pair) for pair in ((ours, ours), (theirs, theirs), (ours, theirs)))
+    one, other, between = (kernel(*pair) for pair in ((ours, ours), (theirs, theirs), (ours, theirs)))
     return float(_mean_of_different(one) + _mean_of_different(other) - 2 * _mean_of_different(between))
 
 
-def _kernel(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    return (ours @ theirs.T / ours.shape[1] + 1) ** 3
-
-
-def _mean_of_different(kernel: np.ndarray) -> float:
-    n = len(kernel)
-    return (kernel.sum() - np.trace(kernel)) / (n * (n - 1))
+def _mean_of_different(pairs: np.ndarray) -> float:
+    n = len(pairs)
+    return (pairs.sum() - np.trace(pairs)) / (n * (n - 1))
 
 
 class ReferenceKID(Distance):
