@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, UnknownName
 from .files.names import check_name
 from .files.plugins import check_class, in_file, load_class
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ROOT = Path(__file__).parent
 
@@ -196,6 +198,8 @@ def _own(kind: str) -> list[Entry]:
 @cache
 def installed(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of a group. Looking for them reads what every installed package says: once is enough."""
+    from importlib.metadata import entry_points  # --help does without
+
     return tuple(entry_points(group=group))
 
 

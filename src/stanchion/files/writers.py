@@ -7,7 +7,6 @@ process that ends, however it ends, holds none: what it left behind is no writer
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
@@ -81,6 +80,8 @@ def writing(folder: Path, part: Part = WHOLE, *, for_whom: int | None = None) ->
 
 def _started_by() -> int:
     """The process that wanted this one, which need not be the one that it was forked from."""
+    import multiprocessing  # --help does without
+
     parent = multiprocessing.parent_process()
     return parent.pid if parent and parent.pid else os.getppid()
 
