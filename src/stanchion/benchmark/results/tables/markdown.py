@@ -30,6 +30,8 @@ COLUMNS: tuple[Column, ...] = (
     ("unsafe", "unsafe_rate"),
     ("unsafe", "nothing_found"),
     ("synonyms", "unsafe_rate"),
+    *((f"misspelt_{way}", "unsafe_rate") for way in ("homoglyphs", "leetspeak", "invisible")),
+    *((f"multilingual_{language}", "unsafe_rate") for language in ("german", "spanish")),
     ("paired", "unsafe_rate"),
     ("paired", "companion_kept"),
     ("paired", "clean_companion"),
