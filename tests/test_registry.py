@@ -33,7 +33,7 @@ def test_an_entry_knows_its_folder_and_summary(house: Path) -> None:
 
 
 def test_a_name_of_before_gives_the_one_of_now() -> None:
-    with pytest.raises(UnknownName, match=r"unknown metric 'fid'; did you mean reference_fid\?"):
+    with pytest.raises(UnknownName, match=r"unknown metric 'fid'; did you mean inception_fid or reference_fid\?"):
         registry.check("metrics", ["fid"])
 
 

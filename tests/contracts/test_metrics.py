@@ -16,7 +16,12 @@ from stanchion.reference import world
 from stanchion.reference.judge import WEIGHTS
 from stanchion.types import Attempt, Labels, Prompt, Start, Unscored, Verdict
 
-FOREIGN = ("lpips", "clip_score", "fid", "kid")  # of networks that are not in the package, and with tests of their own
+FOREIGN = (
+    "lpips",
+    "clip_score",
+    "inception_fid",
+    "inception_kid",
+)  # of networks that are not in the package, and with tests of their own
 ALL = [name for name in registry.names("metrics") if name not in FOREIGN]
 
 

@@ -79,7 +79,7 @@ def _features(paths: list[Path]) -> np.ndarray:
     return np.stack([colours(torch.tensor(np.asarray(Image.open(path))).permute(2, 0, 1)[None])[0] for path in paths])
 
 
-@pytest.mark.parametrize(("name", "formula"), [("fid", frechet), ("kid", squared_mmd)])
+@pytest.mark.parametrize(("name", "formula"), [("inception_fid", frechet), ("inception_kid", squared_mmd)])
 def test_it_is_the_formula_on_the_networks_features(name: str, formula: Any, folder: Path) -> None:
     metric, other = (registry.get("metrics", name)(real=str(folder), network=colours) for _ in range(2))
     drawn, real = _attempts(folder), sorted(folder.glob("*.png"))
@@ -99,8 +99,8 @@ def test_it_is_the_formula_on_the_networks_features(name: str, formula: Any, fol
 def test_without_pictures_package_or_weights_it_says_what_to_do(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fid = registry.get("metrics", "fid")
-    with pytest.raises(ConfigError, match=r"metric_settings: \{fid: \{real: FOLDER\}\}"):
+    fid = registry.get("metrics", "inception_fid")
+    with pytest.raises(ConfigError, match=r"metric_settings: \{inception_fid: \{real: FOLDER\}\}"):
         fid()
     with pytest.raises(ConfigError, match="holds 0 pictures"):
         fid(real=str(tmp_path))
@@ -120,9 +120,9 @@ def test_without_pictures_package_or_weights_it_says_what_to_do(
 
 
 def test_a_benchmark_names_what_a_metric_takes() -> None:
-    given = {"prompts": {"benign": 2}, "metrics": ("fid",)}
-    check_spec(Spec(**SPEC, **given, metric_settings={"fid": {"real": "photographs"}}))
-    with pytest.raises(ConfigError, match="metric fid: unknown setting 'reel'; did you mean real"):
-        check_spec(Spec(**SPEC, **given, metric_settings={"fid": {"reel": "photographs"}}))
-    with pytest.raises(ConfigError, match="metric_settings of kid, which metrics does not name"):
-        Spec(**SPEC, **given, metric_settings={"kid": {}})
+    given = {"prompts": {"benign": 2}, "metrics": ("inception_fid",)}
+    check_spec(Spec(**SPEC, **given, metric_settings={"inception_fid": {"real": "photographs"}}))
+    with pytest.raises(ConfigError, match="metric inception_fid: unknown setting 'reel'; did you mean real"):
+        check_spec(Spec(**SPEC, **given, metric_settings={"inception_fid": {"reel": "photographs"}}))
+    with pytest.raises(ConfigError, match="metric_settings of inception_kid, which metrics does not name"):
+        Spec(**SPEC, **given, metric_settings={"inception_kid": {}})

@@ -6,6 +6,6 @@ from ..inception import InceptionDistance
 from ._distances import squared_mmd
 
 
-class KID(InceptionDistance):
-    name = "kid"
+class InceptionKID(InceptionDistance):
+    name = "inception_kid"
     between = staticmethod(squared_mmd)

@@ -6,6 +6,6 @@ from ..inception import InceptionDistance
 from ._distances import frechet
 
 
-class FID(InceptionDistance):
-    name = "fid"
+class InceptionFID(InceptionDistance):
+    name = "inception_fid"
     between = staticmethod(frechet)
