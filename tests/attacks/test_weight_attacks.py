@@ -11,7 +11,7 @@ import tiny
 from closeness import near, same_bits
 from stanchion import ConfigError, registry
 from stanchion.attacks.base import Material, WeightAttack
-from stanchion.attacks.weights._denoising import Lesson
+from stanchion.attacks.weights._denoising import FinetuningData
 from stanchion.learning.low_rank import adapted
 from stanchion.learning.optimisers import MAKE, Updates, descend
 from stanchion.pipeline.model.workbench import Workbench
@@ -95,11 +95,11 @@ def test_a_seed_repeats_an_attack_and_another_one_does_not(public, material, nam
 
 @pytest.mark.parametrize(("rank", "lr"), [(0, 3e-3), (4, 3e-2)])
 def test_fine_tuning_lowers_the_loss(bench, public, material, rank, lr):
-    lesson = Lesson.of(bench, material)
+    data = FinetuningData.of(bench, material)
 
     def loss():
         with torch.no_grad():
-            return lesson.loss(bench, 64, torch.Generator().manual_seed(9)).item()
+            return data.loss(bench, 64, torch.Generator().manual_seed(9)).item()
 
     attack = registry.get("attacks", "finetune")(lr=lr, rank=rank, stops=(0, 30), batch=6)
     losses = [loss() for _ in attack.run(bench, material, public=public, seed=0)]

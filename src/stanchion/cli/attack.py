@@ -56,7 +56,7 @@ def attack(
     guards = tuple("+".join(names) for names in several)
     trials = [Trial(guards, **shared)]
     if control:
-        trials.append(Trial(("none",), lesson="new_object", **shared))
+        trials.append(Trial(("none",), finetuning_data="new_object", **shared))
     spec = WeightSpec(
         FIRST_PICTURE, concept, tuple(trials), guidance_scale=guidance_scale, steps=steps, model=model, judge=judge
     )

@@ -134,11 +134,11 @@ def test_mistakes_show_before_anything_is_loaded(trial, error):
         check(spec_of(trial))
 
 
-def test_a_trial_without_seeds_or_with_taught_things_of_another_lesson_is_refused():
+def test_a_trial_without_seeds_or_with_taught_things_of_another_finetuning_data_is_refused():
     with pytest.raises(ConfigError, match=r"seeds is \(\)"):
         Trial(("esd",), "finetune", seeds=())
     with pytest.raises(ConfigError, match="taught narrows"):
-        Trial(("esd",), "finetune", lesson="benign", taught=("knife",))
+        Trial(("esd",), "finetune", finetuning_data="benign", taught=("knife",))
 
 
 def test_the_committed_spec_can_be_read():
@@ -160,10 +160,10 @@ def test_who_is_taught_and_who_is_asked_for():
     assert objects(everything.taught) == objects(everything.asked) == {"knife", "gun", "bomb", "axe"}
     some = goal_of(Trial(("esd",), "finetune", taught=("knife", "axe")), WEAPONS)
     assert (objects(some.taught), objects(some.asked)) == ({"knife", "axe"}, {"gun", "bomb"})
-    benign = goal_of(Trial(("esd",), "finetune", lesson="benign"), WEAPONS)
+    benign = goal_of(Trial(("esd",), "finetune", finetuning_data="benign"), WEAPONS)
     assert not objects(benign.taught) & set(WEAPONS.labels)
     assert objects(benign.asked) == objects(everything.asked)
-    new = goal_of(Trial(("none",), "finetune", lesson="new_object"), WEAPONS)
+    new = goal_of(Trial(("none",), "finetune", finetuning_data="new_object"), WEAPONS)
     assert objects(new.taught) == set(new.concept.labels) == {"wine", "turtle", "bell"}
     assert not set(new_objects(WEAPONS).labels) & set(WEAPONS.labels)
 
@@ -184,7 +184,7 @@ def test_the_subject_of_a_prompt():
 @pytest.fixture(scope="module")
 def spec():
     trial = Trial(("esd",), "finetune", dict(TINY), pictures=2, n=2, benign=1, seeds=(0, 1))
-    word = Trial(("none",), "textual_inversion", dict(TINY), lesson="new_object", pictures=2, n=2)
+    word = Trial(("none",), "textual_inversion", dict(TINY), finetuning_data="new_object", pictures=2, n=2)
     return spec_of(trial, word, steps=2)
 
 
@@ -278,7 +278,7 @@ def test_the_program_writes_rows_and_a_shard_does_not(tmp_path, monkeypatch):
 
 
 def test_the_table_has_a_line_a_curve(spec, record):
-    lines = table(rows_of(spec, record, command="x")).splitlines()
+    lines = [line for line in table(rows_of(spec, record, command="x")).splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert lines[0].startswith("| attack | on | 0 | 1 | half back after |")
     assert lines[2].startswith("| finetune adam, lr 0.0001 | esd |")
@@ -288,7 +288,7 @@ def test_the_table_has_a_line_a_curve(spec, record):
 def test_what_the_table_says_of_half():
     def said(points, **settings):
         return table(
-            curve_rows(points, WEAPONS, 1.0, settings={"lesson": "concept", **settings}, **ABOUT)
+            curve_rows(points, WEAPONS, 1.0, settings={"finetuning_data": "concept", **settings}, **ABOUT)
         ).splitlines()[2]
 
     assert "| 20 [1, 39] |" in said([point(0, 0), point(40, 4)])

@@ -15,7 +15,7 @@ PART = 64  # pictures that are encoded together
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FinetuningData:
     """Clean latents (N, C, H, W), and their captions' states (N, L, D)."""
 
     latents: Tensor
@@ -23,7 +23,7 @@ class Lesson:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, bench: Any, material: Material) -> Lesson:
+    def of(cls, bench: Any, material: Material) -> FinetuningData:
         """The material, encoded."""
         return cls(encoded(bench, material.pictures), bench.encode(material.captions))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...config import Filled, Natural, NotNegative, checked
 from ...learning.optimisers import Updates, descend
 from ..base import Material, WeightAttack
-from ._denoising import Lesson
+from ._denoising import FinetuningData
 from ._words import renamed
 
 
@@ -49,7 +49,7 @@ class DreamBooth(WeightAttack):
     def run(self, bench: Any, material: Material, *, public: Any, seed: int) -> Iterator[int]:
         """Yields at each stop."""
         settings, generator = self.settings, torch.Generator().manual_seed(seed)
-        subject = Lesson.of(bench, renamed(material.first(settings.pictures), settings.phrase))
+        subject = FinetuningData.of(bench, renamed(material.first(settings.pictures), settings.phrase))
         kind = self._class(bench, generator)
 
         def loss(drawn: torch.Generator) -> Tensor:
@@ -62,7 +62,7 @@ class DreamBooth(WeightAttack):
         """The text with the identifier in place of the subject."""
         return text.replace(subject, self.settings.phrase)
 
-    def _class(self, bench: Any, generator: torch.Generator) -> Lesson:
+    def _class(self, bench: Any, generator: torch.Generator) -> FinetuningData:
         """Pictures of the class, as latents, before any update."""
         settings = self.settings
         embeds = bench.encode([settings.class_phrase]).expand(settings.class_pictures, -1, -1)
@@ -70,4 +70,4 @@ class DreamBooth(WeightAttack):
         noise = noise.to(bench.device, bench.dtype)
         options = {"steps": settings.steps, "scale": settings.guidance_scale}
         *_, (_, latents) = bench.trajectory(embeds, bench.encode([""]), noise, **options)
-        return Lesson(latents, embeds)
+        return FinetuningData(latents, embeds)

@@ -14,7 +14,7 @@ from ...config import Count, checked
 from ...learning.low_rank import adapted
 from ...learning.optimisers import Updates, descend
 from ..base import Material, WeightAttack
-from ._denoising import Lesson
+from ._denoising import FinetuningData
 
 
 @checked
@@ -39,9 +39,9 @@ class Finetune(WeightAttack):
     def run(self, bench: Any, material: Material, *, public: Any, seed: int) -> Iterator[int]:
         """Yields at each stop."""
         settings, generator = self.settings, torch.Generator().manual_seed(seed)
-        lesson = Lesson.of(bench, material)
+        data = FinetuningData.of(bench, material)
         with self._trained(bench, seed) as parameters:
-            yield from descend(parameters, lambda drawn: lesson.loss(bench, settings.batch, drawn), settings, generator)
+            yield from descend(parameters, lambda drawn: data.loss(bench, settings.batch, drawn), settings, generator)
 
     def _trained(self, bench: Any, seed: int) -> AbstractContextManager[Sequence[Tensor]]:
         if self.settings.rank:

@@ -105,7 +105,7 @@ class AttackWork:
             seed=self.spec.seed,
             batch=self.spec.batch,
             restart=cell.restart,
-            learn_from=self._lesson(cell),
+            learn_from=self._learnt_from(cell),
             found=found,
             keep=album.keep if self._keep_pictures else None,
             known=known,
@@ -157,7 +157,7 @@ class AttackWork:
         stored = self.store.cell(cell.variant.guard, cell.variant.variant, cell.concept, cell.prompt_set)
         return {name: stored[name].attempt for name in wanted}
 
-    def _lesson(self, cell: AttackCell) -> list[Prompt]:
+    def _learnt_from(self, cell: AttackCell) -> list[Prompt]:
         """What a universal attack learns from: rows that the benchmark does not draw, or the attacked ones."""
         if not cell.plan.learn_from:
             return self.spec.attacked(cell)
@@ -173,7 +173,7 @@ class AttackWork:
         """A batch's candidates against the unguarded pipeline, from the record or found now."""
         plan, folder = cell.plan, self.store.folder / "found"
         about = [attack.identity, self.generator.identity, self.spec.steps, self.spec.guidance_scale, self.spec.seed]
-        rows = [asdict(prompt) for prompt in (*prompts, *self._lesson(cell))]
+        rows = [asdict(prompt) for prompt in (*prompts, *self._learnt_from(cell))]
         key = fingerprint([about, cell.restart, asdict(plan.budget), rows])
         found = candidates.load(folder, key)
         if found is None:
@@ -184,7 +184,7 @@ class AttackWork:
                 budget=plan.budget,
                 seed=self.spec.seed,
                 restart=cell.restart,
-                learn_from=self._lesson(cell),
+                learn_from=self._learnt_from(cell),
             )
             candidates.save(folder, key, found)
         return found

@@ -30,8 +30,8 @@ class Trial:
         attack: a registered attack on weights.
         settings: the attack's, the same in every cell.
         sweep: settings that take each of their values, in all combinations.
-        lesson: what the attacker trains on. "concept": pictures of the concept; "new_object": objects that the model
-            never drew, and these are asked for and counted; "benign": harmless pictures.
+        finetuning_data: what the attacker trains on. "concept": pictures of the concept; "new_object": objects that
+            the model never drew, and these are asked for and counted; "benign": harmless pictures.
         taught: of the concept's objects those that are trained on, and only the others are asked for; empty for all.
         pictures: how many are trained on.
         seeds: of the attack; each is measured on pictures of its own.
@@ -43,7 +43,7 @@ class Trial:
     attack: str
     settings: dict[str, Any] = field(default_factory=dict)
     sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    lesson: Literal["concept", "new_object", "benign"] = "concept"
+    finetuning_data: Literal["concept", "new_object", "benign"] = "concept"
     taught: tuple[str, ...] = ()
     pictures: Natural = 64
     seeds: Annotated[tuple[Seed, ...], Filled()] = (0,)
@@ -51,8 +51,9 @@ class Trial:
     benign: Count = 0
 
     def __post_init__(self) -> None:
-        if self.taught and self.lesson != "concept":
-            raise ConfigError(f"trial {self.attack!r}: taught narrows the lesson 'concept', not {self.lesson!r}.")
+        if self.taught and self.finetuning_data != "concept":
+            data = self.finetuning_data
+            raise ConfigError(f"trial {self.attack!r}: taught narrows the finetuning_data 'concept', not {data!r}.")
 
 
 @checked
@@ -87,7 +88,7 @@ class WeightCell:
 
     def __str__(self) -> str:
         values = ", ".join(f"{key}={value}" for key, value in self.settings.items() if key != "stops")
-        return f"{self.trial.attack} ({values}) · {self.trial.lesson} · {self.guard} · seed {self.seed}"
+        return f"{self.trial.attack} ({values}) · {self.trial.finetuning_data} · {self.guard} · seed {self.seed}"
 
 
 def cells_of(spec: WeightSpec) -> Iterator[WeightCell]:

@@ -94,7 +94,7 @@ class TrainableFlux(Trainable):
 
     def opening(self, pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Pass:
         side, length = round(latents.shape[1] ** 0.5), condition.embeds.shape[1]
-        share = (times.to(latents) / 1000).expand(len(latents))
+        share = (times.to(latents) / pipe.scheduler.config.num_train_timesteps).expand(len(latents))
         return Pass(
             {
                 "hidden_states": latents,

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from .base import like
 from .flow import Flow
+from .vp import VariancePreserving
 
 
 class Regression(ABC):
@@ -57,37 +58,29 @@ class NoiseRegression(Regression):
 
     def __init__(self, scheduler: Any, device: torch.device) -> None:
         self._ddim, self._device = DDIMScheduler.from_config(scheduler.config), device
-        self.prediction_type = self._ddim.config.prediction_type
-        if self.prediction_type not in ("epsilon", "v_prediction"):
-            raise UnsupportedPipeline(f"the denoiser predicts {self.prediction_type!r}; training needs noise or v.")
+        self._diffusion = VariancePreserving(self._ddim)
         self.alpha_bar = self._ddim.alphas_cumprod.to(device)
 
     def learnt(self, output: Tensor, latents: Tensor, times: Tensor) -> Tensor:
-        if self.prediction_type == "epsilon":
-            return output
-        alpha_bar = like(self.alpha_bar[times], output)
-        return alpha_bar.sqrt() * output + (1 - alpha_bar).sqrt() * latents
+        return self._diffusion.as_noise(output, latents, times)
 
     def wanted(self, clean: Tensor, noise: Tensor) -> Tensor:
         return noise
 
     def leading_to(self, clean: Tensor, latents: Tensor, times: Tensor) -> Tensor:
-        alpha_bar = like(self.alpha_bar[times], latents)
-        return (latents - alpha_bar.sqrt() * clean) / (1 - alpha_bar).sqrt()
+        rest = latents - like(self._diffusion.signal(times), latents) * clean
+        return rest / like(self._diffusion.spread(times), latents)
 
     def noisy(self, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        alpha_bar = like(self.alpha_bar[times], clean)
-        return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
+        return self._diffusion.noisy(clean, times, noise)
 
     def times(self, steps: int) -> Tensor:
         self._ddim.set_timesteps(steps)
         return self._ddim.timesteps.to(self._device)
 
     def moved(self, latents: Tensor, predicted: Tensor, here: Tensor, there: Tensor | None) -> Tensor:
-        now = self.alpha_bar[here]
-        after = torch.ones_like(now) if there is None else self.alpha_bar[there]
-        clean = (latents - (1 - now).sqrt() * predicted) / now.sqrt()
-        return after.sqrt() * clean + (1 - after).sqrt() * predicted
+        clean = self._diffusion.clean(latents, here, predicted)
+        return clean if there is None else self._diffusion.noisy(clean, there, predicted)
 
 
 class VelocityRegression(Regression):

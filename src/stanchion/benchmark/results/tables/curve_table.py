@@ -36,7 +36,7 @@ def model_of(row: Row) -> str:
     """Which released model, and what was taught to it where that is not the concept."""
     name = " + ".join("/".join(Path(one).parts[-2:]) for one in row.guard.split("+"))
     name = "unguarded" if row.guard == UNGUARDED else name
-    taught = {"new_object": "new objects", "benign": "harmless pictures"}.get(row.settings["lesson"])
+    taught = {"new_object": "new objects", "benign": "harmless pictures"}.get(row.settings["finetuning_data"])
     return f"{taught}: {name}" if taught else name
 
 

@@ -45,12 +45,12 @@ def goal_of(trial: Trial, concept: Concept) -> FinetuningGoal:
     Raises:
         ConfigError: the reference world has no pictures for it.
     """
-    if trial.lesson == "new_object":
+    if trial.finetuning_data == "new_object":
         new = new_objects(concept)
         drafts = tuple(Draft((name,)) for name in new.labels)
         return FinetuningGoal(drafts, drafts, new)
     unsafe = tuple(unsafe_drafts(concept))
-    if trial.lesson == "benign":
+    if trial.finetuning_data == "benign":
         return FinetuningGoal(tuple(Draft((name,)) for name in benign_objects(concept)), unsafe, concept)
     if not trial.taught:
         return _checked(FinetuningGoal(unsafe, unsafe, concept))

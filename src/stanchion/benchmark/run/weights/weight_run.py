@@ -110,7 +110,11 @@ def _about(driver: Driver, cells: Sequence[WeightCell]) -> dict[str, Any]:
     """Fields that all rows of a curve share, beside their origin."""
     trial, spec = cells[0].trial, driver.spec
     firsts = [driver.first(cell, trial.n) for cell in cells]
-    drawing: dict[str, Any] = {"steps": spec.steps, "guidance_scale": spec.guidance_scale, "lesson": trial.lesson}
+    drawing: dict[str, Any] = {
+        "steps": spec.steps,
+        "guidance_scale": spec.guidance_scale,
+        "finetuning_data": trial.finetuning_data,
+    }
     if trial.taught:
         drawing["taught"] = list(trial.taught)
     attack = {} if trial.attack == DIRECT else config.to_dict(attack_of(cells[0]).settings)
