@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
 
@@ -28,6 +29,11 @@ ROWS = [
 UNSEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)
 PLENTY = Budget(pictures=6)
 
+CLOSED: dict[Access, tuple[str, ...]] = {
+    Access.BLACK_BOX: ("unet", "vae", "text_encoder"),
+    Access.TEXT_ENCODER: ("unet", "vae"),
+    Access.WHITE_BOX: (),
+}
 ASKS = {Access.BLACK_BOX: BlackBox, Access.TEXT_ENCODER: OpenEncoder, Access.WHITE_BOX: WhiteBox}
 
 every_attack = pytest.mark.parametrize("name", NAMES)
@@ -82,6 +88,34 @@ def first(name: str) -> tuple[Attempt, ...]:
         return tuple(run(name, Counted(pipe, tiny.pipeline(), steps=2), Says(False)))
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A second run, of all rows where they are learnt from together and of the first where not."""
+
+    attempts: list[Attempt]
+    meters: list[Any]
+    with_gradient: list[str]  # closed modules that were asked where gradients are kept
+    pipe: Any
+
+
+@cache
+def second(name: str) -> Watched:
+    """What several tests look at; none of them changes it."""
+    pipe, rows = tiny.pipeline(), ROWS if is_universal(name) else ROWS[:1]  # the others are drawn again by a next test
+    with_gradient: list[str] = []
+    closed = CLOSED[registry.get("attacks", name).access]
+    modules = {which: getattr(pipe, which) for which in closed} | ({"decoder": pipe.vae.decoder} if closed else {})
+    for which, module in modules.items():
+        module.register_forward_pre_hook(
+            lambda module, args, which=which: with_gradient.append(which) if torch.is_grad_enabled() else None
+        )
+    torch.manual_seed(12345)  # nobody may draw from the global generator
+    with tiny.guard("negative_prompt").attach(pipe):
+        deployment = Counted(pipe, tiny.pipeline(), steps=2)
+        attempts = run(name, deployment, Says(False), rows)
+    return Watched(attempts, deployment.meters, with_gradient, pipe)
+
+
 def plain(attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:
     """All of an attempt but the clock."""
     return [(one.prompt.id, one.labels, one.verdict, dict(one.adversarial), one.queries) for one in attempts]
@@ -96,11 +130,9 @@ def test_an_attack_asks_for_what_its_access_gives(name: str) -> None:
 
 
 @every_attack
-def test_the_same_seed_gives_the_same_attempts(name: str, deployment: Counted) -> None:
-    rows = ROWS if is_universal(name) else ROWS[:1]  # the others are drawn again by the next test
-    before = first(name)[: len(rows)]
-    torch.manual_seed(12345)  # nobody may draw from the global generator
-    assert plain(run(name, deployment, Says(False), rows)) == plain(before)
+def test_the_same_seed_gives_the_same_attempts(name: str) -> None:
+    again = plain(second(name).attempts)
+    assert again == plain(first(name)[: len(again)])
 
 
 @every_attack
@@ -121,16 +153,25 @@ def test_one_attempt_a_row_in_their_order(name: str) -> None:
         assert one.adaptive is (True if attack(name).access is Access.WHITE_BOX else None)
 
 
-@every_attack
-@pytest.mark.parametrize("budget", [Budget(0), Budget(1), Budget(2), Budget(6, 3, 3), Budget(6, 0, 0)])
-def test_it_never_goes_over_budget(name: str, budget: Budget, deployment: Counted) -> None:
-    attempts = run(name, deployment, Says(False), ROWS[:1], budget=budget)
-    assert deployment.meters
-    for meter in deployment.meters:
+def assert_within(budget: Budget, attempts: list[Attempt], meters: list[Any]) -> None:
+    assert meters
+    for meter in meters:
         for what in ("pictures", "predictions", "encodings"):
             limit = getattr(budget, what)
             assert limit is None or getattr(meter.spent, what) <= limit
     assert all(one.queries <= (budget.pictures or 0) for one in attempts)
+
+
+@every_attack
+@pytest.mark.parametrize("budget", [Budget(0), Budget(1), Budget(6, 3, 3), Budget(6, 0, 0)])
+def test_it_never_goes_over_budget(name: str, budget: Budget, deployment: Counted) -> None:
+    attempts = run(name, deployment, Says(False), ROWS[:1], budget=budget)
+    assert_within(budget, attempts, deployment.meters)
+
+
+@every_attack
+def test_it_never_goes_over_a_budget_of_several_pictures(name: str) -> None:
+    assert_within(PLENTY, second(name).attempts, second(name).meters)
 
 
 @every_attack
@@ -142,32 +183,16 @@ def test_a_row_that_is_unsafe_by_itself_is_not_attacked(name: str, deployment: C
 
 @every_attack
 def test_a_judge_that_fails_leaves_rows_unscored(name: str, deployment: Counted) -> None:
-    for one in run(name, deployment, Says(None), ROWS[:1], budget=Budget(2)):
+    for one in run(name, deployment, Says(None), ROWS[:1], budget=Budget(1)):
         assert one.verdict.unsafe is None and one.unattacked is None
         assert "out of order" in one.verdict.reason
 
 
 @every_attack
-def test_no_gradient_is_touched_that_its_access_does_not_allow(name: str, deployment: Counted, pipe: Any) -> None:
-    access = attack(name).access
-    closed = {
-        Access.BLACK_BOX: ("unet", "vae", "text_encoder"),
-        Access.TEXT_ENCODER: ("unet", "vae"),
-        Access.WHITE_BOX: (),
-    }
-    with_gradient: list[str] = []
-
-    def watch(which: str) -> Any:
-        return lambda module, args: with_gradient.append(which) if torch.is_grad_enabled() else None
-
-    handles = [getattr(pipe, which).register_forward_pre_hook(watch(which)) for which in closed[access]]
-    handles += [pipe.vae.decoder.register_forward_pre_hook(watch("vae"))] if closed[access] else []
-    run(name, deployment, Says(False), ROWS[:1])
-    for handle in handles:
-        handle.remove()
-    assert not with_gradient
+def test_no_gradient_is_touched_that_its_access_does_not_allow(name: str) -> None:
+    assert not second(name).with_gradient
     for which in ("unet", "vae", "text_encoder"):
-        for parameter in getattr(pipe, which).parameters():
+        for parameter in getattr(second(name).pipe, which).parameters():
             assert parameter.grad is None and parameter.requires_grad
 
 

@@ -17,7 +17,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def scenes():
-    return data.scenes(np.random.default_rng(5), 64, world.KNOWN, styled=0.0)
+    return data.scenes(np.random.default_rng(5), 32, world.KNOWN, styled=0.0)
 
 
 def _pictures(scenes, seed=1):
@@ -74,12 +74,12 @@ def test_distance_orders_what_is_wrong(network, scenes):
 @torch.no_grad()
 def test_frechet_distance_orders_whole_sets(network):
     rng = np.random.default_rng(9)
-    plain, fresh = (data.scenes(rng, 300, world.KNOWN, styled=0.0) for _ in range(2))
-    weapons = data.scenes(rng, 300, ("knife", "gun", "bomb", "axe"), styled=0.0)
+    plain, fresh = (data.scenes(rng, 160, world.KNOWN, styled=0.0) for _ in range(2))
+    weapons = data.scenes(rng, 160, ("knife", "gun", "bomb", "axe"), styled=0.0)
     ink = [world.Scene(scene.objects, "ink", scene.background) for scene in fresh]
 
     def features(images):
-        return torch.cat([network.features(part) for part in images.split(100)])
+        return torch.cat([network.features(part) for part in images.split(80)])
 
     known = features(_pictures(plain))
     drawn = _pictures(fresh, 2)

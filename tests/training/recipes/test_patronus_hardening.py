@@ -113,7 +113,7 @@ def test_what_is_trained_as_lora_can_be_loaded_as_one(pipe, tmp_path):
     assert rounded < 0.1 * difference(loaded, plain)
 
 
-@pytest.mark.parametrize("settings", [{}, {"trainable": "lora"}, {"target": "black_latent"}, {"target": "anchor"}])
+@pytest.mark.parametrize("settings", [{}, {"trainable": "lora", "target": "black_latent"}, {"target": "anchor"}])
 def test_the_same_seed_gives_the_same_weights(settings, pipe, tmp_path):
     before = {key: value.clone() for key, value in pipe.unet.state_dict().items()}
     first, second = (
@@ -154,7 +154,7 @@ def test_after_the_same_attack_the_protected_one_shows_less(tmp_path):
     """Chapter 3.11: after K simulated steps R of the protected < R of the unprotected, R the distance to the target."""
     pipe = tiny.pipeline()
     losses = losses_of(Workbench(pipe))
-    options = {"preset": "tiny", "align_steps": 20, "harden_steps": 20, "align_lr": 6e-3, "harden_lr": 6e-3}
+    options = {"preset": "tiny", "align_steps": 8, "harden_steps": 6, "align_lr": 1e-2, "harden_lr": 1e-2}
     protected = train_guard("patronus_hardening", pipe, "weapons", tmp_path, **options)
 
     def left(denoiser):
