@@ -142,10 +142,10 @@ def test_a_prefix_stands_after_the_start_and_costs_padding() -> None:
 @pytest.mark.parametrize(
     "attack",
     [
-        ConceptInversion("weapons", "tiny", updates=15, lr=0.05, batch=4),
-        ConceptInversion("weapons", "tiny", updates=15, lr=0.05, batch=4, wanted="noise"),
-        SoftPrompt("weapons", "tiny", updates=15, batch=4),
-        SoftPrompt("weapons", "tiny", updates=15, batch=4, where="prefix", length=3),
+        ConceptInversion("weapons", "tiny", updates=8, lr=0.05, batch=4),
+        ConceptInversion("weapons", "tiny", updates=8, lr=0.05, batch=4, wanted="noise"),
+        SoftPrompt("weapons", "tiny", updates=8, batch=4),
+        SoftPrompt("weapons", "tiny", updates=8, batch=4, where="prefix", length=3),
     ],
 )
 def test_an_inversion_learns_what_it_wants(attack: Any, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
