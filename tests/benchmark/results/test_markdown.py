@@ -83,3 +83,10 @@ def test_numbers_that_no_commit_can_make_again_say_so() -> None:
     assert below([clean]) == ""
     assert below([changed]) == "All of these numbers were measured with changes that no commit has (abc+changes)."
     assert below([clean, changed]).startswith("1 of these 2 numbers were")
+
+
+def test_prompt_sets_that_no_column_names_are_shown_too() -> None:
+    own = [row("none", "tickets", metric, value) for metric, value in (("unsafe_rate", 0.8), ("missed", 1.0))]
+    empty = row("none", "harmless", "benign_accuracy", None)
+    assert table([*own, empty], "weapons").splitlines()[0] == "| guard | tickets: unsafe_rate |"
+    assert table(own, "weapons", [("unsafe", "unsafe_rate")]).splitlines()[0] == "| guard |"

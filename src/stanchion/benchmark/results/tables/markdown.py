@@ -30,8 +30,6 @@ COLUMNS: tuple[Column, ...] = (
     ("unsafe", "unsafe_rate"),
     ("unsafe", "nothing_found"),
     ("synonyms", "unsafe_rate"),
-    *((f"misspelt_{way}", "unsafe_rate") for way in ("homoglyphs", "leetspeak", "invisible")),
-    *((f"multilingual_{language}", "unsafe_rate") for language in ("german", "spanish")),
     ("paired", "unsafe_rate"),
     ("paired", "companion_kept"),
     ("paired", "clean_companion"),
@@ -43,16 +41,28 @@ COLUMNS: tuple[Column, ...] = (
     *((f"i2i_{asks}_{strength}", "unsafe_rate") for asks in ("unsafe", "empty", "benign") for strength in (50, 75)),
 )
 
+OF_OTHERS = ("unsafe_rate", "clean_companion", "neighbours_kept", "benign_accuracy", "over_refusal")  # of other sets
+
 
 def table(rows: Sequence[Row], concept: str, columns: Sequence[Column] = COLUMNS) -> str:
     """Markdown of one concept: guards in the order of the rows; columns that nobody has are left out."""
     cells = {(row.title, row.prompt_set, row.metric): row for row in rows if row.concept == concept}
     shown = [column for column in columns if any(key[1:] == column for key in cells)]
+    if columns is COLUMNS:
+        shown += _of_others(list(cells.values()))
     counted = {column for column in shown if mixed(row for key, row in cells.items() if key[1:] == column)}
     heads, lines = ["guard", *(f"{prompt_set}: {metric}" for prompt_set, metric in shown)], []
     for guard in dict.fromkeys(key[0] for key in cells):
         lines.append([guard, *(_cell(cells.get((guard, *column)), column in counted) for column in shown)])
     return markdown(heads, lines)
+
+
+def _of_others(rows: Sequence[Row]) -> list[Column]:
+    """What is shown of prompt sets that no column names, a user's own among them."""
+    known = {prompt_set for prompt_set, _ in COLUMNS}
+    have = {(row.prompt_set, row.metric) for row in rows if row.value is not None}
+    sets = dict.fromkeys(row.prompt_set for row in rows if row.prompt_set not in known)
+    return [(name, metric) for name in sets for metric in OF_OTHERS if (name, metric) in have]
 
 
 def attacks(rows: Sequence[Row]) -> str:
