@@ -18,6 +18,7 @@ from stanchion.training.prompts.pool import TEMPLATES, PromptPool
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.forceforget import _ddpo as ddpo
 from stanchion.training.recipes.forceforget._prompted_policy import Replaying
+from stanchion.training.recipes.forceforget._refit import Texts, kept_part, refitted
 from stanchion.training.recipes.forceforget._reward_models import load_reward
 from stanchion.training.recipes.forceforget._tether import Tether
 from stanchion.training.recipes.forceforget.forceforget import ForceForgetRecipe, Settings
@@ -201,6 +202,72 @@ def test_the_tether_is_zero_at_first_and_pulls_back(tmp_path):
     assert isinstance(tether, Tether) and len(tether.latents) == 2 * 2 * 3
 
 
+# --- the refit ---------------------------------------------------------------------------------------
+
+
+def test_what_only_the_concept_says_is_kept_and_what_only_benign_prompts_say_goes():
+    unsafe, benign = (torch.tensor(rows).double() for rows in ([[1, 0, 0], [1, 0, 1]], [[0, 1, 0], [0, 1, 1]]))
+    effect = kept_part(unsafe, benign, 1.0)
+    assert effect[0, 0] > 0.99 and effect[1].abs().max() < 1e-2
+    assert 0.2 < effect[2, 2] < 0.8  # said by both
+
+
+@pytest.mark.parametrize("mu", [0.1, 1.0])
+def test_the_refit_is_the_least_squares_it_says(mu):
+    random = torch.Generator().manual_seed(0)
+    unsafe, benign = (torch.randn(40, 5, generator=random, dtype=torch.float64) for _ in range(2))
+    learnt = torch.randn(3, 5, generator=random, dtype=torch.float64)
+    ridge = 1e-4 * benign.square().mean()
+    found = (learnt @ kept_part(unsafe, benign, mu)).requires_grad_(True)
+    changed, added = (unsafe @ (found - learnt).T, benign @ found.T)
+    loss = changed.square().sum(-1).mean() + mu * added.square().sum(-1).mean() + ridge * found.square().sum()
+    (slope,) = torch.autograd.grad(loss, found)
+    assert slope.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("own", [slice(-4, None), slice(4)])
+def test_the_adapters_rows_and_the_others_are_refitted_apart(own):
+    pipe = tiny.pipeline()
+    bench, texts = Workbench(pipe), Texts(["a cat and a knife"], ["a cat and a knife"], ["a photo of a cat", ""])
+    layer = next(place.layer for place in bench.text_projections(("k",)))
+    stock = dict(pipe.unet.named_parameters())[f"{layer}.to_k.weight"].detach()
+    names = [f"{layer}.to_{part}" for part in ("k.lora_down", "k.lora_up", "k.adapter", "q.lora_down", "q.lora_up")]
+    down, up = torch.randn(2, stock.shape[1]), torch.randn(len(stock), 2)
+    given = dict(zip(names, (down, up, stock + 1, down, up), strict=True))
+    made = refitted(given, bench, texts, 0.3, own)
+    rows = torch.ones(tiny.CONTEXT, dtype=torch.bool)
+    rows[own] = False
+    says = torch.arange(tiny.CONTEXT) >= 5  # start, a cat and a: the fifth word is the concept's last
+    unsafe, benign = bench.states(texts.unsafe)[0].double(), bench.states(texts.benign).double()
+    outside, inside = (
+        kept_part(unsafe[which & says], benign[:, which].flatten(0, 1), 0.3).float() for which in (rows, ~rows)
+    )
+    assert all(same_bits(made[name], given[name]) for name in (names[1], *names[3:]))
+    torch.testing.assert_close(made[names[0]], down @ outside)
+    torch.testing.assert_close(made[names[2]], stock + torch.ones_like(stock) @ inside)
+
+
+def test_a_saved_guard_is_refitted_alone_or_trained_on(tmp_path):
+    first = train(tmp_path / "first", iterations=1, refit=0.0, lora=("q", "k", "v"))
+    again = train(tmp_path / "again", start=str(tmp_path / "first"), iterations=0)
+    assert set(again.tensors) == {name for name in first.tensors if ".to_q." not in name}
+    up = next(name for name in again.tensors if name.endswith("lora_up"))
+    down = up.replace("_up", "_down")
+    assert same_bits(again.tensors[up], first.tensors[up]) and not same_bits(again.tensors[down], first.tensors[down])
+    assert again.training["images"] == 0
+    with pytest.raises(ConfigError, match="lora_down is"):
+        train(tmp_path / "other", start=str(tmp_path / "first"), iterations=0, lora_rank=2)
+
+
+def test_benign_texts_of_the_refit_name_two_things_and_never_the_concept():
+    texts = Texts.drawn(PromptPool(load_concept("banana")), 60, np.random.default_rng(0))
+    assert len(texts.unsafe) == 180 and not any("banana" in text for text in texts.benign)
+    assert all(
+        text.startswith(cut) and cut.endswith("a banana") for text, cut in zip(texts.unsafe, texts.named, strict=True)
+    )
+    assert sum(" and " in text for text in texts.benign) > 10 and "" in texts.benign
+
+
 @pytest.mark.parametrize(
     "options", [{"preset": "paper", "steps": 3, "prompts": 4}, {"adapter": False}, {"adapter_rank": 2}]
 )
@@ -221,6 +288,7 @@ def test_other_settings_train_too(tmp_path, options):
         {"updates": 50},
         {"explorers": 2},
         {"from_pictures": 0.5, "steps": 2},
+        {"iterations": 0},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings):

@@ -26,7 +26,12 @@ from ..spec.variant import UNGUARDED, Variant
 from ._reward_plot import plot
 from .base import Study
 
-SHORT = {"iterations": 16, "from_pictures": 0.0}  # from text alone, as it is measured; after 8 nothing is erased yet
+SHORT = {  # from text alone, as it is measured; after 8 nothing is erased yet; all that is learnt, and not what is kept
+    "iterations": 16,
+    "from_pictures": 0.0,
+    "refit": 0.0,
+    "lora": ["q", "k", "v"],
+}
 ABLATIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "no_explorers": {"explorers": 0},

@@ -77,6 +77,8 @@ class Trainer:
             adapter_rank=settings.adapter_rank,
             seed=run.seed,
         )
+        if settings.start:
+            self.adapter.load(ForceForget.load(settings.start).tensors, settings.start)
         self.parameters = list(self.adapter.parameters())
         self.optimiser = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=1e-4)
         self.average = [parameter.detach().clone() for parameter in self.parameters]
@@ -98,6 +100,8 @@ class Trainer:
     def train(self) -> None:
         """All iterations, going on from the run's folder."""
         self._resume()
+        if self.iteration >= self.settings.iterations:
+            return
         with frozen(self.bench.denoiser):
             tether = self._tether()
             with self.bench.projected(self._guard, self._state):
@@ -280,7 +284,7 @@ class Trainer:
     def _beginnings(self) -> Beginnings | None:
         """Unguarded pictures of the concept."""
         s = self.settings
-        if not s.from_pictures:
+        if not (s.from_pictures and s.iterations):
             return None
         tasks, start = self._unguarded(("single",), max(s.pictures, s.prompts), 1_000_033)
         return Beginnings.collect(self.bench, tasks, start, steps=s.steps, scale=s.guidance_scale)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ....errors import UnsupportedPipeline
+from ....errors import ConfigError, UnsupportedPipeline
 from ....pipeline.families.base import Place
 
 
@@ -59,6 +59,19 @@ class SafeAdapter(nn.Module):
     def _add(self, name: str, value: Tensor) -> None:
         self._names.append(name)
         self._values.append(nn.Parameter(value))
+
+    @torch.no_grad()
+    def load(self, saved: Mapping[str, Tensor], where: str) -> None:
+        """Begin with a saved guard's tensors; what is not trained here is left out.
+
+        Raises:
+            ConfigError: one that is trained here is not there, or has another shape.
+        """
+        for name, value in self.tensors().items():
+            if name not in saved or saved[name].shape != value.shape:
+                held = tuple(saved[name].shape) if name in saved else "missing"
+                raise ConfigError(f"{where}: {name} is {held}, and {tuple(value.shape)} is trained here.")
+            value.copy_(saved[name])
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters themselves, by the guard's names."""

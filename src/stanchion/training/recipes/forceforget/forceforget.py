@@ -1,14 +1,16 @@
 """ForceForget's training: policy gradient on the concept-erasing reward (arXiv 2606.14351, sections 3 and 4).
 
 The preset "paper" is the published setting. "default" learns from far fewer pictures: the pictures of a prompt share
-their first noise and are compared with one another, some of them show what is wanted, runs are short, and a tether
-holds benign predictions in place.
+their first noise and are compared with one another, some of them show what is wanted, runs are short, a tether
+holds benign predictions in place, and what was learnt is refitted in closed form at the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
 
 from ....config import Count, Natural, NotNegative, Positive, Range, Real, Share, checked
 from ....errors import ConfigError
@@ -17,6 +19,7 @@ from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import SUBJECTS, PromptPool
 from ...recipe import Recipe, Run
 from ._ddpo import Trainer
+from ._refit import Texts, refitted
 from ._reward_models import load_reward
 
 AboveZero = Annotated[float, Range(0, 1, above=True)]
@@ -28,7 +31,8 @@ class Settings:
     """Everything that decides the outcome beside concept, model and seed.
 
     Attributes:
-        iterations: of sampling and learning.
+        start: folder of a saved guard of the same shapes to begin with; "" for one that changes nothing yet.
+        iterations: of sampling and learning; 0 only refits ``start``.
         prompts, group: prompts an iteration, and pictures of each: ``prompts * group`` pictures an iteration.
         shares: how often the concept alone, beside a companion, and benign prompts are drawn.
         explorers: of each group, pictures that are drawn under what is wanted (c_phi) instead of the prompt; the prompt
@@ -50,6 +54,8 @@ class Settings:
         empty_gradient: whether the empty prompt's prediction is learnt from too; costs as much again.
         tether: weight of the tether on benign prompts; 0 for none.
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
+        refit: weight of benign texts in the refit that ends the training (``_refit.py``); 0 for none.
+        refit_texts: how many of each kind are read for it.
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
         evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id; for the scorer also
             "reader", the reference evaluator itself, which is sharper than the reference CLIP.
@@ -57,7 +63,8 @@ class Settings:
         chunk: most actions in one pass with gradients; less takes less memory.
     """
 
-    iterations: Natural = 72
+    start: str = ""
+    iterations: Count = 72
     prompts: Natural = 6
     group: Natural = 8
     shares: tuple[NotNegative, NotNegative, NotNegative] = (0.4, 0.6, 0.0)
@@ -83,6 +90,8 @@ class Settings:
     tether: NotNegative = 25.0
     tether_prompts: Natural = 96
     tether_batch: Natural = 24
+    refit: NotNegative = 0.1
+    refit_texts: Natural = 600
     alpha: Real = 1.0
     beta: Real = -2.0
     l1: Real = 1.0
@@ -92,7 +101,7 @@ class Settings:
     captioner: str = "reference"
     scorer: str = "reader"
     lora_rank: Count = 4
-    lora: tuple[str, ...] = ("q", "k", "v")
+    lora: tuple[str, ...] = ("k", "v")
     adapter: bool = True
     adapter_rank: Natural | None = None
     tokens: Natural = 4
@@ -102,6 +111,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not sum(self.shares):
             raise ConfigError(f"forceforget.shares: give three weights (single, pair, benign), got {self.shares}.")
+        if not self.iterations and not (self.start and self.refit):
+            raise ConfigError("forceforget.iterations: 0 trains nothing; give a guard as start, and refit it.")
         if self.explorers >= self.group:
             raise ConfigError(f"forceforget.explorers: {self.explorers} of a group of {self.group}; leave one or more.")
         if self.from_pictures and self.steps < 3:
@@ -144,6 +155,8 @@ class ForceForgetRecipe(Recipe):
             "average": 0.0,
             "empty_gradient": True,
             "tether": 0.0,
+            "refit": 0.0,
+            "lora": ("q", "k", "v"),
         },
         "tiny": {
             "iterations": 2,
@@ -155,6 +168,7 @@ class ForceForgetRecipe(Recipe):
             "updates": 2,
             "tether_prompts": 2,
             "tether_batch": 2,
+            "refit_texts": 8,
             "lr": 1e-2,
         },
     }
@@ -164,13 +178,22 @@ class ForceForgetRecipe(Recipe):
         reward = load_reward(self.concept, self.settings, bench.device)
         trainer = Trainer(bench, pool, reward, self.settings, run)
         trainer.train()
-        tensors = {name: value.half().cpu() for name, value in trainer.tensors().items()}
+        tensors = trainer.tensors()
+        if self.settings.refit:
+            texts = Texts.drawn(pool, self.settings.refit_texts, np.random.default_rng([run.seed, 1_000_081]))
+            tensors = refitted(tensors, bench, texts, self.settings.refit, self._own_rows)
         return ForceForget(
             self.concept,
-            tensors=tensors,
+            tensors={name: value.half().cpu() for name, value in tensors.items()},
             base={"unet": bench.base_of(bench.family.denoisers[0])},
             training={"images": trainer.images, "stopped": trainer.stopped, "seconds": round(trainer.seconds, 1)},
             tokens=self.settings.tokens,
             position=self.settings.position,
             rows=trainer.rows,
         )
+
+    @property
+    def _own_rows(self) -> slice:
+        """The text rows that the adapter projects."""
+        tokens = self.settings.tokens
+        return slice(-tokens, None) if self.settings.position == "end" else slice(tokens)
