@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_ci_runs_what_people_run() -> None:
-    assert re.findall(r"^make (\w+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE) == ["lint", "docs", "test"]
+    lines = re.findall(r"^make (.+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert [word for line in lines for word in line.split() if not word.startswith("-")] == ["lint", "docs", "test"]
 
 
 @pytest.mark.parametrize("page", [path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]])
