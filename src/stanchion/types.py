@@ -152,6 +152,11 @@ class Call(Protocol):
     def dtype(self) -> torch.dtype: ...
 
     @property
+    def seen(self) -> Mapping[str, Flagged]:
+        """By concept, which pictures its monitor has tripped on so far in this call; empty before one has looked."""
+        ...
+
+    @property
     def clip_skip(self) -> int | None:
         """How many of the text encoder's last layers the caller wants left out."""
         ...

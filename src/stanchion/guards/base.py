@@ -40,6 +40,7 @@ class Guard(ABC):
         based_on: the names that ``base`` must hold: modules, or "weights" for what ``weights`` replaces.
         training: what its recipe says of how it was made: settings, seed, seconds.
         origin: of one that a file of the user's defines: its name and hash.
+        watches: whether it only looks at what the guard that steers the trajectory would use (``MonitorGuard``).
     """
 
     name: ClassVar[str]
@@ -49,6 +50,7 @@ class Guard(ABC):
     trained: ClassVar[bool] = False
     based_on: ClassVar[tuple[str, ...]] = ()
     origin: ClassVar[str] = ""
+    watches: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -76,6 +78,11 @@ class Guard(ABC):
         tensors = weights_hash(self.tensors)
         about = [self.name, self.concept.to_dict(), config.to_dict(self.settings), tensors]
         return config.fingerprint([*about, self.origin] if self.origin else about)
+
+    @property
+    def asks_monitor(self) -> bool:
+        """Whether its ``when`` waits for a monitor of its concept, which must then stand beside it."""
+        return "monitor" in getattr(self.settings, "when", "")
 
     def check_base(self) -> None:
         """Whether it says of which weights its tensors are, so that they are never put on others.
@@ -239,6 +246,33 @@ class TrajectoryGuard(Guard):
     @abstractmethod
     def on_step(self, step: Step, state: Any) -> Guided:
         """The prediction to use. Gradients are off; ``torch.enable_grad()`` inside works."""
+
+
+class MonitorGuard(Guard):
+    """Looks in each step at the picture that would come of it, behind the guard that steers the trajectory."""
+
+    stage = Stage.TRAJECTORY
+    watches = True
+
+    @abstractmethod
+    def look(self, step: Step, clean: Tensor, state: Any) -> Flagged:
+        """Which pictures of this very step show the concept, whatever it saw before.
+
+        ``clean`` is x_0 (B, …) as the prediction has it, in float32 and as the denoiser knows latents. The scores are
+        what an attacker's gradient goes through; they must not saturate.
+        """
+
+    @abstractmethod
+    def settle(self, step: Step, flagged: Flagged, state: Any) -> Flagged:
+        """Which pictures it has tripped on, by all that it saw in this call; asked once a step, and only in a call.
+
+        Raises:
+            GuardFailed: a picture that must not be made.
+        """
+
+    @abstractmethod
+    def answer(self, step: Step, guided: Guided, flagged: Flagged, state: Any) -> Guided:
+        """What to use in the place of ``guided``, where it has tripped."""
 
 
 class DecoderGuard(Guard):

@@ -4,6 +4,9 @@ Both scores compare distances, without training: to the nearest of the concept's
 of its anchor phrases, d_a. The score (d_a - d_t) / (d_a + d_t) is 1 at the concept, 0 half-way, and -1 at an anchor,
 whatever the scale of what is compared. A guard of any stage may ask for either; ``Trigger`` is what a trajectory
 guard asks step by step.
+
+A third one needs training, and looks at the picture that comes of the prompt: the guard ``monitor``. Guards of the
+stages that run while a picture is denoised may wait for it, with ``when="monitor"`` or ``"flagged_or_monitor"``.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from torch import Tensor
 from ..concepts import Concept
 from ..types import Call, Condition, Flagged, PromptEmbeds, Step
 
-When = Literal["always", "flagged"]
+When = Literal["always", "flagged", "monitor", "flagged_or_monitor"]
 
 CONTEXTS = ("{}", "a photo of {}", "a nice picture with {}")  # a word's state depends on what stands before it
 
@@ -113,6 +116,25 @@ class Trigger:
 def flagged(scores: Tensor, threshold: float) -> Flagged:
     """Scores (B,) held against a threshold; one that is no number flags as well."""
     return Flagged(~(scores.detach() < threshold), scores)
+
+
+def reads_prompt(when: When) -> bool:
+    """Whether a guard asks a score whether the prompt is near its concept."""
+    return when.startswith("flagged")
+
+
+def tripped(call: Call, concept: Concept, count: int) -> Flagged:
+    """Which of ``count`` pictures the concept's monitor has tripped on so far in this call."""
+    nothing = torch.zeros(count, device=call.device)
+    return call.seen.get(concept.name) or Flagged(nothing.bool(), nothing)
+
+
+def either(found: Sequence[Flagged]) -> Flagged:
+    """What any of them flags. Their scores are added: whoever lowers one of them lowers that."""
+    first, *others = found
+    for other in others:
+        first = Flagged(first.acted | other.acted, first.scores + other.scores)
+    return first
 
 
 def nearness(targets: Tensor, anchors: Tensor) -> Tensor:

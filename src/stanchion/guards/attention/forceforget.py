@@ -23,7 +23,7 @@ from ...config import Natural, Range, Share, checked
 from ...errors import ConfigError, UnsupportedPipeline
 from ...types import Call, Flagged
 from ..base import AttentionGuard
-from ..triggers import TextScore, When, flagged
+from ..triggers import TextScore, When, either, flagged, reads_prompt, tripped
 
 WIDE = 512  # channels from which two thin products are cheaper than one square one
 
@@ -34,7 +34,8 @@ class ForceForgetSettings:
     """Settings of ``ForceForget``; from ``tokens`` on they are those that it was trained with.
 
     Attributes:
-        when: "always", or "flagged": only on pictures whose prompt is near the concept (``triggers.TextScore``).
+        when: "always", or "flagged": only on pictures whose prompt is near the concept (``triggers.TextScore``);
+            "monitor": only from where the guard ``monitor`` beside it has seen the concept; or "flagged_or_monitor".
         threshold: score in [-1, 1] from which on it is: -1 is an anchor, 1 the concept; None takes the score's own.
         scale: how much of the guard acts, in [0, 1]: 0 is the unguarded model, 1 the guard as it was trained.
         tokens: m, how many text rows the adapter projects; 1 or more.
@@ -88,6 +89,7 @@ class State:
 
     projections: Mapping[tuple[str, str], Projection] = field(default_factory=dict)
     score: TextScore | None = None
+    call: Call | None = None  # of a guard that waits for a monitor
 
 
 class ForceForget(AttentionGuard):
@@ -109,7 +111,7 @@ class ForceForget(AttentionGuard):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        if self.settings.when == "flagged":
+        if reads_prompt(self.settings.when):
             self.needs = (*self.needs, "words", "start_token")
         if not 0 <= self.settings.scale <= 1:
             raise ConfigError(f"forceforget: scale is {self.settings.scale}; give a number from 0 to 1.")
@@ -129,14 +131,20 @@ class ForceForget(AttentionGuard):
 
     def begin(self, call: Call) -> State:
         """The score, if one is asked for: the first projection shows in which type the denoiser computes, and where."""
-        return State(score=TextScore(call, self.concept) if self.settings.when == "flagged" else None)
+        score = TextScore(call, self.concept) if reads_prompt(self.settings.when) else None
+        return State(score=score, call=call if self.asks_monitor else None)
 
     def flags(self, states: Tensor, state: State) -> Flagged | None:
-        """Every picture, or those whose prompt is near the concept."""
-        if state.score is None:
-            return None
-        threshold = self.settings.threshold
-        return flagged(state.score.of(states), state.score.threshold if threshold is None else threshold)
+        """Every picture, or those whose prompt is near the concept, or on which its monitor has tripped."""
+        found = []
+        if state.score is not None:
+            threshold = self.settings.threshold
+            found.append(
+                flagged(state.score.of(states), state.score.threshold if threshold is None else threshold)
+            )
+        if state.call is not None:
+            found.append(tripped(state.call, self.concept, len(states)))
+        return either(found) if found else None
 
     def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: State) -> Tensor:
         """Eq. (6) to (8) for one projection.

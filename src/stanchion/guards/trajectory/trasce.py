@@ -24,11 +24,12 @@ import torch
 from torch import Tensor
 
 from ...config import Natural, NotNegative, Positive, Range, checked
+from ...pipeline.seams.prediction import guided, unsteered
 from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Flagged, Guided, Step
 from ..base import TrajectoryGuard, across
 from ..sayings import Sayings
-from ..triggers import NoiseScore, TextScore, Trigger, When
+from ..triggers import NoiseScore, TextScore, Trigger, When, either, reads_prompt, tripped
 from ._localised_loss import LocalisedLoss
 
 PRESETS = {  # a, b, sigma of the kernel "code"
@@ -55,7 +56,8 @@ class TraSCESettings:
         localized: False leaves the loss out: the modified negative prompt only.
         lazy_tol: the gradient is skipped where its factor b w(d) is below; 0 is faithful: then it is skipped only
             where float32 would lose it (1e-9).
-        when: "always", or "flagged": the concept's prediction is skipped where the prompt is far from the concept.
+        when: "always", or "flagged": the concept's prediction is skipped where the prompt is far from the concept;
+            "monitor": until the guard ``monitor`` beside it has seen the concept; or "flagged_or_monitor".
         trigger: what says so: "text" compares text states, "noise" the predictions of the first steps.
         threshold: score in [-1, 1] from which on a prompt is flagged: -1 is an anchor, 1 the concept; None takes
             the trigger's own, 0.4 for "text" and 0.05 for "noise".
@@ -81,6 +83,7 @@ class State:
 
     sayings: Sayings
     trigger: Trigger | None
+    call: Call | None = None  # of a guard that waits for a monitor
     heard: Tensor | None = None  # the prompt in which the concept was looked for
     concept: Condition | None = None  # as that prompt says it
     expect_shift: bool = True  # whether the loss mattered in the last pass
@@ -96,12 +99,13 @@ class TraSCE(TrajectoryGuard):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        if self.settings.when == "flagged" and self.settings.trigger == "text":
+        if reads_prompt(self.settings.when) and self.settings.trigger == "text":
             self.needs = (*self.needs, "start_token")
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""
-        return State(Sayings.of(call, self.concept), self._trigger(call) if self.settings.when == "flagged" else None)
+        trigger = self._trigger(call) if reads_prompt(self.settings.when) else None
+        return State(Sayings.of(call, self.concept), trigger, call if self.asks_monitor else None)
 
     def _trigger(self, call: Call) -> Trigger:
         chosen = self.settings
@@ -112,11 +116,11 @@ class TraSCE(TrajectoryGuard):
 
     def on_step(self, step: Step, state: State) -> Guided:
         """One batch of predictions; a gradient through two of them where the loss can matter."""
-        flagged = state.trigger.at(step) if state.trigger else Flagged(_everyone(step), _everyone(step).float())
-        near, scores = flagged.acted, {"trigger": flagged.scores} if state.trigger else {}
+        flagged = self._flagged(step, state)
+        near, scores = flagged.acted, {} if self.settings.when == "always" else {"trigger": flagged.scores}
         soft = flagged.scores.requires_grad  # someone differentiates through the trigger
         if not (near.any() or soft):
-            return Guided(_unsteered(step), step.latents, near, scores)
+            return Guided(unsteered(step), step.latents, near, scores)
         conditions = [step.empty, step.prompt, _concept(step, state), *([step.negative] if step.negative else [])]
         predictions, latents, distance = self._predict(step, state, conditions, near)
         e, p, c, *own = predictions
@@ -126,6 +130,13 @@ class TraSCE(TrajectoryGuard):
         if soft:
             noise = straight_through(noise, flagged.scores, steered - stock)
         return Guided(noise, latents, near, {**scores, "distance": distance, "strength": self.loss.strength(distance)})
+
+    def _flagged(self, step: Step, state: State) -> Flagged:
+        """Which of the step's pictures it acts on."""
+        found = [state.trigger.at(step)] if state.trigger else []
+        if state.call is not None:
+            found.append(tripped(state.call, self.concept, len(step.latents)))
+        return either(found) if found else Flagged(_everyone(step), _everyone(step).float())
 
     @property
     def loss(self) -> LocalisedLoss:
@@ -184,21 +195,9 @@ def _concept(step: Step, state: State) -> Condition:
     return state.concept
 
 
-def guided(step: Step, own: Tensor, prompt: Tensor) -> Tensor:
-    """The pipeline's own guided prediction."""
-    return prompt if step.guidance_scale == 1.0 else own + step.guidance_scale * (prompt - own)
-
-
 def _everyone(step: Step) -> Tensor:
     """(B,) true: every picture of the step."""
     return torch.ones(len(step.latents), dtype=torch.bool, device=step.latents.device)
-
-
-def _unsteered(step: Step) -> Tensor:
-    """The same, at the unguarded pipeline's cost."""
-    if step.guidance_scale == 1.0:
-        return step.predict(step.latents, step.prompt)[0]
-    return guided(step, *step.predict(step.latents, step.negative or step.empty, step.prompt))
 
 
 def _to_differentiate(latents: Tensor) -> Tensor:

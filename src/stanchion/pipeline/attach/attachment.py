@@ -197,14 +197,24 @@ def in_stage_order(guards: tuple[Any, ...]) -> tuple[Any, ...]:
     """The guards sorted by stage; within a stage their order stays.
 
     Raises:
-        ConfigError: none, or more than one that steers the trajectory.
+        ConfigError: none; more than one that steers the trajectory; two monitors of one concept; or a guard that waits
+            for a monitor which is not among them.
     """
     if not guards:
         raise ConfigError("give at least one guard.")
-    steering = [guard.name for guard in guards if guard.stage is Stage.TRAJECTORY]
+    steering = [guard.name for guard in guards if guard.stage is Stage.TRAJECTORY and not guard.watches]
     if len(steering) > 1:
         raise ConfigError(
             f"{' and '.join(steering)} both steer the trajectory, and only one prediction can be used: keep one. "
             "Several concepts fit into one guard as target phrases."
         )
+    watched = [guard.concept.name for guard in guards if guard.watches]
+    if len(set(watched)) < len(watched):
+        raise ConfigError(f"two monitors watch for {' and '.join(sorted(watched))}: keep one for each concept.")
+    for guard in guards:
+        if guard.asks_monitor and guard.concept.name not in watched:
+            raise ConfigError(
+                f"{guard.name} has when={guard.settings.when!r}, and no monitor watches for {guard.concept.name}: put "
+                "the guard 'monitor' for that concept into the same GuardStack, or set another when."
+            )
     return tuple(sorted(guards, key=lambda guard: guard.stage.place))

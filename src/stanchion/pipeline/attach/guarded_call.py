@@ -18,6 +18,7 @@ from ..seams.decode import DecodeSeam
 from ..seams.output import OutputSeam
 from ..seams.step import StepSeam
 from ..seams.text import TextSeam
+from ..seams.watch import WatchSeam
 from ..seams.weights import WeightsSeam
 from ..stages import Stage
 from .guard_record import Record
@@ -46,7 +47,9 @@ class GuardedCall:
         self.attention = AttentionSeam(family, self.denoisers, self._at(Stage.ATTENTION))
         self.text = TextSeam(pipe, family, self._at(Stage.TEXT), lambda: call.encode([""]))
         trajectory = self._at(Stage.TRAJECTORY)
-        self.steps = StepSeam(pipe, family, call, trajectory[0] if trajectory else None, self.text, self.attention)
+        steering = next((record for record in trajectory if not record.guard.watches), None)
+        watch = WatchSeam([record for record in trajectory if record.guard.watches], call)
+        self.steps = StepSeam(pipe, family, call, steering, self.text, self.attention, watch)
         self.decoder = DecodeSeam(self._at(Stage.DECODER), self._at(Stage.WEIGHTS))
         self.output = OutputSeam(self._at(Stage.OUTPUT))
         self._check_output_type()

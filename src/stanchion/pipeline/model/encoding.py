@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
-from ...types import Condition, PromptEmbeds
+from ...types import Condition, Flagged, PromptEmbeds
 from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
 from ..families.base import Family, Stream
@@ -24,6 +24,7 @@ class Encoding:
     def __init__(self, pipe: Any, family: Family, arguments: Mapping[str, Any], book: PhraseCache) -> None:
         self.pipe, self.family, self.arguments = pipe, family, arguments
         self.book = book
+        self.seen: Mapping[str, Flagged] = {}
         self.clip_skip: int | None = arguments.get("clip_skip")
 
     @cached_property

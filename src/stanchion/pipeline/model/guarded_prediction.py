@@ -31,8 +31,10 @@ from ..phrase_cache import PhraseCache
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
-from ..seams.prediction import Predictor
+from ..seams.prediction import Predictor, unsteered
+from ..seams.step import clean
 from ..seams.text_chain import TextChain
+from ..seams.watch import check
 from ..stages import Stage
 from .encoding import Encoding, own_tokens
 from .text_encoder import TextEncoder
@@ -40,11 +42,13 @@ from .text_encoder import TextEncoder
 
 @dataclass(frozen=True)
 class _Pass:
-    """What one prediction needs: the step, its predictor, and the guard that steers, if one does."""
+    """What one prediction needs: the step, its predictor, the guard that steers, if one does, and those that watch."""
 
     step: Step
     predictor: Predictor
+    attention: AttentionSeam
     record: Record | None
+    watching: tuple[Record, ...]
 
 
 class GuardedPrediction:
@@ -116,7 +120,7 @@ class GuardedPrediction:
         with self._passing(latents, timestep, prompt) as pass_:
             step = pass_.step
             own = step.latents
-            if pass_.record is None:
+            if pass_.record is None and not pass_.watching:
                 return self._as_noise(step.predict(own, step.prompt)[0], own, timestep)
             guided = self._guide(pass_)
             empty = pass_.predictor.made.get(id(step.empty))
@@ -147,22 +151,38 @@ class GuardedPrediction:
         return latents
 
     def _guide(self, pass_: _Pass) -> Guided:
+        """As the pipeline would, had a monitor its hits by now and those who wait for it heard of them in this step."""
+        guided = self._steered(pass_)
+        for record in pass_.watching:
+            step, guard = pass_.step, record.guard
+            with record.blame():
+                flagged = guard.look(step, clean(self._noise, step, guided), record.state)
+            check(record, flagged, len(step.latents))
+            if any(one.asks_monitor and one.concept.name == guard.concept.name for one in self._guards):
+                self._call.seen = {**self._call.seen, guard.concept.name: flagged}
+                pass_.attention.judge(step.prompt.embeds, seen=self._call.seen)
+                guided = self._steered(pass_)
+            with record.blame():
+                answer = guard.answer(step, guided, flagged, record.state)
+            guided = replace(answer, acted=guided.acted | answer.acted, scores={**guided.scores, **answer.scores})
+        return guided
+
+    def _steered(self, pass_: _Pass) -> Guided:
         step = pass_.step
         if pass_.record is not None:
             with pass_.record.blame():
                 return pass_.record.guard.on_step(step, pass_.record.state)
         untouched = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
-        if step.guidance_scale == 1.0:
-            return Guided(step.predict(step.latents, step.prompt)[0], step.latents, untouched)
-        e, p = step.predict(step.latents, step.empty, step.prompt)
-        return Guided(e + step.guidance_scale * (p - e), step.latents, untouched)
+        return Guided(unsteered(step), step.latents, untouched)
 
     @contextmanager
     def _passing(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Iterator[_Pass]:
         """One pass with every guard in place and the weights held still."""
+        self._call.seen = {}
         place = min(range(len(self.timesteps)), key=lambda index: abs(self.timesteps[index] - timestep))
         attention = AttentionSeam(self._family, [self._denoiser], self._records(Stage.ATTENTION))
-        steering = self._records(Stage.TRAJECTORY)
+        trajectory = self._records(Stage.TRAJECTORY)
+        steering = [record for record in trajectory if not record.guard.watches]
         backend = (
             SDPBackend.MATH if steering and torch.is_grad_enabled() else None
         )  # the only one that differentiates twice
@@ -195,8 +215,9 @@ class GuardedPrediction:
                 negative=None,
                 predict=predictor,
             )
-            attention.judge(step.prompt.embeds)
-            yield _Pass(step, predictor, steering[0] if steering else None)
+            attention.judge(step.prompt.embeds, seen=self._call.seen)
+            watching = tuple(record for record in trajectory if record.guard.watches)
+            yield _Pass(step, predictor, attention, steering[0] if steering else None, watching)
 
     def _records(self, stage: Stage) -> list[Record]:
         return [Record(guard, self._call) for guard in self._guards if guard.stage is stage]

@@ -52,6 +52,10 @@ class NoiseProcess(ABC):
         """What the model is trained to predict at ``noisy(clean, time, noise)``."""
 
     @abstractmethod
+    def predicted(self, level: Level, latents: Tensor, prediction: Tensor) -> Tensor:
+        """x_0 that a prediction in the model's own parametrisation sees in x_t as the pipeline holds it; float32."""
+
+    @abstractmethod
     def level(self, timestep: Any) -> Level:
         """The level at one timestep of the scheduler's schedule, for latents as the pipeline holds them."""
 

@@ -35,6 +35,9 @@ class Flow(NoiseProcess):
     def target(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         return noise - clean
 
+    def predicted(self, level: Level, latents: Tensor, prediction: Tensor) -> Tensor:
+        return latents.float() - (1 - level.alpha_bar) ** 0.5 / level.input_scale * prediction.float()
+
     def level(self, timestep: Any) -> Level:
         t = float(timestep) / self.train_timesteps
         length = (1 - t) ** 2 + t**2

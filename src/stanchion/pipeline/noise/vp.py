@@ -48,6 +48,13 @@ class VariancePreserving(NoiseProcess):
             return noise
         return like(self.signal(time), clean) * noise - like(self.spread(time), clean) * clean
 
+    def predicted(self, level: Level, latents: Tensor, prediction: Tensor) -> Tensor:
+        signal, spread = level.alpha_bar**0.5, (1 - level.alpha_bar) ** 0.5
+        latents, prediction = level.input_scale * latents.float(), prediction.float()
+        if self.prediction == "epsilon":
+            return (latents - spread * prediction) / signal
+        return signal * latents - spread * prediction
+
     def level(self, timestep: Any) -> Level:
         share = self._between(float(timestep))
         scale = 1.0

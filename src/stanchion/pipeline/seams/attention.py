@@ -41,13 +41,22 @@ class AttentionSeam:
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
         self._known: dict[Key, _KeptProjection] = {}  # K and V of a text alone, which stay the same in every step
         self._verdicts = [_Verdict() for _ in records]
+        self._seen: Mapping[str, Flagged] = {}
         if records and not any(self._places):
             raise UnsupportedPipeline(f"no layer of this denoiser is known to project text ({family.title}).")
 
-    def judge(self, states: Any, rows: slice = slice(None)) -> None:
-        """Before a step's passes: let guards say which pictures they mean, by the prompt's ``rows`` of text states."""
+    def judge(self, states: Any, rows: slice = slice(None), seen: Mapping[str, Flagged] | None = None) -> None:
+        """Before a step's passes: let guards say which pictures they mean, by the prompt's ``rows`` of text states.
+
+        They are asked anew where a monitor has ``seen`` something since, and texts are projected anew for them.
+        """
+        changed = seen is not None and seen is not self._seen
         for record, verdict in zip(self.records, self._verdicts, strict=True):
-            verdict.take(record, states, rows)
+            again = changed and record.guard.asks_monitor
+            verdict.take(record, states, rows, again)
+            if again:
+                self._known.clear()
+        self._seen = self._seen if seen is None else seen
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -184,9 +193,9 @@ class _Verdict:
         self._rows = torch.zeros(0, dtype=torch.long)  # the picture of each row of the pass
         self.anyone = True
 
-    def take(self, record: Record, states: Any, rows: slice) -> None:
-        """Ask the guard, unless it has been asked about these very states."""
-        if self._taken is not None and self._taken.holds(states):
+    def take(self, record: Record, states: Any, rows: slice, again: bool = False) -> None:
+        """Ask the guard, unless it has been asked about these very states; ``again`` asks all the same."""
+        if not again and self._taken is not None and self._taken.holds(states):
             return
         with record.blame():
             prompts = states[rows]

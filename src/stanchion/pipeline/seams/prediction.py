@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...types import Condition
+from ...types import Condition, Step
 from ..families.base import Family, Pass
 
 
@@ -53,3 +53,16 @@ class Predictor:
             else:
                 groups.append([condition])
         return groups
+
+
+def guided(step: Step, own: Tensor, prompt: Tensor) -> Tensor:
+    """The pipeline's own guided prediction, of the negative or empty prompt's and the prompt's."""
+    return prompt if step.guidance_scale == 1.0 else own + step.guidance_scale * (prompt - own)
+
+
+def unsteered(step: Step, prompt: Condition | None = None) -> Tensor:
+    """What the pipeline would predict at the step's x_t, at its own cost; for another prompt where one is given."""
+    prompt = prompt or step.prompt
+    if step.guidance_scale == 1.0:
+        return step.predict(step.latents, prompt)[0]
+    return guided(step, *step.predict(step.latents, step.negative or step.empty, prompt))

@@ -16,17 +16,19 @@ import torch
 from torch import Tensor
 
 from ...errors import GuardBypassed
-from ...types import Condition, Step
+from ...types import Condition, Guided, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import Proxy, unwrapped
 from ..families.base import Family, Pass, plain
 from ..model.encoding import Encoding
 from ..noise import process_of
+from ..noise.base import Level, NoiseProcess
 from ..noise.schedule import Schedule
 from ..proof.tripwire import opened
 from .attention import AttentionSeam
-from .prediction import Predictor
+from .prediction import Predictor, unsteered
 from .text import TextSeam
+from .watch import WatchSeam
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ class _Noted:
 
 
 class StepSeam:
-    """Stand-ins for denoisers and scheduler during one call; counts what passes through them."""
+    """Stand-ins for denoisers and scheduler during one call; counts what passes through them.
+
+    ``record`` is of the guard that steers, if one does.
+    """
 
     def __init__(
         self,
@@ -48,9 +53,11 @@ class StepSeam:
         record: Record | None,
         text: TextSeam,
         attention: AttentionSeam,
+        watch: WatchSeam,
     ) -> None:
         self.pipe, self.family, self.call = pipe, family, call
-        self.record, self.text, self.attention = record, text, attention
+        self.record, self.text, self.attention, self.watch = record, text, attention, watch
+        self.guarded = record is not None or bool(watch.records)
         self.schedule = Schedule()
         self.passes = 0
         self.batch = 0
@@ -69,9 +76,9 @@ class StepSeam:
             if not noted:
                 raise GuardBypassed("the scheduler stepped with a prediction that did not come through the guard.")
             place = self.schedule.visit(unwrapped(self.pipe, "scheduler"), float(timestep))
-            if self.record is not None:
+            if self.guarded:
                 looks = self._see(noted, original, timestep, plain(sample), place)
-                model_output, moved = self._guide(self.record, *looks, dtype=model_output.dtype)
+                model_output, moved = self._guide(*looks, original, dtype=model_output.dtype)
                 sample = sample if moved is None else moved
             return original.step(model_output, timestep, sample, *args, **kwargs)
 
@@ -93,10 +100,10 @@ class StepSeam:
         done = self.schedule.share(unwrapped(self.pipe, "scheduler"), self.family.time(one, denoiser))
         self.text.read(one, tuple(roles), done)
         if "prompt" in roles:
-            self.attention.judge(one.inputs[self.family.conditions[0]], roles["prompt"].rows)
+            self.attention.judge(one.inputs[self.family.conditions[0]], roles["prompt"].rows, self.call.seen)
         self._noted.append(_Noted(denoiser, roles))
         self.batch, self.passes = max(self.batch, self.text.pictures), self.passes + (len(self._noted) == 1)
-        if self.record is None:
+        if not self.guarded:
             return self._forward(denoiser, one)
         return (self.family.blank(one, denoiser),)
 
@@ -133,19 +140,29 @@ class StepSeam:
         return step, predictor
 
     def _guide(
-        self, record: Record, step: Step, predictor: Predictor, dtype: torch.dtype
+        self, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
-        """The prediction for the scheduler, and x_t where the guard moved it."""
-        with record.blame():
-            guided = record.guard.on_step(step, record.state)
-        record.check("the guided prediction", guided.noise, step.latents.shape)
-        record.check("x_t", guided.latents, step.latents.shape)
-        record.note(guided.acted, guided.scores)
+        """The prediction for the scheduler, and x_t where a guard moved it."""
+        guided = self._steered(step) if self.record is None else self._steered_by(self.record, step)
+        guided = self.watch.over(step, guided, lambda given: clean(process_of(scheduler), step, given))
         noise, own = guided.noise.detach(), predictor.made.get(id(step.prompt))
         if step.guidance_scale != 1.0 and own is not None:
             noise = self.family.finish(self.pipe, self.call.arguments, noise, own)
         stood = guided.latents is step.latents
         return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
+
+    def _steered(self, step: Step) -> Guided:
+        """The pipeline's own prediction."""
+        nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
+        return Guided(unsteered(step), step.latents, nobody)
+
+    def _steered_by(self, record: Record, step: Step) -> Guided:
+        with record.blame():
+            guided = record.guard.on_step(step, record.state)
+        record.check("the guided prediction", guided.noise, step.latents.shape)
+        record.check("x_t", guided.latents, step.latents.shape)
+        record.note(guided.acted, guided.scores)
+        return guided
 
     def _conditions(self, roles: Mapping[str, Pass]) -> tuple[Condition, Condition, Condition | None]:
         """(prompt, empty, negative). Where the caller gave no negative prompt, that half *is* the empty prompt."""
@@ -162,6 +179,12 @@ class StepSeam:
             output = self.family.run(denoiser, one)
         self.attention.check(output[0])
         return output
+
+
+def clean(process: NoiseProcess, step: Step, guided: Guided) -> Tensor:
+    """x_0 (B, …) as a prediction has it, in float32."""
+    level = Level(step.alpha_bar, step.input_scale, step.noise_scale)
+    return process.predicted(level, guided.latents, guided.noise)
 
 
 def _as_it_is(latents: Tensor) -> Tensor:

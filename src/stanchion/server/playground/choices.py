@@ -52,7 +52,7 @@ class Choices:
         chosen += [choice for choice in self.own if self.locked(choice) and choice not in chosen]
         if not chosen:
             raise ConfigError("no guard is switched on; switch on one or more.")
-        steering = [choice.name for choice in chosen if choice.guard.stage is Stage.TRAJECTORY]
+        steering = [choice.name for choice in chosen if _steers(choice.guard)]
         if len(steering) > 1:
             raise ConfigError(f"{' and '.join(steering)} both steer the trajectory; switch on one of them.")
         return tuple(sorted(chosen, key=_place))
@@ -97,3 +97,7 @@ def named(guards: Sequence[tuple[Any, Any]]) -> list[GuardChoice]:
 
 def _place(choice: GuardChoice) -> int:
     return int(choice.guard.stage.place)
+
+
+def _steers(guard: Any) -> bool:
+    return guard.stage is Stage.TRAJECTORY and not guard.watches

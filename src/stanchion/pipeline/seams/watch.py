@@ -1,0 +1,53 @@
+"""Monitors act at ``scheduler.step`` too, behind the guard that steers: they see what would be used, and may replace it.
+
+What one has tripped on is said to the call (``Call.seen``), where guards of its concept that wait for it find it in the
+next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ...types import Flagged, Guided, Step
+from ..attach.guard_record import Record
+from ..model.encoding import Encoding
+
+
+class WatchSeam:
+    """The monitors of one call, one behind the other."""
+
+    def __init__(self, records: Sequence[Record], call: Encoding) -> None:
+        self.records, self.call = tuple(records), call
+
+    def over(self, step: Step, guided: Guided, clean: Callable[[Guided], Tensor]) -> Guided:
+        """What to use in the place of ``guided``; ``clean`` gives x_0 (B, …) as a prediction has it."""
+        for record in self.records:
+            with record.blame():
+                seen = record.guard.look(step, clean(guided), record.state)
+            check(record, seen, len(step.latents))
+            with record.blame():
+                flagged = record.guard.settle(step, seen, record.state)
+                guided = record.guard.answer(step, guided, flagged, record.state)
+            record.check("the guided prediction", guided.noise, step.latents.shape)
+            self._say(record.guard.concept.name, flagged)
+            record.note(guided.acted, guided.scores)
+        return guided
+
+    def _say(self, concept: str, flagged: Flagged) -> None:
+        """A new mapping where something changed, and only there: who reads it need not compare tensors."""
+        known = self.call.seen.get(concept)
+        if known is None or not torch.equal(known.acted, flagged.acted):
+            self.call.seen = {**self.call.seen, concept: flagged}
+
+
+def check(record: Record, seen: Flagged, count: int) -> None:
+    """Refuse what is no answer for each of ``count`` pictures: nobody knows what they show.
+
+    Raises:
+        GuardFailed: a wrong shape, NaN or infinity.
+    """
+    record.check_shape("what it has seen", seen.acted, torch.Size([count]))
+    record.check("its score", seen.scores, seen.acted.shape)
