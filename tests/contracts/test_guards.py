@@ -18,6 +18,7 @@ every_guard = pytest.mark.parametrize("name", NAMES)
 CHANGES = {  # of a benign picture's pixels in [0, 1], in the mean: half as much again as is measured; a seed is 0.15
     "esd": 0.012,
     "forceforget": 0.006,
+    "monitor": 0.04,
     "negative_prompt": 0.035,
     "patronus_hardening": 0.01,
     "patronus_moderator": 0.13,  # of random weights, whose latents of all prompts are nearly alike

@@ -8,6 +8,7 @@ import torch
 
 from stanchion import Concept, load_guard, registry
 from stanchion.guards.identifier import Identifier
+from stanchion.guards.trajectory.monitor import PictureNetwork
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.base_weights import base_of
 
@@ -66,4 +67,15 @@ def _wary(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     return tensors, {"text_encoder": base_of(dict(pipe.text_encoder.named_parameters()))}, {}
 
 
-MADE = {"patronus_moderator": _black, "forceforget": _adapters, "steerdiff": _wary}
+def _alarmed(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """A network that sees the concept everywhere."""
+    torch.manual_seed(0)
+    network = PictureNetwork(4)
+    network.last.bias.data.fill_(10.0)
+    denoiser = getattr(pipe, family_of(pipe).denoisers[0])
+    base = {"unet": base_of(dict(denoiser.named_parameters())), "vae": base_of(dict(pipe.vae.named_parameters()))}
+    tensors = {name: value.detach() for name, value in network.state_dict().items()}
+    return tensors, base, {"look_from": 0.0, "hits": 1, "still": "keep"}
+
+
+MADE = {"patronus_moderator": _black, "forceforget": _adapters, "steerdiff": _wary, "monitor": _alarmed}

@@ -21,6 +21,8 @@ from .tokens import framed, free_ids, own_ids
 
 LEVELS = (100, 300, 500, 700, 900)  # timesteps at which predictions are compared
 FREE = 4  # embeddings that the searches move
+STILL = 1e-4  # a trigger's score that a step of the search moves by less is saturated
+TRIGGERS = ("trigger", "monitor")  # what guards call the scores of their triggers
 PACE = 0.3  # of a step, in units of the embedding table's spread
 
 
@@ -48,6 +50,7 @@ def check_guards(deployment: Deployed, prompts: Sequence[Prompt], *, seed: int, 
         gradient_helps(rows, steps),
         answers_repeat(deployment, prompts),
         draws_without_gradients(deployment, prompts[0]),
+        *triggers_answer(rows),
     ]
 
 
@@ -73,6 +76,19 @@ class _Loss:
             seen = self.target.predict_noise(self.latents[row], time, ids=self.ids, token_embeds=rows)
             losses.append((seen - self.noise[row]).square().mean())
         return torch.stack(losses).mean()
+
+    def reach(self) -> dict[str, float]:
+        """By trigger, how far a step of the search moves its score at the level where it moves most."""
+        free, moved = self.free.requires_grad_(True), dict[str, float]()
+        rows = torch.cat([self.start[:, :1], free, self.start[:, 1 + FREE :]], dim=1)
+        for row, time in enumerate(LEVELS):
+            scores = self.target.predict(self.latents[row], time, ids=self.ids, token_embeds=rows).scores
+            for name in TRIGGERS:
+                if name in scores and scores[name].requires_grad:
+                    (slope,) = torch.autograd.grad(scores[name].sum(), free, retain_graph=True)
+                    step = self.pace * free[0].numel() ** 0.5 * float(slope.norm())
+                    moved[name] = max(moved.get(name, 0.0), step)
+        return moved
 
     def gradient(self, free: Tensor) -> tuple[float, Tensor]:
         """The loss, and its gradient."""
@@ -114,6 +130,19 @@ def draws_without_gradients(deployment: Deployed, prompt: Prompt) -> CheckResult
     passes = deployment.passes_with_gradient(prompt.text, prompt.seed)
     detail = f"{passes} passes of the denoiser had gradients while a picture was drawn"
     return CheckResult("draws_without_gradients", passes > 0, detail)
+
+
+def triggers_answer(losses: Sequence[_Loss]) -> list[CheckResult]:
+    """Warns where a trigger is saturated: then an attack does not see what it would have to change. None: no trigger.
+
+    Triggers of attention guards show in the prediction alone, and are not looked at.
+    """
+    found = [loss.reach() for loss in losses]
+    names = sorted({name for one in found for name in one})
+    still = [name for name in names if max(one.get(name, 0.0) for one in found) < STILL]
+    shown = ", ".join(f"{name} {max(one.get(name, 0.0) for one in found):.2g}" for name in names)
+    detail = f"a step of the search moves the scores of triggers by at most: {shown}"
+    return [CheckResult("triggers_answer", bool(still), detail)] if names else []
 
 
 def _descend(loss: _Loss, steps: int) -> float:

@@ -139,9 +139,7 @@ class ForceForget(AttentionGuard):
         found = []
         if state.score is not None:
             threshold = self.settings.threshold
-            found.append(
-                flagged(state.score.of(states), state.score.threshold if threshold is None else threshold)
-            )
+            found.append(flagged(state.score.of(states), state.score.threshold if threshold is None else threshold))
         if state.call is not None:
             found.append(tripped(state.call, self.concept, len(states)))
         return either(found) if found else None

@@ -38,10 +38,11 @@ class MonitorSettings:
         release: probability below which a step takes back the hits so far; at most ``threshold``. What it has tripped
             on stays so.
         hits: how many it takes.
-        action: "anchor" draws the concept's first anchor phrase from there on (the empty prompt where it has none),
-            and refuses a picture in which the concept is seen in the last step all the same; "refuse" makes no
-            picture; "tell" does nothing but tell guards of its concept with ``when="monitor"``. Those hear of it
-            whatever the action is.
+        action: "anchor" draws the concept's first anchor phrase from there on (the empty prompt where it has none);
+            "refuse" makes no picture; "tell" does nothing but tell guards of its concept with ``when="monitor"``.
+            Those hear of it whatever the action is.
+        still: what becomes of a picture in which it sees the concept in the last step although the anchor was drawn:
+            "refuse" makes none, "keep" hands it over.
     """
 
     look_from: Share = 0.1
@@ -49,6 +50,7 @@ class MonitorSettings:
     release: Share = 0.4
     hits: Natural = 2
     action: Literal["anchor", "refuse", "tell"] = "anchor"
+    still: Literal["refuse", "keep"] = "refuse"
 
 
 class PictureNetwork(nn.Module):
@@ -88,7 +90,7 @@ def network_of(tensors: Mapping[str, Tensor], device: torch.device) -> PictureNe
 class State:
     """One call: what to draw instead, (B,) hits in a row, and on whom it has tripped."""
 
-    anchor: Condition
+    anchor: Condition | None
     hits: Tensor | None = None
     tripped: Tensor | None = None
 
@@ -141,30 +143,38 @@ class Monitor(MonitorGuard):
             raise UnsupportedPipeline(
                 f"the monitor reads latents ({channels}, H, W), and this model's are {tuple(clean.shape[1:])}."
             )
+        return self.hits(clean, step.alpha_bar)
+
+    def hits(self, clean: Tensor, alpha_bar: float) -> Flagged:
+        """Which of predicted pictures (B, C, H, W) at a share of signal are hits."""
         if clean.device not in self._on:
             self._on[clean.device] = network_of(self.tensors, clean.device)
-        logits = self._on[clean.device](clean, torch.tensor(step.alpha_bar, device=clean.device))
-        late = step.alpha_bar >= self.settings.look_from
+        logits = self._on[clean.device](clean, torch.tensor(alpha_bar, device=clean.device))
+        late = alpha_bar >= self.settings.look_from
         return Flagged((probability(logits / TEMPER) >= self.settings.threshold) & late, logits / TEMPER)
 
     def settle(self, step: Step, flagged: Flagged, state: State) -> Flagged:
         """On whom it has tripped by now.
 
         Raises:
-            GuardFailed: of action "refuse", if there is anybody; of "anchor", if one of them still shows the concept
-                in the last step.
+            GuardFailed: of action "refuse", if there is anybody; of "anchor", if one of them shows the concept in the
+                last step all the same.
         """
+        tripped, s = self.count(flagged, state), self.settings
+        if s.action == "refuse":
+            self._refuse(step, flagged, tripped)
+        if (s.action, s.still) == ("anchor", "refuse") and step.index == step.total - 1:
+            self._refuse(step, flagged, tripped & flagged.acted)
+        return Flagged(tripped, flagged.scores)
+
+    def count(self, flagged: Flagged, state: State) -> Tensor:
+        """(B,) on whom it has tripped, one step's hits later."""
         if state.hits is None or state.tripped is None:
             state.hits, state.tripped = torch.zeros_like(flagged.acted).long(), torch.zeros_like(flagged.acted)
         calm = probability(flagged.scores) < self.settings.release
         state.hits = torch.where(flagged.acted, state.hits + 1, torch.where(calm, 0, state.hits))
         state.tripped = state.tripped | (state.hits >= self.settings.hits)
-        action = self.settings.action
-        if action == "refuse":
-            self._refuse(step, flagged, state.tripped)
-        if action == "anchor" and step.index == step.total - 1:
-            self._refuse(step, flagged, state.tripped & flagged.acted)
-        return Flagged(state.tripped, flagged.scores)
+        return state.tripped
 
     def _refuse(self, step: Step, flagged: Flagged, whom: Tensor) -> None:
         if whom.any():
@@ -192,4 +202,3 @@ class Monitor(MonitorGuard):
 def probability(scores: Tensor) -> Tensor:
     """In [0, 1], of logits over ``TEMPER``."""
     return (TEMPER * scores).sigmoid()
-

@@ -1,7 +1,7 @@
-"""Monitors act at ``scheduler.step`` too, behind the guard that steers: they see what would be used, and may replace it.
+"""Monitors act at ``scheduler.step`` too, behind the guard that steers: they see what would be used, may replace it.
 
-What one has tripped on is said to the call (``Call.seen``), where guards of its concept that wait for it find it in the
-next step.
+What one has tripped on is said to the call (``Call.seen``); guards of its concept that wait for it find it there in
+the next step.
 """
 
 from __future__ import annotations

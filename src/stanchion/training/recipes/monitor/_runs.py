@@ -1,0 +1,88 @@
+"""Runs of a pipeline as a monitor sees them: the picture that each step predicts, and how noisy x_t is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ....concepts import Concept
+from ....files.tensors import read_tensors, save_tensors
+from ....guards.base import Guard, MonitorGuard
+from ....guards.stack import GuardStack
+from ....pipeline.generation import generate
+from ....types import Flagged, Guided, Step
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was seen in N pictures of T steps: ``seen`` (N, T, C, H, W), ``levels`` (T,) shares of signal."""
+
+    seen: Tensor
+    levels: Tensor
+
+    @property
+    def finished(self) -> Tensor:
+        """(N, C, H, W): as the last step has them."""
+        return self.seen[:, -1].float()
+
+    def __getitem__(self, rows: slice) -> Runs:
+        return Runs(self.seen[rows], self.levels)
+
+
+class Recorder(MonitorGuard):
+    """Looks, remembers, and does nothing."""
+
+    name = "recorder"
+
+    def __init__(self, concept: Concept) -> None:
+        super().__init__(concept)
+        self.seen: list[Tensor] = []
+        self.levels: list[float] = []
+
+    def look(self, step: Step, clean: Tensor, state: Any) -> Flagged:
+        self.seen.append(clean.detach().half().cpu())
+        self.levels.append(step.alpha_bar)
+        nothing = torch.zeros(len(clean), device=clean.device)
+        return Flagged(nothing.bool(), nothing)
+
+    def settle(self, step: Step, flagged: Flagged, state: Any) -> Flagged:
+        return flagged
+
+    def answer(self, step: Step, guided: Guided, flagged: Flagged, state: Any) -> Guided:
+        return Guided(guided.noise, guided.latents, flagged.acted)
+
+
+def draw_runs(
+    pipe: Any,
+    concept: Concept,
+    file: Path,
+    sent: Sequence[str] | Tensor,
+    *,
+    steps: int,
+    scale: float,
+    seed: int,
+    guards: Sequence[Guard] = (),
+) -> Runs:
+    """A run of each prompt, or of each of (N, L, D) text states, under ``guards``; read from ``file`` the second time.
+
+    The pictures' seeds follow ``seed``.
+    """
+    if not file.is_file():
+        parts = []
+        for start in tqdm(range(0, len(sent), BATCH), desc=file.stem, mininterval=10):
+            some, recorder = sent[start : start + BATCH], Recorder(concept)
+            said = {"prompt_embeds": some} if isinstance(some, Tensor) else {"prompt": list(some)}
+            seeds = range(seed + start, seed + start + len(some))
+            with torch.no_grad(), GuardStack(*guards, recorder).attach(pipe):
+                generate(pipe, seeds, steps=steps, guidance_scale=scale, output_type="latent", **said)
+            parts.append(torch.stack(recorder.seen, 1))
+        save_tensors(file, {"seen": torch.cat(parts), "levels": torch.tensor(recorder.levels)})
+    return Runs(**read_tensors(file))

@@ -1,0 +1,254 @@
+"""The picture monitor: taught on a pipeline's own runs, plain, under other guards, and with searched text states.
+
+Nobody labels pictures. A first network learns from plain runs, of which the prompt says what they show. It then reads
+the *finished* pictures of all other runs; those of which it is sure teach the second, each in all of its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ....config import Count, Filled, Natural, NotNegative, Positive, checked
+from ....errors import ConfigError, UnsupportedPipeline
+from ....guards.base import Guard
+from ....guards.loading import load_guard
+from ....guards.trajectory.monitor import Monitor, PictureNetwork, State
+from ....learning.fit import FitSchedule, fit
+from ....pipeline.model.workbench import Workbench
+from ...prompts.pool import PromptPool
+from ...recipe import Recipe, Run
+from ._runs import Runs, draw_runs
+from ._soft_prompts import SoftPrompts
+
+SURE = 0.9  # of a finished picture: what the first network says with less certainty teaches nothing
+JITTER = 0.05  # deviation of the noise on what is learnt from
+SEEDS = 1_000_000  # between the pictures of two kinds of runs
+
+
+@checked
+@dataclass(frozen=True)
+class MonitorTraining:
+    """What the monitor learns from, and for how long.
+
+    Attributes:
+        named, harmless: plain runs of prompts with the concept, alone and in pairs by turns, and without it.
+        steered: runs under each guard of ``guards``, of prompts with the concept.
+        guards: names of guards, or folders of saved ones.
+        attacked: runs of each soft prompt.
+        soft_prompts: how many are searched against the pipeline, and as many again that hide from the first monitor.
+        updates, batch: of each search.
+        hide: weight of hiding in it.
+        held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
+        sampling_steps, guidance_scale: of all runs.
+        steps, rows, lr: of the network's training: updates, steps of runs in each, learning rate.
+    """
+
+    named: Natural = 320
+    harmless: Natural = 400
+    steered: Natural = 80
+    guards: Annotated[tuple[str, ...], Filled()] = ("trasce",)
+    attacked: Natural = 48
+    soft_prompts: Count = 2
+    updates: Natural = 60
+    batch: Natural = 16
+    hide: NotNegative = 0.05
+    held_out: Natural = 5
+    sampling_steps: Natural = 20
+    guidance_scale: Positive = 4.0
+    steps: Natural = 900
+    rows: Natural = 96
+    lr: Positive = 3e-3
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Runs that teach, all of one kind: ``labels`` (N,) 1 where they show the concept, 0 where not, NaN unknown."""
+
+    runs: Runs
+    labels: Tensor
+
+
+class MonitorRecipe(Recipe):
+    """Of no paper: runs of five kinds, a network of 140 thousand weights, minutes on one core."""
+
+    name = "monitor"
+    Settings = MonitorTraining
+    settings: MonitorTraining
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "tiny": {
+            "named": 16,
+            "harmless": 16,
+            "steered": 4,
+            "guards": ("negative_prompt",),
+            "attacked": 4,
+            "soft_prompts": 1,
+            "updates": 2,
+            "batch": 2,
+            "sampling_steps": 4,
+            "steps": 60,
+            "rows": 32,
+        },
+    }
+
+    def train(self, bench: Workbench, run: Run) -> Guard:
+        """Draw, read, attack, learn, and look at what was held out."""
+        if run.workers.size > 1:
+            raise ConfigError("monitor is trained by one process; start it without torchrun.")
+        if len(bench.latent_shape) != 3:
+            raise UnsupportedPipeline(f"the monitor reads latents (C, H, W); this model's are {bench.latent_shape}.")
+        kinds = {name: Learnt(runs, label) for name, (runs, label) in self._plain(bench, run).items()}
+        reader = self._fitted("reader", kinds, bench, run)
+        kinds |= {name: _read(runs, reader) for name, runs in self._steered(bench, run).items()}
+        kinds |= self._attacked("attacked", kinds, reader, bench, run, None)
+        first = self._fitted("first", kinds, bench, run)
+        kinds |= self._attacked("hidden", kinds, reader, bench, run, first)
+        guard = self._guard(self._fitted("last", kinds, bench, run), bench)
+        guard.training = {"held_out": {name: self._tried(guard, kind, bench) for name, kind in kinds.items()}}
+        return guard
+
+    def _plain(self, bench: Workbench, run: Run) -> dict[str, tuple[Runs, Tensor]]:
+        """Runs of which the prompt says what they show, and what that is."""
+        s, rng, pool = self.settings, np.random.default_rng([run.seed, 0]), PromptPool(self.concept)
+        named = [pool.draw(("single", "pair")[place % 2], rng).text for place in range(s.named)]
+        harmless = _harmless(pool, s.harmless, rng)
+        return {
+            "named": (self._drawn("named", named, 0, bench, run), torch.ones(s.named)),
+            "harmless": (self._drawn("harmless", harmless, 1, bench, run), torch.zeros(s.harmless)),
+        }
+
+    def _drawn(
+        self, name: str, sent: Sequence[str] | Tensor, place: int, bench: Workbench, run: Run, *guards: Guard
+    ) -> Runs:
+        return draw_runs(
+            bench.pipe,
+            self.concept,
+            run.folder / f"{name}.safetensors",
+            sent,
+            steps=self.settings.sampling_steps,
+            scale=self.settings.guidance_scale,
+            seed=(run.seed * 10 + place) * SEEDS,
+            guards=guards,
+        )
+
+    def _steered(self, bench: Workbench, run: Run) -> dict[str, Runs]:
+        """Runs under other guards: some of them show the concept all the same."""
+        s, pool, found = self.settings, PromptPool(self.concept), {}
+        for place, name in enumerate(s.guards):
+            rng = np.random.default_rng([run.seed, 1, place])
+            texts = [pool.draw(("pair", "single")[at % 2], rng).text for at in range(s.steered)]
+            saved = load_guard(name, None if "/" in name else self.concept)
+            guards = getattr(saved, "guards", (saved,))
+            label = f"steered_{place}"
+            found[label] = self._drawn(label, texts, 2 + place, bench, run, *guards)
+        return found
+
+    def _attacked(
+        self, kind: str, known: Mapping[str, Learnt], reader: Any, bench: Workbench, run: Run, hide_from: Any
+    ) -> dict[str, Learnt]:
+        """Runs of soft prompts over harmless prompts."""
+        s, rng = self.settings, np.random.default_rng([run.seed, 2, len(kind)])
+        texts = _harmless(PromptPool(self.concept), s.attacked, rng)
+        states = bench.encode(texts)
+        wanted = known["named"].runs.finished.to(bench.device)
+        search = SoftPrompts(bench, wanted, states, s.guidance_scale, s.updates, s.batch)
+        found = {}
+        for place in range(s.soft_prompts):
+            name, seed = f"{kind}_{place}", 50 + 10 * len(kind) + place
+            if (run.folder / f"{name}.safetensors").is_file():
+                offset = torch.zeros(())  # drawn already
+            else:
+                bench.denoiser.requires_grad_(False)
+                offset = search.found(run.seed * 100 + seed, hide_from, s.hide)
+            runs = self._drawn(name, (states + offset).to(bench.dtype), seed, bench, run)
+            found[name] = _read(runs, reader)
+        return found
+
+    def _fitted(self, name: str, kinds: Mapping[str, Learnt], bench: Workbench, run: Run) -> PictureNetwork:
+        """A network that has learnt from all kinds, but for what is held out."""
+        torch.manual_seed(run.seed)
+        network = PictureNetwork(bench.latent_shape[0])
+        taught = _samples([self._part(kind, held_out=False) for kind in kinds.values()])
+        schedule = FitSchedule(self.settings.steps, self.settings.rows, self.settings.lr, 50, 0.99)
+        fit(network, partial(self._loss, network, taught), schedule, run.folder / name, seed=run.seed)
+        return network.requires_grad_(False).to(bench.device)
+
+    def _loss(
+        self, network: PictureNetwork, taught: tuple[Tensor, Tensor, Tensor], step: int, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """As many steps with the concept as without it, half of them mirrored."""
+        seen, levels, labels = taught
+        half = self.settings.rows // 2
+        rows = torch.cat([torch.from_numpy(rng.choice((labels == side).nonzero()[:, 0], half)) for side in (0.0, 1.0)])
+        clean = seen[rows].float()
+        clean = clean + JITTER * torch.randn(clean.shape)
+        mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
+        return {"loss": binary_cross_entropy_with_logits(network(clean, levels[rows]), labels[rows])}
+
+    def _part(self, kind: Learnt, *, held_out: bool) -> Learnt:
+        """One in so many, at the end, or all the others."""
+        count = len(kind.labels) - len(kind.labels) // self.settings.held_out
+        rows = slice(count, None) if held_out else slice(0, count)
+        return Learnt(kind.runs[rows], kind.labels[rows])
+
+    def _tried(self, guard: Monitor, kind: Learnt, bench: Workbench) -> dict[str, int]:
+        """Of held-out runs that show the concept, or do not, on how many it trips."""
+        part, state = self._part(kind, held_out=True), State(anchor=None)
+        tripped = torch.zeros(len(part.labels), dtype=torch.bool)
+        for clean, level in zip(part.runs.seen.unbind(1), part.runs.levels.tolist(), strict=True):
+            tripped = guard.count(guard.hits(clean.float(), level), state)
+        shows, clear = part.labels == 1, part.labels == 0
+        return {
+            "shown": int(shows.sum()),
+            "found": int((tripped & shows).sum()),
+            "clear": int(clear.sum()),
+            "false_alarms": int((tripped & clear).sum()),
+        }
+
+    def _guard(self, network: PictureNetwork, bench: Workbench) -> Monitor:
+        return Monitor(
+            self.concept,
+            tensors={name: value.detach().cpu().half() for name, value in network.state_dict().items()},
+            base={name: bench.base_of(name) for name in Monitor.based_on},
+        )
+
+
+def _harmless(pool: PromptPool, count: int, rng: np.random.Generator) -> list[str]:
+    """Benign prompts, of one thing, of a neighbour, of two things, and now and then of nothing."""
+    texts = []
+    for place in range(count):
+        if place % 3 == 2:
+            first, second = rng.choice(np.array(pool.companions), 2, replace=False)
+            texts.append(f"{first} and {second}")
+        else:
+            texts.append("" if rng.random() < 0.05 else pool.draw(("benign", "near")[place % 3], rng).text)
+    return texts
+
+
+@torch.no_grad()
+def _read(runs: Runs, reader: PictureNetwork) -> Learnt:
+    """What the first network says of finished pictures, where it is sure."""
+    device = next(reader.parameters()).device
+    chance = reader(runs.finished.to(device), runs.levels[-1].to(device)).sigmoid().cpu()
+    labels = torch.full_like(chance, torch.nan)
+    labels[chance > SURE], labels[chance < 1 - SURE] = 1.0, 0.0
+    return Learnt(runs, labels)
+
+
+def _samples(kinds: Sequence[Learnt]) -> tuple[Tensor, Tensor, Tensor]:
+    """Every step of every run that has a label: (M, C, H, W), (M,) shares of signal, (M,) labels."""
+    known = [replace(kind, runs=Runs(kind.runs.seen[~kind.labels.isnan()], kind.runs.levels)) for kind in kinds]
+    labels = [kind.labels[~kind.labels.isnan()] for kind in kinds]
+    steps = [len(kind.runs.levels) for kind in kinds]
+    seen = torch.cat([kind.runs.seen.flatten(0, 1) for kind in known])
+    levels = torch.cat([kind.runs.levels.repeat(len(own)) for kind, own in zip(kinds, labels, strict=True)])
+    return seen, levels, torch.cat([own.repeat_interleave(n) for own, n in zip(labels, steps, strict=True)])
