@@ -52,19 +52,19 @@ class MonitorTraining:
     """
 
     named: Natural = 320
-    harmless: Natural = 400
-    steered: Natural = 80
+    harmless: Natural = 240
+    steered: Natural = 48
     guards: Annotated[tuple[str, ...], Filled()] = ("trasce",)
-    attacked: Natural = 48
+    attacked: Natural = 32
     soft_prompts: Count = 2
-    updates: Natural = 60
+    updates: Natural = 40
     batch: Natural = 16
     hide: NotNegative = 0.05
-    held_out: Natural = 5
+    held_out: Natural = 4
     sampling_steps: Natural = 20
     guidance_scale: Positive = 4.0
-    steps: Natural = 900
-    rows: Natural = 96
+    steps: Natural = 600
+    rows: Natural = 64
     lr: Positive = 3e-3
 
 
