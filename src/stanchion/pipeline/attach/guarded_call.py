@@ -18,12 +18,12 @@ from ..seams.decode import DecodeSeam
 from ..seams.output import OutputSeam
 from ..seams.step import StepSeam
 from ..seams.text import TextSeam
-from ..seams.watch import WatchSeam
 from ..seams.weights import WeightsSeam
 from ..stages import Stage
 from .guard_record import Record
 from .guarded_class import CURRENT, close
 from .reports import Report
+from .watching import WatchSeam
 
 
 class GuardedCall:

@@ -22,6 +22,7 @@ from ...errors import ConfigError, UnsupportedPipeline
 from ...types import Condition, Guided, PromptEmbeds, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import unwrapped
+from ..attach.watching import check
 from ..families import family_of
 from ..families.base import Pass
 from ..freezing import frozen
@@ -34,7 +35,6 @@ from ..seams.decode import DecodeSeam
 from ..seams.prediction import Predictor, unsteered
 from ..seams.step import clean
 from ..seams.text_chain import TextChain
-from ..seams.watch import check
 from ..stages import Stage
 from .encoding import Encoding, own_tokens
 from .text_encoder import TextEncoder

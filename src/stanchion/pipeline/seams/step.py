@@ -19,6 +19,7 @@ from ...errors import GuardBypassed
 from ...types import Condition, Guided, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import Proxy, unwrapped
+from ..attach.watching import WatchSeam
 from ..families.base import Family, Pass, plain
 from ..model.encoding import Encoding
 from ..noise import process_of
@@ -28,7 +29,6 @@ from ..proof.tripwire import opened
 from .attention import AttentionSeam
 from .prediction import Predictor, unsteered
 from .text import TextSeam
-from .watch import WatchSeam
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ...types import Flagged, Guided, Step
-from ..attach.guard_record import Record
 from ..model.encoding import Encoding
+from .guard_record import Record
 
 
 class WatchSeam:
