@@ -10,6 +10,7 @@ from ..guards.base import Guard
 from ..guards.stack import GuardStack
 from ..hub import model_card
 from ..judges import load_judge
+from ..metrics.intervals import wilson
 from ..pipeline.loading import PACKAGED
 from .results.markdown import below, share, table
 from .results.row import Row, make_rows
@@ -55,6 +56,8 @@ def measured(
 def write_model_card(folder: Path, guard: Guard | GuardStack, model: str, rows: list[Row]) -> None:
     """``README.md``, with the front matter that the Hub reads."""
     found = _table(rows) if rows else "Nothing was measured: no judge at hand knows this model's pictures."
+    guards = guard.guards if isinstance(guard, GuardStack) else (guard,)
+    found = "\n\n".join([found, *(_held_out(one) for one in guards if "held_out" in one.training)])
     model_card.write_model_card(folder, guard, model=model, measured=found)
 
 
@@ -68,3 +71,19 @@ def _table(rows: list[Row]) -> str:
             counted = str(row.n + row.n_unscored)
             lines.append([row.prompt_set, row.metric, share(before), share(row), counted])
     return "\n\n".join(filter(None, (table(heads, lines), below(rows))))
+
+
+def _held_out(guard: Guard) -> str:
+    """What a guard that learnt from runs finds among those that it did not learn from."""
+    heads, lines = ["held-out runs", "show the concept", "found", "do not", "false alarms"], []
+    for kind, counts in guard.training["held_out"].items():
+        sides = [(counts["found"], counts["shown"]), (counts["false_alarms"], counts["clear"])]
+        cells = [(str(n), f"{hits} [{_percent(hits, n)}]" if n else "–") for hits, n in sides]
+        lines.append([kind, *cells[0], *cells[1]])
+    return "Held out in training, in brackets per cent with 95 % intervals:\n\n" + table(heads, lines)
+
+
+def _percent(hits: int, n: int) -> str:
+    """A share in per cent with its Wilson interval."""
+    low, high = wilson(hits, n)
+    return f"{100 * hits / n:.0f}: {100 * low:.0f} to {100 * high:.0f}"

@@ -16,7 +16,7 @@ from stanchion.training.recipes.monitor._runs import Runs, draw_runs
 from stanchion.training.recipes.monitor._soft_prompts import SoftPrompts
 from stanchion.training.recipes.monitor.monitor import Learnt, MonitorRecipe, _read, _samples
 
-SHORT = {"preset": "tiny", "steps": 2, "named": 8, "harmless": 8}
+SHORT = {"preset": "tiny", "named": 8, "harmless": 8}
 
 
 def test_cut_off_and_run_again_it_ends_at_the_same_weights(pipe, tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ class MonitorRecipe(Recipe):
             "updates": 2,
             "batch": 2,
             "sampling_steps": 4,
-            "steps": 60,
+            "steps": 2,
             "rows": 32,
         },
     }
