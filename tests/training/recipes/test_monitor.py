@@ -27,7 +27,7 @@ def test_cut_off_and_run_again_it_ends_at_the_same_weights(pipe, tmp_path, monke
     again = train_guard("monitor", pipe, "weapons", tmp_path / "cut", **SHORT)
     assert all(same_bits(again.tensors[name], value) for name, value in whole.tensors.items())
     assert set(again.training["held_out"]) == {"named", "harmless", "steered_0", "attacked_0", "hidden_0"}
-    assert again.training["held_out"]["named"]["shown"] == 1
+    assert again.training["held_out"]["named"]["shown"] == 2
     assert not hasattr(type(pipe), "_stanchion")
 
 
