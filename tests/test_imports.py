@@ -292,6 +292,7 @@ def test_a_class_name_occurs_once() -> None:
 INSIDES = ("pipeline.families", "pipeline.noise", "reference")
 STILL = {  # who knows one family's insides all the same, and why
     "guards.attention.forceforget": "the key under which saved guards name the weights they belong to",
+    "guards.trajectory.monitor": "the same key",
     "training.recipes.forceforget.forceforget": "writes that key",
     "benchmark.studies.weights_and_times": "measures the reference model's modules",
 }
