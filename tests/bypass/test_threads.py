@@ -39,7 +39,8 @@ def during(trial: Trial, work: Callable[[], Any]) -> tuple[Any, Any]:
 @ROUTES.route("the pipeline is called from two threads", SAME)
 def two_calls(trial: Trial) -> Any:
     first, second = at_once(trial.draw, trial.draw)
-    assert near(first, second)  # a second thread may have another share of the cores
+    if trial.guard:  # which takes turns; diffusers promises nothing of its own two calls
+        assert near(first, second)  # a second thread may have another share of the cores
     return first
 
 
