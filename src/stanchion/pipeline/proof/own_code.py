@@ -31,10 +31,10 @@ class OwnCode:
 
     def __init__(self, modules: Mapping[str, nn.Module], pipeline: type) -> None:
         self._modules = modules
-        self._kinds = WeakKeyDictionary({part: type(part) for _, part in self._parts()})
+        self._kinds = WeakKeyDictionary({part: type(part) for part in self._parts()})
         kinds = {pipeline, *self._kinds.values()}
         self._written = {(kind, name): getattr(kind, name) for kind in kinds for name in _methods(kind)}
-        self._added = {key: code for key, _, code in self._additions()}
+        self._added = {key: code for part in self._parts() for key, _, code in _additions(part)}
 
     def check(self) -> None:
         """Raise where other code would run than when this was made.
@@ -52,27 +52,39 @@ class OwnCode:
         for (kind, name), code in self._written.items():
             if getattr(kind, name, None) is not code:
                 yield f"{kind.__name__}.{name} was replaced"
-        for path, part in self._parts():
+        for part in self._parts():
             if self._kinds.get(part, type(part)) is not type(part):
-                yield f"pipe.{path} was given another class"
-        for key, what, code in self._additions():
-            if self._added.get(key) is not code:
-                yield what
+                yield f"{self._path(part)} was given another class"
+            for key, what, code in _additions(part):
+                if self._added.get(key) is not code:
+                    yield what.format(self._path(part))
 
-    def _additions(self) -> Iterator[tuple[tuple[int, Any], str, Any]]:
-        """(key, what happened, code) of each method and hook that a part does not have from its class or a library."""
-        for path, part in self._parts():
-            for name in vars(part).keys() & _methods(part.__class__):
-                under = _under_hooks(part, name)
-                if under is not getattr(type(part), name):
-                    yield (id(part), name), f"pipe.{path}.{name} was replaced", under
-            for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values()):
-                if str(getattr(hook, "__module__", None)).partition(".")[0] not in _LIBRARIES:
-                    yield (id(part), id(hook)), f"a hook was put on pipe.{path}", hook
+    def _parts(self) -> Iterator[nn.Module]:
+        """Each once. ``modules()`` would build every path on the way, and this is asked in each call."""
+        waiting, seen = list(self._modules.values()), set[int]()
+        while waiting:
+            part = waiting.pop()
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield part
+                waiting += [child for child in part._modules.values() if child is not None]
 
-    def _parts(self) -> Iterator[tuple[str, nn.Module]]:
-        for root, module in self._modules.items():
-            yield from module.named_modules(prefix=root)
+    def _path(self, part: nn.Module) -> str:
+        everywhere = (module.named_modules(prefix=root) for root, module in self._modules.items())
+        return next(f"pipe.{path}" for paths in everywhere for path, one in paths if one is part)
+
+
+def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:
+    """(key, what happened where, code) of each method and hook that it does not have from its class or a library."""
+    own, methods = vars(part), _methods(part.__class__)
+    if not methods.isdisjoint(own):
+        for name in methods & own.keys():
+            under = _under_hooks(part, name)
+            if under is not getattr(type(part), name):
+                yield (id(part), name), f"{{}}.{name} was replaced", under
+    for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values()):
+        if str(getattr(hook, "__module__", None)).partition(".")[0] not in _LIBRARIES:
+            yield (id(part), id(hook)), "a hook was put on {}", hook
 
 
 @cache
