@@ -46,8 +46,8 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) outputs .pytest_cache .mypy_cache .ruff_cache
 
-$(READY): pyproject.toml constraints.txt  # without compiling all that is installed: what is imported is, at its first import
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Stanchion needs Python 3.11 or newer; say which: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
