@@ -190,9 +190,7 @@ def test_ray_is_imported_by_those_who_ask_it_and_when_they_do() -> None:
     found = {dotted(path): re.findall(r"^( *)(?:from|import) ray\b", text(path), re.M) for path in FILES}
     assert {name for name, indents in found.items() if indents} == {
         "benchmark.run.executors.ray",
-        "benchmark.studies.scale",
         "server.replicas",
-        "cli.cluster",
     }
     assert all(indent for indents in found.values() for indent in indents)
 

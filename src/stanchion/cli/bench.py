@@ -14,7 +14,7 @@ from ..files.names import file_name
 from ..files.shards import Shard
 from ..files.writers import Part, writing
 from ..roles import Role
-from .cluster import Ray, cluster
+from .cluster import Ray
 from .limits import FailIf, Strict, hold, leave_unchecked, read_limits
 from .options import OwnPrompts, Processes
 from .outputs import check_file, check_folder
@@ -141,7 +141,7 @@ class _Way:
             return local.carry_out(job, processes=self.processes, **self.options)
         from ..benchmark.run.executors import ray
 
-        with cluster(self.ray):
+        with ray.cluster(self.ray):
             return ray.carry_out(job, **self.options)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cluster import Ray, cluster
+from .cluster import Ray
 
 if TYPE_CHECKING:
     from ..server.policy import Policy
@@ -50,7 +50,7 @@ def serve(
 
     without_progress_bars()
     without_texts_in_logs()
-    with cluster(ray) if ray else nullcontext():
+    with _joined(ray):
         uvicorn.run(
             create_app(_service(chosen, replicated=bool(ray))),
             host=host,
@@ -61,6 +61,15 @@ def serve(
             access_log=False,
             server_header=False,
         )
+
+
+def _joined(ray: str | None) -> AbstractContextManager[None]:
+    """Within it the cluster is joined, if one is asked for."""
+    if not ray:
+        return nullcontext()
+    from ..benchmark.run.executors.ray import cluster
+
+    return cluster(ray)
 
 
 def _service(policy: Policy, *, replicated: bool) -> Any:

@@ -141,7 +141,7 @@ def _local(spec: Spec, processes: int) -> TimedRun:
 
 def _ray(spec: Spec, workers: int, beside: Callable[[Path], object] | None = None) -> TimedRun:
     """On a cluster of one core a worker; ``beside`` runs in a thread, with the record's folder."""
-    with _record(spec) as job, _cluster(workers):
+    with _record(spec) as job, ray.cluster(ray.LOCAL, num_cpus=workers, log_to_driver=False, logging_level="error"):
         thread = threading.Thread(target=lambda: beside and beside(job.folder))
         start = time.perf_counter()
         thread.start()
@@ -149,24 +149,6 @@ def _ray(spec: Spec, workers: int, beside: Callable[[Path], object] | None = Non
         seconds = time.perf_counter() - start
         thread.join()
         return TimedRun(seconds, job.open().rows("scale", "scale"))
-
-
-@contextmanager
-def _cluster(cores: int) -> Iterator[None]:
-    """On this machine.
-
-    Raises:
-        ConfigError: ray is not installed.
-    """
-    try:
-        import ray as cluster
-    except ImportError as error:
-        raise ConfigError("ray is not installed; pip install 'stanchion[ray]'.") from error
-    cluster.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
-        yield
-    finally:
-        cluster.shutdown()
 
 
 def _kill_one(folder: Path) -> None:

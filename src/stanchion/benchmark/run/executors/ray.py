@@ -1,6 +1,6 @@
 """Carries out a job on a Ray cluster: a task for each group of cells, which fill parts of one record.
 
-The cluster is joined already (``ray.init``), its machines have this package, and they see the record's folder under the
+The cluster is joined already (``cluster``), its machines have this package, and they see the record's folder under the
 same path, on a file system with locks. A worker that dies has its group done again, by another one, where it was: what
 a record has is not made twice.
 """
@@ -10,16 +10,42 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from math import inf
 from typing import Any
 
+from ....errors import ConfigError
 from ....files.shards import ALL, Shard
 from ....files.writers import Part, writing
 from ..engine import NEVER, Clock, cells_of, fill
 from .local import Job, say
 
+LOCAL = "local"
 TRIES = 3  # of a group whose worker died; one that kills each of them ends the run
+
+
+@contextmanager
+def cluster(address: str, **options: Any) -> Iterator[None]:
+    """Join a cluster; one that is started for that (``local``, with ``ray.init``'s options) ends with it.
+
+    Raises:
+        ConfigError: ray is not installed, or the cluster can't be joined.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("ray is not installed; pip install 'stanchion[ray]'.") from error
+    here = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    try:
+        ray.init(**{**here, "logging_level": "warning", **options})
+    except Exception as error:  # what Ray raises has no class of its own
+        raise ConfigError(f"--ray {address}: {type(error).__name__}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def carry_out(job: Job, *, clock: Clock = NEVER, shard: Shard = ALL) -> bool:
