@@ -32,7 +32,7 @@ from ..phrase_cache import PhraseCache
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
-from ..seams.prediction import Predictor, unsteered
+from ..seams.prediction import Predictor, stock
 from ..seams.step import clean
 from ..seams.text_chain import TextChain
 from ..stages import Stage
@@ -168,12 +168,10 @@ class GuardedPrediction:
         return guided
 
     def _steered(self, pass_: _Pass) -> Guided:
-        step = pass_.step
-        if pass_.record is not None:
-            with pass_.record.blame():
-                return pass_.record.guard.on_step(step, pass_.record.state)
-        untouched = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
-        return Guided(unsteered(step), step.latents, untouched)
+        if pass_.record is None:
+            return stock(pass_.step)
+        with pass_.record.blame():
+            return pass_.record.guard.on_step(pass_.step, pass_.record.state)
 
     @contextmanager
     def _passing(self, latents: Tensor, timestep: int, prompt: PromptEmbeds) -> Iterator[_Pass]:

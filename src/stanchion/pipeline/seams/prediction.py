@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ...types import Condition, Step
+from ...types import Condition, Guided, Step
 from ..families.base import Family, Pass
 
 
@@ -66,3 +67,9 @@ def unsteered(step: Step, prompt: Condition | None = None) -> Tensor:
     if step.guidance_scale == 1.0:
         return step.predict(step.latents, prompt)[0]
     return guided(step, *step.predict(step.latents, step.negative or step.empty, prompt))
+
+
+def stock(step: Step) -> Guided:
+    """What the pipeline itself would use: nobody acted."""
+    nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
+    return Guided(unsteered(step), step.latents, nobody)

@@ -27,7 +27,7 @@ from ..noise.base import Level, NoiseProcess
 from ..noise.schedule import Schedule
 from ..proof.tripwire import opened
 from .attention import AttentionSeam
-from .prediction import Predictor, unsteered
+from .prediction import Predictor, stock
 from .text import TextSeam
 
 
@@ -143,18 +143,13 @@ class StepSeam:
         self, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
         """The prediction for the scheduler, and x_t where a guard moved it."""
-        guided = self._steered(step) if self.record is None else self._steered_by(self.record, step)
+        guided = stock(step) if self.record is None else self._steered_by(self.record, step)
         guided = self.watch.over(step, guided, lambda given: clean(process_of(scheduler), step, given))
         noise, own = guided.noise.detach(), predictor.made.get(id(step.prompt))
         if step.guidance_scale != 1.0 and own is not None:
             noise = self.family.finish(self.pipe, self.call.arguments, noise, own)
         stood = guided.latents is step.latents
         return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
-
-    def _steered(self, step: Step) -> Guided:
-        """The pipeline's own prediction."""
-        nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
-        return Guided(unsteered(step), step.latents, nobody)
 
     def _steered_by(self, record: Record, step: Step) -> Guided:
         with record.blame():
