@@ -20,6 +20,7 @@ from ...pipeline.seams.prediction import unsteered
 from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Flagged, Guided, Step
 from ..base import MonitorGuard, across
+from ..triggers import anchors_of
 
 WIDTHS = (40, 64, 80)  # channels; 140 thousand weights with four channels of latents
 HIDDEN = 48
@@ -130,7 +131,7 @@ class Monitor(MonitorGuard):
 
     def begin(self, call: Call) -> State:
         """Encode the anchor."""
-        return State(call.encode([next((phrase for phrase in self.concept.anchors if phrase.strip()), "")]))
+        return State(call.encode(anchors_of(self.concept)[:1]))
 
     def look(self, step: Step, clean: Tensor, state: State) -> Flagged:
         """Hits of this step; the scores are logits over ``TEMPER``.

@@ -33,7 +33,7 @@ class Runs:
         """(N, C, H, W): as the last step has them."""
         return self.seen[:, -1].float()
 
-    def __getitem__(self, rows: slice) -> Runs:
+    def __getitem__(self, rows: slice | Tensor) -> Runs:
         return Runs(self.seen[rows], self.levels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,6 +47,11 @@ class SoftPrompts:
             optimiser.step()
         return free.detach()
 
+    @cached_property
+    def _empty(self) -> Tensor:
+        """(1, R, D) of the empty prompt."""
+        return self.bench.encode([""])
+
     def _loss(self, free: Tensor, generator: torch.Generator, hide_from: Any, weight: float) -> Tensor:
         bench = self.bench
         rows, said = (torch.randint(len(of), (self.batch,), generator=generator) for of in (self.wanted, self.states))
@@ -57,6 +63,6 @@ class SoftPrompts:
         if hide_from is None:
             return loss
         with torch.no_grad():
-            empty = bench.predict(latents, time, bench.encode([""]).expand(len(latents), -1, -1))
+            empty = bench.predict(latents, time, self._empty.expand(len(latents), -1, -1))
         clean = bench.path.moved(latents, empty + self.scale * (prompt - empty), time, None)
         return loss + weight * softplus(hide_from(clean, bench.alpha_bar[time]) / TEMPER).mean()

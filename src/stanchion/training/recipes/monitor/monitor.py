@@ -7,7 +7,7 @@ the *finished* pictures of all other runs; those of which it is sure teach the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,9 +19,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ....config import Count, Natural, NotNegative, Positive, checked
 from ....errors import ConfigError, UnsupportedPipeline
 from ....guards.base import Guard
-from ....guards.loading import guard_from
+from ....guards.loading import stack_of
 from ....guards.trajectory.monitor import Monitor, PictureNetwork, State
 from ....learning.fit import FitSchedule, fit
+from ....pipeline.freezing import frozen
 from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool
 from ...recipe import Recipe, Run
@@ -75,6 +76,9 @@ class Learnt:
 
     runs: Runs
     labels: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> Learnt:
+        return Learnt(self.runs[rows], self.labels[rows])
 
 
 class MonitorRecipe(Recipe):
@@ -146,8 +150,7 @@ class MonitorRecipe(Recipe):
         for place, (name, settings) in enumerate(s.guards.items()):
             rng = np.random.default_rng([run.seed, 1, place])
             texts = [pool.draw(("pair", "single")[at % 2], rng).text for at in range(s.steered)]
-            saved = guard_from(name, None if "/" in name else self.concept, settings)
-            guards = getattr(saved, "guards", (saved,))
+            guards = stack_of([name], self.concept, {name: settings}).guards
             label = f"steered_{place}"
             found[label] = self._drawn(label, texts, 2 + place, bench, run, *guards)
         return found
@@ -167,8 +170,8 @@ class MonitorRecipe(Recipe):
             if (run.folder / f"{name}.safetensors").is_file():
                 offset = torch.zeros(())  # drawn already
             else:
-                bench.denoiser.requires_grad_(False)
-                offset = search.found(run.seed * 100 + seed, hide_from, s.hide)
+                with frozen(bench.denoiser):
+                    offset = search.found(run.seed * 100 + seed, hide_from, s.hide)
             runs = self._drawn(name, (states + offset).to(bench.dtype), seed, bench, run)
             found[name] = _read(runs, reader)
         return found
@@ -198,8 +201,7 @@ class MonitorRecipe(Recipe):
     def _part(self, kind: Learnt, *, held_out: bool) -> Learnt:
         """One in so many, at the end, or all the others."""
         count = len(kind.labels) - len(kind.labels) // self.settings.held_out
-        rows = slice(count, None) if held_out else slice(0, count)
-        return Learnt(kind.runs[rows], kind.labels[rows])
+        return kind[count:] if held_out else kind[:count]
 
     def _tried(self, guard: Monitor, kind: Learnt, bench: Workbench) -> dict[str, int]:
         """Of held-out runs that show the concept, or do not, on how many it trips."""
@@ -247,9 +249,7 @@ def _read(runs: Runs, reader: PictureNetwork) -> Learnt:
 
 def _samples(kinds: Sequence[Learnt]) -> tuple[Tensor, Tensor, Tensor]:
     """Every step of every run that has a label: (M, C, H, W), (M,) shares of signal, (M,) labels."""
-    known = [replace(kind, runs=Runs(kind.runs.seen[~kind.labels.isnan()], kind.runs.levels)) for kind in kinds]
-    labels = [kind.labels[~kind.labels.isnan()] for kind in kinds]
-    steps = [len(kind.runs.levels) for kind in kinds]
+    known = [kind[~kind.labels.isnan()] for kind in kinds]
     seen = torch.cat([kind.runs.seen.flatten(0, 1) for kind in known])
-    levels = torch.cat([kind.runs.levels.repeat(len(own)) for kind, own in zip(kinds, labels, strict=True)])
-    return seen, levels, torch.cat([own.repeat_interleave(n) for own, n in zip(labels, steps, strict=True)])
+    levels = torch.cat([kind.runs.levels.repeat(len(kind.labels)) for kind in known])
+    return seen, levels, torch.cat([kind.labels.repeat_interleave(len(kind.runs.levels)) for kind in known])
