@@ -14,6 +14,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 from typing import Any
 
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -49,11 +50,15 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return LINK.sub(moved, markdown)
 
 
-def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Warn, which is an error in a strict build, of what a reader's browser would fetch from elsewhere."""
-    for found in FETCHED.findall(output):
-        LOG.warning("%s fetches from elsewhere: %s", page.file.src_uri, found)
-    return output
+@event_priority(-1000)
+def on_post_build(config: Any) -> None:
+    """Warn, which is an error in a strict build, of what a reader's browser would fetch from elsewhere.
+
+    Asked of the pages as they lie there, last of all: a plugin may add a script to a page that was looked at.
+    """
+    for page in sorted(Path(config.site_dir).rglob("*.html")):
+        for found in FETCHED.findall(page.read_text(encoding="utf-8")):
+            LOG.warning("%s fetches from elsewhere: %s", page.relative_to(config.site_dir), found)
 
 
 def _path(page: str, link: str) -> str:
