@@ -13,6 +13,7 @@ from stanchion import registry
 from stanchion.benchmark.papers.paper import FOLDER, Paper, load_paper, papers
 from stanchion.benchmark.results.row import read_rows
 from stanchion.cli.app import app
+from stanchion.concepts import load_concept
 
 SAMPLES = Path(__file__).parents[2] / "prompts" / "samples"
 CONCEPT = "name: nudity\nkind: unsafe\ntargets: [a cat]\nanchors: [a dog]\nlabels: [nudity]\n"
@@ -69,8 +70,9 @@ def test_all_that_is_missing_is_told_with_where_to_get_it(here: Path) -> None:
     told = " ".join(result.output.split())
     assert "prompts/i2p.csv: prompts, from https://huggingface.co/datasets/AIML-TUDA/i2p" in told
     assert "stanchion train steerdiff --concept" in told
-    assert "--model nowhere --output guards/steerdiff-nudity" in told
+    assert "--model nowhere --output guards/steerdiff-nudity --preset paper" in told
     assert "stanchion train esd" in told
+    assert load_concept("runs/steerdiff/concepts/nudity.yaml").name == "nudity"  # what those commands name
 
 
 @pytest.mark.parametrize(

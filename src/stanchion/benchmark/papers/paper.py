@@ -113,15 +113,16 @@ def write_specs(paper: Paper, choice: Choice, model: str, folder: Path) -> dict[
     """
     chosen = {task: _chosen(paper.tasks[task], choice, model) for task in _known("task", choice.tasks, paper.tasks)}
     concepts = {name: folder / "concepts" / f"{file_name(name)}.yaml" for name in paper.concepts}
-    if missing := [*dict.fromkeys(line for spec in chosen.values() for line in _missing(spec, concepts))]:
-        raise ConfigError("\n  ".join([f"{paper.paper}: this is needed and not there:", *missing]))
     (folder / "concepts").mkdir(parents=True, exist_ok=True)
-    for name, path in concepts.items():
+    for name, path in concepts.items():  # before anything is missed: the commands that train guards read them
         path.write_text(config.dump(paper.concepts[name]), encoding="utf-8")
+    meant = {name: choice.concept or str(path.absolute()) for name, path in concepts.items()}
+    if missing := [*dict.fromkeys(line for spec in chosen.values() for line in _missing(spec, meant))]:
+        raise ConfigError(f"{paper.paper}: this is needed and not there: {'; '.join(missing)}.")
     written = {task: folder / f"{file_name(task)}.yaml" for task in chosen}
     for task, spec in chosen.items():
-        names = tuple(choice.concept or str(concepts[name].absolute()) for name in spec.concepts)
-        written[task].write_text(config.dump(replace(spec, concepts=names)), encoding="utf-8")
+        named = replace(spec, concepts=tuple(meant[name] for name in spec.concepts))
+        written[task].write_text(config.dump(named), encoding="utf-8")
     return written
 
 
@@ -163,7 +164,7 @@ def _with_artefacts(variant: Variant, spec: Spec, choice: Choice) -> Variant:
     return replace(variant, guard="+".join(names) or UNGUARDED)
 
 
-def _missing(spec: Spec, concepts: Mapping[str, Path]) -> Iterator[str]:
+def _missing(spec: Spec, concepts: Mapping[str, str]) -> Iterator[str]:
     """What has to be fetched or trained first, a line each."""
     for name, table in spec.tables.items():
         if not Path(table.file).is_file():
@@ -172,8 +173,9 @@ def _missing(spec: Spec, concepts: Mapping[str, Path]) -> Iterator[str]:
     for folder in dict.fromkeys(name for variant in spec.variants for name in variant.names if "/" in name):
         if not Path(folder).is_dir():
             guard, _, concept = Path(folder).name.partition("-")
-            train = f"stanchion train {guard} --concept {concepts[concept]} --model {spec.model} --output {folder}"
-            yield f"{folder}: a trained guard, {train}"
+            preset = " --preset paper" if "paper" in registry.get("recipes", guard).presets else ""
+            of = f"--concept {concepts[concept]} --model {spec.model} --output {folder}{preset}"
+            yield f"{folder}: a trained guard, `stanchion train {guard} {of}`"
 
 
 def _known(what: str, wanted: tuple[str, ...], known: Mapping[str, Any]) -> list[str]:
