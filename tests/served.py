@@ -16,7 +16,7 @@ from openai import OpenAI
 
 import tiny
 from stanchion.server.http.app import create_app
-from stanchion.server.http.gate import impatient
+from stanchion.server.http.door import connection
 from stanchion.server.policy import Limits, Policy, Rule
 from stanchion.server.requests import Ask
 from stanchion.server.service import GuardedService
@@ -40,6 +40,13 @@ def finding(when: Any, settings: Any = UNSAFE) -> Policy:
 def words(when: Any = "refuse") -> Rule:
     """A rule whose guard reads prompts: trained on the tiny pipeline."""
     return Rule("weapons", (str(tiny._trained("steerdiff")),), when=when)
+
+
+def eyes(when: Any = "steer", action: str = "refuse") -> Rule:
+    """A rule whose picture monitor, of the tiny pipeline, takes every step of any picture for a weapon."""
+    folder = str(tiny._trained("monitor"))
+    settings = {"look_from": 0.0, "threshold": 1e-9, "release": 0.0, "hits": 1, "action": action}
+    return Rule("weapons", (folder,), {folder: settings}, when)
 
 
 class Gated(Studio):
@@ -93,15 +100,8 @@ def listening(serving: GuardedService) -> Iterator[str]:
     """The service on a free port of the loopback, as ``stanchion serve`` has it; yields its address."""
     with socket.socket() as port:
         port.bind(("127.0.0.1", 0))
-        limits = serving.policy.limits
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(serving),
-                log_level="critical",
-                http=impatient(limits.body_seconds),
-                limit_concurrency=limits.connections,
-            )
-        )
+        options = connection.listening(serving.policy.limits)
+        server = uvicorn.Server(uvicorn.Config(create_app(serving), log_level="critical", **options))
         thread = threading.Thread(target=server.run, args=([port],))
         thread.start()
         until(lambda: server.started)

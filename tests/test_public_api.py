@@ -22,6 +22,7 @@ PUBLIC = {
     "GuardBypassed",
     "GuardError",
     "GuardFailed",
+    "GuardRefused",
     "GuardStack",
     "JudgeError",
     "NegativePrompt",

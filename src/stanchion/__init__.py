@@ -41,6 +41,7 @@ _HOMES = {
     "GuardError": ".errors",
     "GuardBypassed": ".errors",
     "GuardFailed": ".errors",
+    "GuardRefused": ".errors",
     "AlreadyAttached": ".errors",
     "JudgeError": ".errors",
 }

@@ -8,6 +8,7 @@
     ├── GuardError             the guard could not do its work; no image was made
     │   ├── GuardBypassed      the denoiser or decoder ran by a path that goes round the guard
     │   ├── GuardFailed        a guard raised, or returned NaN, infinity or a wrong shape
+    │   │   └── GuardRefused   a guard found its concept, and lets no picture be made
     │   └── AlreadyAttached    the pipeline carries guards already
     ├── JudgeError             an image that a judge can't score (becomes UNSCORED in a record)
     ├── BudgetSpent            an attack asked for more than its budget allows
@@ -22,7 +23,7 @@ A guard fails closed: whoever catches a ``GuardError`` has no image in hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -56,6 +57,35 @@ class GuardBypassed(GuardError):
 
 class GuardFailed(GuardError):
     """A guard raised, or returned NaN, infinity, or a tensor of the wrong shape."""
+
+
+class GuardRefused(GuardFailed):
+    """A guard found its concept, and lets no picture be made: no fault, and found again by whoever tries again.
+
+    Attributes:
+        guard, stage, concept: who found what.
+        place: of the picture in its batch.
+        scores: the guard's by name, one a picture.
+        report: a ``Report`` of what all guards did until then, where the call was an attached pipeline's.
+    """
+
+    report: Any = None
+
+    def __init__(
+        self,
+        message: str,
+        guard: str,
+        stage: str,
+        concept: str,
+        place: int = 0,
+        scores: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.guard, self.stage, self.concept, self.place = guard, stage, concept, place
+        self.scores = {name: tuple(values) for name, values in (scores or {}).items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:  # it is told from one process to another
+        return type(self), (str(self), self.guard, self.stage, self.concept, self.place, self.scores)
 
 
 class AlreadyAttached(GuardError):

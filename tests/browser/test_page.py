@@ -12,7 +12,7 @@ import pytest
 
 import tiny
 from recorded import record
-from served import UNSAFE, listening, policy, words
+from served import UNSAFE, eyes, listening, policy, words
 from stanchion import GuardFailed
 from stanchion.errors import Busy
 from stanchion.server.playground.studio import PlaygroundStudio
@@ -28,10 +28,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get i
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory):
-    """A service with a playground: words that name weapons are found, and any picture is one of horror."""
+    """A service with a playground: words that name weapons are found, any picture is one of horror, and a monitor tells
+    that it sees weapons in every step."""
     folder = record(tmp_path_factory.mktemp("red"))
     settings = PlaygroundSettings(True, unguarded=True, record=Path(folder))
-    chosen = policy(words("say"), Rule("horror", ("picture_check",), UNSAFE, "refuse"), playground=settings)
+    horror = Rule("horror", ("picture_check",), UNSAFE, "refuse")
+    chosen = policy(words("say"), eyes(action="tell"), horror, playground=settings)
     return GuardedService(chosen, PlaygroundStudio(chosen, tiny.pipeline()))
 
 
@@ -114,10 +116,15 @@ def test_steps_stand_in_their_lane_and_only_one_guard_steers_them(visit):
     page.check('#guards input[value="trasce"]')
     page.check('#guards input[value="sld"]')
     assert not page.is_checked('#guards input[value="trasce"]')
+    assert page.is_checked('#guards input[value="monitor"]')  # it only looks
     page.locator("details.more summary").click()
     page.fill("#steps", "3")
     draw(page)
     assert page.locator(".lanes li:has-text('sld') .cells rect").count() == 3
+    monitor = page.locator(".lanes li:has-text('monitor')")
+    assert len(monitor.locator("polyline").get_attribute("points").split()) == 3
+    assert monitor.locator(".hit").count() == 1 and "probability of weapons" in monitor.inner_text()
+    assert "Saw weapons" in monitor.inner_text()
 
 
 def test_everything_is_reached_by_keyboard_and_shows_where_it_is(visit):
@@ -215,7 +222,8 @@ def test_errors_say_what_happened_and_what_to_do(visit, serving, monkeypatch):
         page.locator(".problem h2:has-text('a guard failed')").wait_for()
         assert "on purpose" in page.inner_text(".problem") and "503" in page.inner_text(".problem")
         assert page.locator("#pictures img").count() == 0
-    page.uncheck('#guards input[value="steerdiff"]')
+    for one in ("steerdiff", "monitor"):
+        page.uncheck(f'#guards input[value="{one}"]')
     draw(page)
     assert "switch on one" in page.inner_text(".problem")
     page.route("**/v1/playground/pictures", lambda route: route.abort())

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import select
 import socket
 import threading
 import urllib.error
@@ -74,6 +75,26 @@ def test_who_does_not_send_the_head_of_a_request_is_hung_up_on(narrow):
     assert send(narrow) == send(narrow, b"POST /v1/ima") == ""
     whole = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
     assert send(narrow, whole, b"GET /heal").count("HTTP/1.1 200") == 1
+
+
+def test_who_was_answered_before_all_was_sent_is_not_waited_for_for_ever(narrow):
+    with socket.create_connection((urlsplit(narrow).hostname, urlsplit(narrow).port), timeout=20) as line:
+        line.sendall(head("Content-Length: 100", path="/healthz"))
+        answer = line.recv(65536)
+        line.sendall(b" ")  # uvicorn's own clock stops there
+        while more := line.recv(65536):
+            answer += more
+    assert b"405 Method Not Allowed" in answer
+
+
+def test_who_takes_nothing_of_an_answer_is_hung_up_on(narrow):
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        line.connect((urlsplit(narrow).hostname, urlsplit(narrow).port))
+        line.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 400)
+        hung_up = select.poll()
+        hung_up.register(line, 0)
+        assert hung_up.poll(20_000)
 
 
 def test_one_byte_at_a_time_is_too_slow(narrow):

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 import tiny
 from closeness import within_a_level
-from served import UNSAFE, listening, picture, policy, service, words
+from served import UNSAFE, eyes, listening, picture, policy, service, words
 from served import ask as asked
 from stanchion import ConfigError
 from stanchion.errors import Refused
@@ -131,6 +131,17 @@ def test_a_picture_that_is_withheld_is_not_sent(address):
     assert said["guarded"]["b64_json"] is None and said["guarded"]["withheld"] == "refuse"
     (check,) = said["guards"]
     assert check["acted"] and check["scores"]["found"] == [1.0]
+
+
+def test_a_guard_that_refuses_on_the_way_has_said_what_it_saw():
+    with served(eyes()) as (address, _):
+        (monitor,) = [one for one in ask(address)[1]["concepts"][0]["guards"] if one["guard"] == "monitor"]
+        assert monitor["watches"] and monitor["on"]
+        said = tried(address, guards=["sld", "monitor"], unguarded=True)
+    assert said["guarded"]["b64_json"] is None and said["guarded"]["withheld"] == "refuse"
+    sld, monitor = said["guards"]
+    assert monitor["refused"] and not sld["refused"] and len(monitor["scores"]["seen"]) == said["passes"] == 1
+    assert monitor["threshold"] == 1e-9 and said["unguarded"]["b64_json"]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ def test_bodies_that_are_no_form(address, schema, kind):
         check(schema, "/v1/images/edits", *ask(address, "/v1/images/edits", data, kind))
 
 
+def test_a_body_of_many_values_is_not_taken_apart(address):
+    status, said = ask(address, "/v1/moderations", b'{"input": [' + b'"",' * 60_000 + b'""]}')
+    assert status == 400 and "values" in said["error"]["message"]
+
+
 def test_every_status_is_documented(schema):
     for path in MADE:
         documented = set(schema["paths"][path]["post"]["responses"])

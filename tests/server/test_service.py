@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 from concurrent.futures import CancelledError
 
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 from PIL import Image
 
 import tiny_families
-from served import Gated, ask, finding, picture, policy, service, words
-from stanchion import ConfigError, GuardFailed
+from served import Gated, ask, eyes, finding, picture, policy, service, words
+from stanchion import ConfigError, GuardFailed, GuardRefused
 from stanchion.errors import Busy, PromptRefused, Refused, ServiceUnavailable
 from stanchion.server.policy import Audit, Rule
 from stanchion.server.service import GuardedService
@@ -59,6 +60,22 @@ def test_regenerating_tries_other_seeds_and_refuses_in_the_end():
     with service(rules) as serving, pytest.raises(Refused):
         serving.submit(ask()).result(WAIT)
     assert len(serving.studio.batches) == rules.tries + 1
+
+
+def test_a_guard_that_refuses_on_the_way_is_a_refusal_and_no_fault(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    with service(policy(eyes(), audit=audit)) as serving, pytest.raises(Refused) as raised:
+        serving.submit(ask(count=2)).result(WAIT)
+    assert (raised.value.stage, raised.value.concept) == ("trajectory", "weapons")
+    assert 0 < raised.value.scores["seen"] < 1
+    (line,) = lines(audit.file)
+    assert (line["outcome"], line["stage"], line["scores"]) == ("refused", "trajectory", raised.value.scores)
+
+
+def test_where_it_is_to_be_drawn_again_that_refuses_in_the_end():
+    with service(policy(eyes("regenerate"), tries=2)) as serving, pytest.raises(Refused):
+        serving.submit(ask()).result(WAIT)
+    assert len(serving.studio.batches) == 3
 
 
 def test_a_guard_that_reads_prompts_refuses_one_and_draws_the_other():
@@ -214,6 +231,38 @@ def test_a_full_disk_stops_serving(tmp_path):
             serving.submit(ask())
 
 
+def test_a_disk_that_takes_a_part_of_a_line_stops_serving(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    with service(policy(audit=audit)) as serving:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            with pytest.raises(ServiceUnavailable, match="audit log can't be written"):
+                serving.submit(ask()).result(WAIT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert audit.file.stat().st_size == 100
+
+
+def test_what_can_not_be_written_down_is_not_handed_out(tmp_path):
+    with service(policy(audit=Audit(tmp_path / "audit.jsonl"))) as serving:
+        with pytest.raises(ServiceUnavailable, match="audit log can't be written"):
+            serving.submit(ask(user=object())).result(WAIT)
+        assert "audit log" in serving.trouble
+
+
+def test_who_waits_while_a_judge_hangs_is_in_the_log_when_it_ends(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    serving = service(policy(limits={"seconds": 0.1}, audit=audit))
+    serving.studio.gate.clear()
+    serving.submit(ask())
+    assert serving.studio.entered.wait(WAIT)
+    serving.submit(ask(seed=1))
+    serving.stop()
+    assert [(line["seed"], line["outcome"]) for line in lines(audit.file)] == [(0, "failed"), (1, "failed")]
+    serving.studio.gate.set()
+
+
 def test_a_log_that_can_not_be_opened_keeps_the_server_from_starting(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ServiceUnavailable, match="can't be opened"):
@@ -269,7 +318,21 @@ def test_listeners_hear_what_the_log_says():
     assert [line["outcome"] for line in heard] == ["served"]
 
 
-@pytest.mark.parametrize("error", [Refused("output", "horror", {"found": 0.5}), Busy("too much", 3.5)])
+def test_a_listener_that_fails_costs_nobody_a_picture():
+    rules, heard = policy(), []
+    with GuardedService(rules, Gated(rules), [lambda line: line["no such"], heard.append]) as serving:
+        assert serving.submit(ask()).result(WAIT).pictures and serving.trouble == ""
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Refused("output", "horror", {"found": 0.5}),
+        Busy("too much", 3.5),
+        GuardRefused("seen", "monitor", "trajectory", "horror", 1, {"seen": (0.0, 0.5)}),
+    ],
+)
 def test_an_error_is_told_from_one_process_to_another(error):
     told = pickle.loads(pickle.dumps(error))
     assert (type(told), str(told), vars(told)) == (type(error), str(error), vars(error))

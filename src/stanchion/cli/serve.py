@@ -40,7 +40,7 @@ def serve(
         import uvicorn
 
         from ..server.http.app import create_app
-        from ..server.http.gate import impatient
+        from ..server.http.door.connection import listening
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed; pip install 'stanchion[server]'.") from error
     if host not in LOOPBACK and not chosen.keys:
@@ -55,11 +55,7 @@ def serve(
             create_app(_service(chosen, replicated=bool(ray))),
             host=host,
             port=port,
-            http=impatient(chosen.limits.body_seconds),
-            limit_concurrency=chosen.limits.connections,
-            timeout_graceful_shutdown=int(chosen.limits.seconds) + 1,
-            access_log=False,
-            server_header=False,
+            **listening(chosen.limits),
         )
 
 

@@ -267,7 +267,7 @@ class MonitorGuard(Guard):
         """Which pictures it has tripped on, by all that it saw in this call; asked once a step, and only in a call.
 
         Raises:
-            GuardFailed: a picture that must not be made.
+            GuardRefused: a picture that must not be made.
         """
 
     @abstractmethod

@@ -21,7 +21,7 @@ class AuditLog:
 
     def __init__(self, settings: Audit) -> None:
         self.settings = settings
-        self._file = self._open(settings.file) if settings.file else None
+        self._file: Any = self._open(settings.file) if settings.file else None
 
     def write(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Add lines and see them safely written; does nothing where the policy names no file.
@@ -33,12 +33,17 @@ class AuditLog:
             return
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         try:
-            self._file.write(text.encode("ascii"))
+            self._write(text.encode("ascii"))
             os.fsync(self._file.fileno())
             if self._file.tell() >= self.settings.rotate_bytes:
                 self._rotate(Path(self._file.name))
         except OSError as error:
             raise ServiceUnavailable(f"the audit log can't be written: {error}") from error
+
+    def _write(self, data: bytes) -> None:
+        """All of it: a disk that is nearly full takes a part, and says no only when it is asked again."""
+        while data:
+            data = data[self._file.write(data) :]
 
     def close(self) -> None:
         """No more lines."""

@@ -169,7 +169,11 @@ class ReplicatedService:
         from ray import serve
 
         while not self._over.wait(LOOK_SECONDS):
-            told = serve.status().applications.get(NAME)
+            try:
+                told = serve.status().applications.get(NAME)
+            except Exception as error:  # its head is gone
+                self._trouble = f"Ray does not answer ({type(error).__name__})."
+                continue
             running = told.deployments[NAME].replica_states.get("RUNNING", 0) if told else 0
             self._trouble = "" if running else "no replica serves."
 

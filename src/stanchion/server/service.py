@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Self
 
 from ..errors import Busy, ConfigError, ServiceUnavailable, StanchionError
@@ -184,10 +185,8 @@ class GuardedService:
 
     def _close(self, entries: Sequence[LedgerEntry]) -> None:
         """Write down what is done, and only then hand it out."""
-        lines = [{**self._about, **line_of(entry, self.policy.audit.prompts)} for entry in entries]
         try:
-            if lines:
-                self.audit.write(lines)
+            lines = self._written(entries)
         except ServiceUnavailable as error:
             self._broken = str(error)
             for entry in entries:
@@ -195,16 +194,42 @@ class GuardedService:
             self._give_up(self._broken)
             return
         for entry, line in zip(entries, lines, strict=True):
-            for tell in self.listeners:
-                tell(line)
+            self._tell(line)
             _answer(entry.future, entry.outcome)
+
+    def _written(self, entries: Sequence[LedgerEntry]) -> Sequence[Mapping[str, Any]]:
+        """Their lines, which are in the log now.
+
+        Raises:
+            ServiceUnavailable: they are not.
+        """
+        try:
+            lines = [{**self._about, **line_of(entry, self.policy.audit.prompts)} for entry in entries]
+            if lines:
+                self.audit.write(lines)
+        except ServiceUnavailable:
+            raise
+        except Exception as error:
+            raise ServiceUnavailable(f"the audit log can't be written: {error!r}.") from error
+        return lines
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        for tell in self.listeners:
+            try:
+                tell(line)
+            except Exception:  # it is in the log, and whoever asked waits
+                LOG.exception("a listener failed")
 
     def _give_up(self, why: str) -> None:
         with self._changed:
             self._broken = why
-            left = [entry.future for entry in self._ledger.drop()] + [future for _, future in self._looks]
+            entries, looks = self._ledger.drop(), [future for _, future in self._looks]
             self._looks.clear()
-        for future in left:
+        for entry in entries:
+            entry.outcome = ServiceUnavailable(why)
+        with suppress(ServiceUnavailable):  # it may be what was given up for
+            self._written(entries)
+        for future in [*(entry.future for entry in entries), *looks]:
             _answer(future, ServiceUnavailable(why))
 
 

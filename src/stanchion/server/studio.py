@@ -9,7 +9,7 @@ from PIL import Image
 
 from .. import content_policy, registry
 from ..concepts import load_concept
-from ..errors import ConfigError, Refused, UnsupportedPipeline
+from ..errors import ConfigError, GuardRefused, Refused, UnsupportedPipeline
 from ..files.pictures import black, blurred
 from ..guards.loading import guard_from
 from ..guards.stack import GuardStack
@@ -58,10 +58,15 @@ class Studio:
         """A picture for each shot, or why there is none; None where it is to be tried again. All of them are alike.
 
         Raises:
-            StanchionError: a guard failed; nobody gets a picture.
+            StanchionError: a guard failed, or refused one of several; nobody gets a picture.
         """
         attached = self._attached[shots[0].ask.task]
-        output, report = attached.call(**arguments_of(attached.pipeline, shots))
+        try:
+            output, report = attached.call(**arguments_of(attached.pipeline, shots))
+        except GuardRefused as found:
+            if len(shots) > 1:
+                raise  # each is drawn by itself then
+            return [self._refused(shots[0], self._when(found), refusal_of(found))]
         drawn = outcome(output, acted_by(report, len(shots)), seconds=0.0)
         pairs = enumerate(zip(shots, drawn, strict=True))
         return [self._judged(shot, one, self._findings(report, at)) for at, (shot, one) in pairs]
@@ -114,11 +119,23 @@ class Studio:
         if drawn.image is None:
             return Refused("output", "safety_checker")
         worst = max(findings, key=lambda one: WHEN.index(one.action), default=None)
-        if worst and worst.action == "regenerate" and shot.again < self.policy.tries:
-            return None
         if worst and worst.action in ("regenerate", "refuse"):
-            return Refused(worst.stage, worst.concept, worst.scores)
+            return self._refused(shot, worst.action, Refused(worst.stage, worst.concept, worst.scores))
         return Picture(hidden(drawn.image, worst.action if worst else ""), shot.seed, findings)
+
+    def _refused(self, shot: Shot, action: str, why: Refused) -> Refused | None:
+        """Why there is no picture, or None where another seed is to be tried."""
+        return None if action == "regenerate" and shot.again < self.policy.tries else why
+
+    def _when(self, found: GuardRefused) -> str:
+        """What the rule of the guard that refused says; whatever that is, there is no picture."""
+        who = (found.guard, found.concept)
+        return next(self._rules[id(guard)].when for guard in self.guards if (guard.name, guard.concept.name) == who)
+
+
+def refusal_of(found: GuardRefused) -> Refused:
+    """A guard's own refusal, as whoever asked hears it."""
+    return Refused(found.stage, found.concept, {name: row[found.place] for name, row in found.scores.items()})
 
 
 def _guards(rule: Rule, name: str, settings: dict[str, Any], model: str) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from ...config import Natural, Range, Share, checked
-from ...errors import ConfigError, GuardFailed, UnsupportedPipeline
+from ...errors import ConfigError, GuardRefused, UnsupportedPipeline
 from ...pipeline.seams.prediction import unsteered
 from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Flagged, Guided, Step
@@ -158,7 +158,7 @@ class Monitor(MonitorGuard):
         """On whom it has tripped by now.
 
         Raises:
-            GuardFailed: of action "refuse", if there is anybody; of "anchor", if one of them shows the concept in the
+            GuardRefused: of action "refuse", if there is anybody; of "anchor", if one of them shows the concept in the
                 last step all the same.
         """
         tripped, s = self.count(flagged, state), self.settings
@@ -178,13 +178,18 @@ class Monitor(MonitorGuard):
         return state.tripped
 
     def _refuse(self, step: Step, flagged: Flagged, whom: Tensor) -> None:
-        if whom.any():
-            place = int(whom.nonzero()[0])
-            raise GuardFailed(
-                f"guard 'monitor' saw {self.concept.name!r} in picture {place + 1} of {len(whom)} at step "
-                f"{step.index + 1} of {step.total} (probability {float(probability(flagged.scores)[place]):.3f}); no "
-                "image was made."
-            )
+        if not whom.any():
+            return
+        place, seen = int(whom.nonzero()[0]), probability(flagged.scores.detach()).tolist()
+        raise GuardRefused(
+            f"guard 'monitor' saw {self.concept.name!r} in picture {place + 1} of {len(whom)} at step "
+            f"{step.index + 1} of {step.total} (probability {seen[place]:.3f}); no image was made.",
+            guard=self.name,
+            stage=str(self.stage),
+            concept=self.concept.name,
+            place=place,
+            scores={"seen": seen},
+        )
 
     def answer(self, step: Step, guided: Guided, flagged: Flagged, state: State) -> Guided:
         """The anchor's prediction where it has tripped."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from ...errors import AlreadyAttached, ConfigError, GuardBypassed
+from ...errors import AlreadyAttached, ConfigError, GuardBypassed, GuardRefused
 from ..families import family_of, kind_of
 from ..model.base_weights import check_bases
 from ..phrase_cache import PhraseCache
@@ -167,7 +167,7 @@ class Attachment(AbstractContextManager["Attachment"]):
             self.family.check_call(pipe, complete.arguments, sorted(stages))
             call = GuardedCall(pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
             self._watch(given, call)
-            with call.running():
+            with call.running(), told(call):
                 output = self._stock.__call__(*given.args, **given.kwargs)
             output = call.output.checked(output)
             self._check(contents=True)
@@ -191,6 +191,16 @@ class Attachment(AbstractContextManager["Attachment"]):
             for name in self.family.callbacks:
                 if arguments.get(name) is not None:
                     arguments[name] = then_look(arguments[name])
+
+
+@contextmanager
+def told(call: GuardedCall) -> Iterator[None]:
+    """A refusal says what the guards did until then."""
+    try:
+        yield
+    except GuardRefused as found:
+        found.report = call.so_far()
+        raise
 
 
 def in_stage_order(guards: tuple[Any, ...]) -> tuple[Any, ...]:

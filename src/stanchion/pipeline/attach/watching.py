@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ...errors import GuardRefused
 from ...types import Flagged, Guided, Step
 from ..model.encoding import Encoding
 from .guard_record import Record
@@ -29,7 +30,7 @@ class WatchSeam:
                 seen = record.guard.look(step, clean(guided), record.state)
             check(record, seen, len(step.latents))
             with record.blame():
-                flagged = record.guard.settle(step, seen, record.state)
+                flagged = settled(record, step, seen)
                 guided = record.guard.answer(step, guided, flagged, record.state)
             record.check("the guided prediction", guided.noise, step.latents.shape)
             self._say(record.guard.concept.name, flagged)
@@ -41,6 +42,16 @@ class WatchSeam:
         known = self.call.seen.get(concept)
         if known is None or not torch.equal(known.acted, flagged.acted):
             self.call.seen = {**self.call.seen, concept: flagged}
+
+
+def settled(record: Record, step: Step, seen: Flagged) -> Flagged:
+    """What it has tripped on; where it refuses, its record has this step, too."""
+    try:
+        flagged: Flagged = record.guard.settle(step, seen, record.state)
+    except GuardRefused as found:
+        record.note(seen.acted, {name: torch.tensor(values) for name, values in found.scores.items()})
+        raise
+    return flagged
 
 
 def check(record: Record, seen: Flagged, count: int) -> None:

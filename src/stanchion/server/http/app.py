@@ -17,8 +17,8 @@ from ..service import GuardedService
 from . import pictures
 from .answers import ALWAYS, Health, Images, Model, Models, Moderation, errors
 from .bodies import Generation, Question, ask_of, check_name, form_schema, read_form
+from .door.gate import Gate, answered
 from .errors import Json, install
-from .gate import Gate, answered
 from .looking import looked_at
 from .metrics import Counted, Metrics
 from .playground.routes import install_playground

@@ -95,8 +95,8 @@ def named(guards: Sequence[tuple[Any, Any]]) -> list[GuardChoice]:
     return made
 
 
-def _place(choice: GuardChoice) -> int:
-    return int(choice.guard.stage.place)
+def _place(choice: GuardChoice) -> tuple[int, bool]:
+    return int(choice.guard.stage.place), choice.guard.watches  # behind whoever steers
 
 
 def _steers(guard: Any) -> bool:

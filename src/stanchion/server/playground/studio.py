@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import Refused
+from PIL import Image
+
+from ...errors import GuardRefused, Refused
 from ...files.pictures import black
 from ...guards.stack import GuardStack
+from ...pipeline.attach.attachment import Attachment
 from ...pipeline.attach.reports import Report
 from ...pipeline.generation import acted_by, outcome
 from ...pipeline.loading import load_pipeline
@@ -57,14 +60,15 @@ class PlaygroundStudio(Studio):
         assert isinstance(trial, Tryout)
         bare = self._bare(shot) if trial.unguarded else None
         with GuardStack(*(choice.guard for choice in trial.choices)).attach(self._bench) as attached:
-            (output, report), seconds = _timed(lambda: attached.call(**arguments_of(self._bench, [shot])))
-            drawn = _only(output, report)
-        if drawn.image is None:
+            (given, report), seconds = _timed(lambda: _called(attached, arguments_of(self._bench, [shot])))
+        refused = given if isinstance(given, GuardRefused) else None
+        image = _none(trial) if refused else _only(given, report).image
+        if image is None:
             return Refused("output", "safety_checker")
-        findings, why = _findings(trial.choices, report), _withheld(trial.choices, report)
-        shown = hidden(drawn.image, "blur") if why == "blur" else black(drawn.image) if why else drawn.image
+        findings = _findings(trial.choices, report)
+        why = "refuse" if refused else _withheld(trial.choices, report)
         return Tried(
-            shown,
+            hidden(image, "blur") if why == "blur" else black(image) if why else image,
             shot.seed,
             findings,
             reports=report.guards,
@@ -72,6 +76,7 @@ class PlaygroundStudio(Studio):
             total=report.total,
             seconds=seconds,
             withheld=why,
+            refused_by=(refused.guard, refused.concept) if refused else None,
             marks=marks(self._bench, trial.prompt, report.guards),
             bare=bare,
         )
@@ -104,6 +109,19 @@ def _withheld(choices: Sequence[GuardChoice], report: Report) -> str:
     acted = [choice for choice, told in zip(choices, report.guards, strict=True) if told.acted[0]]
     actions = {_action(choice) for choice in acted} | {getattr(one.guard.settings, "action", "") for one in acted}
     return next((one for one in HIDES if one in actions), "")
+
+
+def _called(attached: Attachment, arguments: dict[str, Any]) -> tuple[Any, Report]:
+    """What the pipeline gave, or the refusal of a guard, and what all guards did until then."""
+    try:
+        return attached.call(**arguments)
+    except GuardRefused as found:
+        return found, found.report
+
+
+def _none(trial: Tryout) -> Image.Image:
+    """What stands where nothing was drawn."""
+    return Image.new("RGB", (trial.width, trial.height))
 
 
 def _only(output: Any, report: Report | None) -> Drawn:

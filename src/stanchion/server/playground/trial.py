@@ -83,6 +83,7 @@ class Tried(Picture):
         seconds: of the guarded call, decoding and picture check included.
         withheld: why ``image`` is not the guarded picture: "refuse", "regenerate", "blank" or "blur" of the policy,
             "withhold" of the picture check itself; empty where it is.
+        refused_by: the guard, and its concept, that let no picture be made; then the reports end there.
     """
 
     reports: tuple[GuardReport, ...] = ()
@@ -90,5 +91,6 @@ class Tried(Picture):
     total: int = 0
     seconds: float = 0.0
     withheld: str = ""
+    refused_by: tuple[str, str] | None = None
     marks: tuple[Mark, ...] = ()
     bare: Bare | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Response
@@ -39,12 +40,8 @@ def install_attempts(app: FastAPI, policy: Policy) -> None:
         limit: Annotated[int, Query(ge=1, le=100)] = 30,
     ) -> Response:
         """A red team's attempts, in the order of its record."""
-        listed = await asyncio.to_thread(there().listed)
         asked = {"guard": guard, "attack": attack, "outcome": outcome}
-        chosen = [one for one in listed if all(value in (None, _value(one, key)) for key, value in asked.items())]
-        page = [_attempt(one) for one in chosen[offset : offset + limit]]
-        about = {"record": there().folder.name, "cells": counted(listed), "total": len(chosen), "offset": offset}
-        return Json({**about, "attempts": page})
+        return await asyncio.to_thread(_page, there(), asked, offset, limit)
 
     @app.get(
         "/v1/playground/attempts/pictures/{name}",
@@ -54,6 +51,14 @@ def install_attempts(app: FastAPI, policy: Policy) -> None:
     async def picture(name: str) -> Response:
         """The picture of an attempt."""
         return await asyncio.to_thread(_picture, there(), name)
+
+
+def _page(record: AttemptRecord, asked: Mapping[str, str | None], offset: int, limit: int) -> Response:
+    listed = record.listed()
+    chosen = [one for one in listed if all(value in (None, _value(one, key)) for key, value in asked.items())]
+    page = [_attempt(one) for one in chosen[offset : offset + limit]]
+    about = {"record": record.folder.name, "cells": counted(listed), "total": len(chosen), "offset": offset}
+    return Json({**about, "attempts": page})
 
 
 def _value(one: Listed, key: str) -> str:

@@ -22,8 +22,8 @@ from ...service import GuardedService
 from .. import pictures
 from ..answers import ALWAYS, errors
 from ..bodies import Generation, ask_of
+from ..door.gate import answered
 from ..errors import Invalid, Json
-from ..gate import answered
 from .attempts import install_attempts
 from .page import install_page
 from .said import PlaygroundSaid, TrialAsked, TrialSaid
@@ -73,7 +73,7 @@ def _offered(choices: Choices) -> dict[str, Any]:
 
     def switch(choice: GuardChoice) -> dict[str, Any]:
         guard, rule = choice.guard, choice.rule
-        told = {"name": choice.name, "guard": guard.name, "stage": str(guard.stage)}
+        told = {"name": choice.name, "guard": guard.name, "stage": str(guard.stage), "watches": guard.watches}
         about = {"summary": summaries.get(guard.name, ""), "on": rule is not None, "locked": choices.locked(choice)}
         return told | about | {"when": rule and rule.when}
 
@@ -142,7 +142,7 @@ def _said(ask: Tryout, concept: str, tried: Any) -> dict[str, Any]:
         "total": tried.total,
         "guarded": guarded,
         "unguarded": tried.bare and _bare(tried.bare),
-        "guards": [_guard(*pair) for pair in zip(ask.choices, tried.reports, strict=True)],
+        "guards": [_guard(*pair, tried.refused_by) for pair in zip(ask.choices, tried.reports, strict=True)],
         "marks": [vars(mark) for mark in tried.marks],
     }
 
@@ -153,13 +153,17 @@ def _bare(bare: Any) -> dict[str, Any]:
     return {"b64_json": file, "withheld": withheld, "milliseconds": _milliseconds(bare.seconds)}
 
 
-def _guard(choice: GuardChoice, told: Any) -> dict[str, Any]:
+def _guard(choice: GuardChoice, told: Any, refused_by: tuple[str, str] | None) -> dict[str, Any]:
+    guard = choice.guard
     return {
         "name": choice.name,
         "guard": told.guard,
         "stage": told.stage,
-        "concept": choice.guard.concept.name,
+        "concept": guard.concept.name,
         "when": choice.rule and choice.rule.when,
+        "watches": guard.watches,
+        "threshold": getattr(guard.settings, "threshold", None) if guard.watches else None,
+        "refused": (told.guard, guard.concept.name) == refused_by,
         "acted": told.acted[0],
         "active_steps": told.active_steps[0],
         "acted_at": [row[0] for row in told.acted_at],

@@ -24,11 +24,13 @@ class TrialAsked(Body):
 
 
 class Switch(BaseModel):
-    """A guard: ``when`` is what the policy does where it acts, null for one that no policy names."""
+    """A guard: ``when`` is what the policy does where it acts, null for one that no policy names; ``watches`` says that
+    it stands behind one that steers the trajectory, which only one can do."""
 
     name: str
     guard: str
     stage: str
+    watches: bool
     summary: str
     on: bool
     locked: bool
@@ -74,6 +76,9 @@ class GuardSaid(BaseModel):
     stage: str
     concept: str
     when: str | None
+    watches: bool
+    threshold: float | None = Field(description="Of a guard that watches: the probability from which a step is a hit.")
+    refused: bool = Field(description="Whether it let no picture be made; what is said ends there.")
     acted: bool
     active_steps: int
     acted_at: list[bool] = Field(description="One for each denoiser pass, or a single one for what acts once a call.")

@@ -27,7 +27,7 @@ export function number(value) {
   const size = Math.abs(value);
   if (size > 0 && size < 0.001) return value < 0 ? "−0.000…" : "below 0.001";
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
 
 export const listed = (parts) => new Intl.ListFormat("en").format(parts);

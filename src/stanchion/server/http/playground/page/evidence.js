@@ -24,11 +24,15 @@ function marked(marks, prompt) {
   return h("p", { class: "prompt" }, parts);
 }
 
+// Where a guard refused on the way, the way ends there.
+const length = (said) => (said.guards.some((guard) => guard.refused) ? Math.max(said.passes, said.total) : said.passes);
+
 function lanes(said) {
-  return h("ul", { class: "lanes" }, h("li", { class: "axis", "aria-hidden": "true" }, h("span"), axis(said.passes), h("span")),
+  const passes = length(said);
+  return h("ul", { class: "lanes" }, h("li", { class: "axis", "aria-hidden": "true" }, h("span"), axis(passes), h("span")),
     said.guards.map((guard) => h("li", { class: guard.acted ? "acted" : "idle" },
       h("p", { class: "guard" }, h("b", {}, guard.guard), h("span", {}, `${guard.stage} · ${guard.concept}`)),
-      h("div", { class: "lane" }, lane(guard, said.passes), curves(guard, said.passes)),
+      h("div", { class: "lane" }, lane(guard, passes), curves(guard, passes)),
       h("p", { class: "did" }, sentence(guard, said)))));
 }
 
@@ -66,22 +70,26 @@ function lasting(guard) {
 }
 
 function curves(guard, passes) {
-  return Object.entries(guard.scores).filter(([, values]) => values.length > 1).map(([name, values]) => {
-    const low = Math.min(...values), high = Math.max(...values), reach = high - low || 1;
-    const points = values.map((value, place) => `${place + 0.5},${(1 - (value - low) / reach) * 16 + 2}`).join(" ");
-    const about = `${name}: ${number(values[0])} to ${number(values.at(-1))}, between ${number(low)} and ${number(high)}`;
+  return Object.entries(guard.scores).filter(([name, values]) => values.length > 1 && (!guard.watches || name === "seen")).map(([name, values]) => {
+    const low = guard.watches ? 0 : Math.min(...values), high = guard.watches ? 1 : Math.max(...values);
+    const height = (value) => (1 - (value - low) / (high - low || 1)) * 16 + 2, wide = Math.max(passes, values.length);
+    const points = values.map((value, place) => `${place + 0.5},${height(value)}`).join(" ");
+    const hit = guard.threshold !== null && svg("line", { class: "hit", x1: 0, x2: wide, y1: height(guard.threshold), y2: height(guard.threshold) });
+    const what = guard.watches ? `probability of ${guard.concept}` : name;
+    const change = `${what} ${number(values[0])} → ${number(values.at(-1))}`;
+    const about = `${what}: ${number(values[0])} to ${number(values.at(-1))}, between ${number(Math.min(...values))} and ${number(Math.max(...values))}`;
     return h("figure", { class: "curve" },
       svg("svg", { height: "20", role: "img", "aria-label": about },
-        svg("svg", { x: percent(STEPS.from), width: percent(STEPS.width), height: "20", viewBox: `0 0 ${Math.max(passes, values.length)} 20`, preserveAspectRatio: "none" },
-          svg("polyline", { points }))),
-      h("figcaption", {}, `${name} ${number(values[0])} → ${number(values.at(-1))}`));
+        svg("svg", { x: percent(STEPS.from), width: percent(STEPS.width), height: "20", viewBox: `0 0 ${wide} 20`, preserveAspectRatio: "none" },
+          hit, svg("polyline", { points }))),
+      h("figcaption", {}, hit ? `${change}, a hit from ${number(guard.threshold)}` : change));
   });
 }
 
 const SENTENCES = {
   text: (guard) => (guard.acted ? `Changed the prompt’s states${words(guard)}.` : `Found nothing in the prompt${score(guard)}.`),
   attention: (guard, said) => (guard.acted ? `Edited attention in ${guard.active_steps} of ${said.passes} passes.` : "Left attention alone."),
-  trajectory: (guard, said) => (guard.acted ? `Steered ${guard.active_steps} of ${said.passes} passes.` : "Steered no step."),
+  trajectory: (guard, said) => (guard.watches ? watched(guard, said) : guard.acted ? `Steered ${guard.active_steps} of ${said.passes} passes.` : "Steered no step."),
   decoder: (guard) => (guard.acted ? "Changed what was decoded." : "Left the decoding alone."),
   output: (guard, said) => (guard.acted ? `Found ${guard.concept}${score(guard)}: ${withheld(said)}.` : `Found no ${guard.concept}${score(guard)}.`),
   weights: (guard) => (guard.acted ? "Drew with its own weights." : "Its weights were not used."),
@@ -89,13 +97,20 @@ const SENTENCES = {
 
 const sentence = (guard, said) => (SENTENCES[guard.stage] ?? (() => (guard.acted ? "Acted." : "Did not act.")))(guard, said);
 
+function watched(guard, said) {
+  const peak = Math.max(0, ...(guard.scores.seen ?? [])), most = `(${number(peak)} at most)`;
+  if (guard.refused) return `Saw ${guard.concept} ${most}: let no picture be made.`;
+  if (guard.acted) return `Saw ${guard.concept} ${most}: drew something else in ${guard.active_steps} of ${said.passes} passes.`;
+  return peak < guard.threshold ? `Saw no ${guard.concept} ${most}.` : `Saw ${guard.concept} ${most}: changed nothing.`;
+}
+
 function withheld(said) {
   return { "": "handed out all the same", blur: "blurred" }[said.guarded.withheld] ?? "withheld";
 }
 
 function words(guard) {
   const found = guard.details.flagged?.length ?? guard.details.triggers?.length;
-  return found ? `: ${found} ${found === 1 ? "place" : "places"} marked above${score(guard)}` : score(guard);
+  return found ? `: ${found} ${found === 1 ? "place" : "places"} marked above` : score(guard);
 }
 
 function score(guard) {

@@ -53,7 +53,7 @@ function switchOf(guard) {
   const note = guard.when ? `The policy’s: ${WHEN[guard.when]}${guard.locked ? "; can’t be switched off" : ""}.` : "";
   const box = h("input", {
     type: "checkbox", role: "switch", value: guard.name, checked: guard.on, disabled: guard.locked,
-    "data-stage": guard.stage, "aria-describedby": `about-${guard.name}`, onchange: (event) => alone(event.target),
+    "data-steers": guard.stage === "trajectory" && !guard.watches, "aria-describedby": `about-${guard.name}`, onchange: (event) => alone(event.target),
   });
   return h(
     "label", { class: "switch" }, box,
@@ -66,8 +66,8 @@ function switchOf(guard) {
 
 // Only one guard can choose the prediction of a step.
 function alone(box) {
-  if (!box.checked || box.dataset.stage !== "trajectory") return;
-  for (const other of document.querySelectorAll('#guards [data-stage="trajectory"]:not(:disabled)')) {
+  if (!box.checked || !("steers" in box.dataset)) return;
+  for (const other of document.querySelectorAll("#guards [data-steers]:not(:disabled)")) {
     if (other !== box) other.checked = false;
   }
 }

@@ -4,7 +4,7 @@ import { $, h, number } from "./dom.js";
 import { showEvidence } from "./evidence.js";
 
 const WHY = {
-  refuse: "A guard found the concept, and the policy refuses the picture.",
+  refuse: "A guard found the concept, so there is no picture.",
   regenerate: "A guard found the concept; the policy would draw again, with another seed.",
   withhold: "The picture check found the concept, and hands nothing over.",
   blank: "A guard found the concept; the policy hands out a blank picture.",

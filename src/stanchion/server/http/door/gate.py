@@ -1,9 +1,8 @@
 """What every request under /v1 passes before anything reads it: who asks, how much is sent, and how slowly.
 
 The body is read here, whole: what is sent too slowly or is too large is answered at once, also where it comes in
-chunks of no announced size, and nothing behind the gate waits for a client. Before there is a request, whoever is
-connected and does not send the head of one in time is hung up on. Whoever waits for an answer hears when the client
-goes.
+chunks of no announced size, and nothing behind the gate waits for a client. Whoever waits for an answer hears when the
+client goes.
 """
 
 from __future__ import annotations
@@ -14,15 +13,14 @@ from collections.abc import MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
-import h11
 from starlette.datastructures import Headers, MutableHeaders
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ...errors import ServiceUnavailable
-from ..policy import Key, Policy
-from .errors import INVALID, problem
+from ....errors import ServiceUnavailable
+from ...policy import Key, Policy
+from ..errors import INVALID, problem
 
 ANYBODY = Key("", "0" * 64)
+VALUES = 50_000  # of a JSON body, or commas in its texts; what holds millions keeps the event loop for seconds
 
 
 class _Closed(Exception):
@@ -75,6 +73,7 @@ class Gate:
     async def _body(self, headers: Headers, receive: Any) -> bytes:
         limits = self.policy.limits
         announced = headers.get("content-length", "0")
+        form = headers.get("content-type", "").startswith("multipart/")
         if announced.isdigit() and int(announced[:20]) > limits.body_bytes:
             raise self._too_large()
         body = bytearray()
@@ -92,6 +91,9 @@ class Gate:
         except TimeoutError:
             text = f"the request was not sent within {limits.body_seconds:g} s."
             raise _Closed(problem(408, text, INVALID, "request_timeout", headers={"Connection": "close"})) from None
+        if not form and body.count(b",") > VALUES:
+            text = f"the request holds more than {VALUES} values."
+            raise _Closed(problem(400, text, INVALID, "invalid_value"))
         return bytes(body)
 
     def _too_large(self) -> _Closed:
@@ -107,35 +109,6 @@ def _again(body: bytes, receive: Any) -> Any:
         return left.pop() if left else await receive()
 
     return read
-
-
-def impatient(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, which by itself waits for a request's head for ever, while the connection counts as one."""
-
-    class Impatient(H11Protocol):
-        _late: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._late = self.loop.call_later(seconds, transport.close)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.conn.their_state is not h11.IDLE:
-                self._stop()
-            elif self._late is None:  # the beginning of a further request
-                self._late = self.loop.call_later(seconds, self.transport.close)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
-            super().connection_lost(exc)
-
-        def _stop(self) -> None:
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
-
-    return Impatient
 
 
 async def answered(request: Any, future: Future[Any], seconds: float) -> Any:
