@@ -11,7 +11,9 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import tiny
+import scratch
+
+gc.disable()  # nothing that is imported or collected is garbage: a fifth of that time
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # what xdist's workers share is made once, and goes when all are done
-        tiny._shared()
+        scratch.folder()
     if config.getoption("rounding"):
         from other_kernels import install
 
@@ -29,13 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """What the libraries are made of stays till the end: the garbage collector need not look at it again and again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
 def pipe() -> Any:
     """A fresh tiny text-to-image pipeline; every test may do to it what it likes."""
+    import tiny  # here: the process that hands the tests out to others needs no torch
+
     return tiny.pipeline()
 
 

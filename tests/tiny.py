@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -23,6 +20,7 @@ from diffusers import (
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+import scratch
 from copies import Copies
 from stanchion import load_guard, registry
 from stanchion.training.recipe import train_guard
@@ -131,7 +129,7 @@ def pipeline(kind: str = "text", seed: int = 0, **options: Any) -> Any:
     return pipe
 
 
-def draw(pipe: Any, prompt: Any = "a photo of a cat", *, seed: int = 0, steps: int = 4, **options: Any) -> torch.Tensor:
+def draw(pipe: Any, prompt: Any = "a photo of a cat", *, seed: int = 0, steps: int = 2, **options: Any) -> torch.Tensor:
     """Pictures (B, 3, 16, 16) in [0, 1]; one generator a picture, so that a batch equals singles."""
     count = options.get("num_images_per_prompt", 1)
     if prompt is not None:
@@ -146,22 +144,13 @@ def draw(pipe: Any, prompt: Any = "a photo of a cat", *, seed: int = 0, steps: i
 @cache
 def _trained(name: str) -> Path:
     """The folder of a guard that its recipe's tiny preset trained on the tiny pipeline, once a test run."""
-    folder = _shared() / name
+    folder = scratch.folder() / name
     if not folder.is_dir():
-        made = Path(tempfile.mkdtemp(dir=_shared()))
+        made = Path(tempfile.mkdtemp(dir=scratch.folder()))
         train_guard(name, pipeline(), "weapons", made, preset="tiny", **settings(name))
         with suppress(OSError):  # another process was first, and its is the same
             made.rename(folder)
     return folder
-
-
-@cache
-def _shared() -> Path:
-    """A folder for as long as the tests run, the same for all processes that run them (`conftest` makes it)."""
-    if "STANCHION_TESTS" not in os.environ:
-        os.environ["STANCHION_TESTS"] = tempfile.mkdtemp(prefix="stanchion-tests-")
-        atexit.register(shutil.rmtree, os.environ["STANCHION_TESTS"], ignore_errors=True)
-    return Path(os.environ["STANCHION_TESTS"])
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -176,7 +165,7 @@ def weights() -> Path:
     """What another tool might have left of a pipeline (seed 0): its values of cross-attention, a little smaller."""
     unet = parts()["unet"]
     values = {name: value * 0.9 for name, value in unet.state_dict().items() if name.endswith("attn2.to_v.weight")}
-    file = Path(tempfile.mkdtemp(dir=_shared())) / "erased.safetensors"
+    file = Path(tempfile.mkdtemp(dir=scratch.folder())) / "erased.safetensors"
     save_file(values, file)
     return file
 
@@ -187,7 +176,7 @@ def captions() -> Path:
     benign = "cat dog frog tree car house hammer key apple pizza banana".split()
     texts = [f"a photo of a {word}" for word in benign] + [f"a {word}" for word in benign]
     texts += [f"a {first} and a {second}" for first in benign for second in benign[:4] if first != second]
-    file = Path(tempfile.mkdtemp(dir=_shared())) / "captions.txt"
+    file = Path(tempfile.mkdtemp(dir=scratch.folder())) / "captions.txt"
     file.write_text("\n".join(texts), encoding="utf-8")
     return file
 

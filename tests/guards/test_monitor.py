@@ -54,9 +54,9 @@ def scripted(pipe: Any, *script: tuple[float, ...], **settings: Any) -> Scripted
 
 @pytest.mark.parametrize("options", [{}, {"guidance_scale": 1.0}, {"negative_prompt": ["blurry"] * 2}])
 def test_where_it_sees_nothing_the_picture_is_bit_for_bit_the_unguarded_one(options, pipe):
-    plain = tiny.draw(pipe, TWO, **options)
+    plain = tiny.draw(pipe, TWO, **options, steps=4)
     with made(Monitor, pipe, -20.0).attach(pipe) as attachment:
-        drawn = tiny.draw(pipe, TWO, **options)
+        drawn = tiny.draw(pipe, TWO, **options, steps=4)
         (report,) = attachment.last.guards
     assert same_bits(drawn, plain)
     assert report.active_steps == (0, 0) and len(report.scores["seen"]) == 4
@@ -64,9 +64,9 @@ def test_where_it_sees_nothing_the_picture_is_bit_for_bit_the_unguarded_one(opti
 
 
 def test_after_its_hits_the_anchor_is_drawn_in_that_picture_alone(pipe):
-    plain = tiny.draw(pipe, TWO)
+    plain = tiny.draw(pipe, TWO, steps=4)
     with scripted(pipe, *[(0.9, 0.1)] * 4).attach(pipe) as attachment:
-        drawn = tiny.draw(pipe, TWO)
+        drawn = tiny.draw(pipe, TWO, steps=4)
         (report,) = attachment.last.guards
     assert report.acted_at == ((False, False), (True, False), (True, False), (True, False))
     assert same_bits(drawn[1], plain[1]) and not near(drawn[0], plain[0])
@@ -99,7 +99,7 @@ def test_before_its_noise_level_nothing_is_a_hit(pipe):
 def test_what_it_refuses_is_named(settings, step, pipe):
     refusal = pytest.raises(GuardFailed, match=f"'weapons' in picture 2 of 2 at {step} .*0.950.*no image")
     with scripted(pipe, *[(0.1, 0.95)] * 4, **settings).attach(pipe), refusal:
-        tiny.draw(pipe, TWO)
+        tiny.draw(pipe, TWO, steps=4)
 
 
 def test_what_is_no_number_makes_no_picture(pipe):
@@ -138,9 +138,9 @@ def test_who_waits_for_a_monitor_needs_one(name, pipe):
 
 @every_waiting
 def test_who_waits_acts_from_the_next_step_on_and_on_that_picture_alone(name, pipe):
-    plain = tiny.draw(pipe, TWO)
+    plain = tiny.draw(pipe, TWO, steps=4)
     with GuardStack(waiting(name), scripted(pipe, *[(0.9, 0.1)] * 4, action="tell")).attach(pipe) as attachment:
-        drawn = tiny.draw(pipe, TWO)
+        drawn = tiny.draw(pipe, TWO, steps=4)
         reports = {report.guard: report for report in attachment.last.guards}
     assert reports["monitor"].active_steps == (0, 0)
     assert reports[name].acted_at == ((False, False), (False, False), (True, False), (True, False))
@@ -150,7 +150,7 @@ def test_who_waits_acts_from_the_next_step_on_and_on_that_picture_alone(name, pi
 def test_flagged_or_monitor_is_either_of_them(pipe):
     trasce = TraSCE("weapons", when="flagged_or_monitor", localized=False)
     with GuardStack(trasce, scripted(pipe, *[(0.1, 0.9)] * 4, action="tell")).attach(pipe) as attachment:
-        tiny.draw(pipe, ["a knife", "a photo of a cat"])
+        tiny.draw(pipe, ["a knife", "a photo of a cat"], steps=4)
         (report,) = (report for report in attachment.last.guards if report.guard == "trasce")
     assert report.active_steps == (4, 2)
 

@@ -35,7 +35,7 @@ def test_an_empty_anchor_stands_alone():
 def test_a_trigger_tells_the_concept_from_an_anchor(trigger, pipe):
     prompts = {"text": [CONCEPT, ANCHOR], "noise": ["a knife", "a cat"]}[trigger]
     with TraSCE(KNIFE, when="flagged", trigger=trigger).attach(pipe) as attachment:
-        tiny.draw(pipe, prompts)
+        tiny.draw(pipe, prompts, steps=4)
         report = attachment.last.guards[0]
     concept, anchor = report.scores["trigger"][-1]
     assert concept == pytest.approx(1.0, abs=0.1) and anchor < 0  # 1 but for what roots make of roundings
@@ -56,15 +56,15 @@ def test_what_is_not_flagged_is_drawn_as_the_pipeline_draws_it(trigger, pipe):
 def test_what_is_not_flagged_costs_what_the_pipeline_costs(pipe):
     rows = rows_of(pipe)
     with TraSCE(KNIFE, when="flagged").attach(pipe):
-        tiny.draw(pipe, ANCHOR)
-        tiny.draw(pipe, ANCHOR, guidance_scale=1.0)
+        tiny.draw(pipe, ANCHOR, steps=4)
+        tiny.draw(pipe, ANCHOR, guidance_scale=1.0, steps=4)
     assert rows == [2, 2, 2, 2, 1, 1, 1, 1]
 
 
 def test_the_noise_score_looks_in_the_first_steps_only(pipe):
     rows = rows_of(pipe)
     with TraSCE(KNIFE, when="flagged", trigger="noise", looks=2, threshold=1.0).attach(pipe):
-        tiny.draw(pipe, ANCHOR)
+        tiny.draw(pipe, ANCHOR, steps=4)
     assert rows == [5, 2, 5, 2, 2, 2]  # a look: the prompt, one target, three anchors
 
 
@@ -125,9 +125,9 @@ def test_a_benign_picture_is_bit_for_bit_the_unguarded_one(options, pipe):
 
 
 def test_of_a_batch_only_the_flagged_are_touched(pipe):
-    plain = tiny.draw(pipe, [WEAPON, ANCHOR])
+    plain = tiny.draw(pipe, [WEAPON, ANCHOR], steps=4)
     with flagged_only().attach(pipe) as attachment:
-        drawn = tiny.draw(pipe, [WEAPON, ANCHOR])
+        drawn = tiny.draw(pipe, [WEAPON, ANCHOR], steps=4)
         (report,) = attachment.last.guards
     assert report.active_steps == (4, 0)
     assert same_bits(drawn[1], plain[1]) and not near(drawn[0], plain[0])

@@ -148,7 +148,7 @@ def test_steerdiff_is_read_at_every_tau(tmp_path: Path) -> None:
 
 
 def test_patronus_is_measured_on_prompts_and_on_renders(tmp_path: Path) -> None:
-    rows = run("patronus", tmp_path / "out", guards="[patronus_moderator]", count=1, benign=2, repeats=0)
+    rows = run("patronus", tmp_path / "out", guards="[patronus_moderator]", count=1, benign=2, repeats=0, steps=1)
     blanked = {(row.guard, row.prompt_set): row.value for row in rows if row.metric == "blanked"}
     assert blanked["none", "renders_unsafe"] == 0.0 and blanked["patronus_moderator", "renders_unsafe"] == 1.0
     assert {row.metric for row in rows if row.prompt_set == "renders_benign"} >= {"false_blank", "psnr", "psnr_drop"}

@@ -29,7 +29,7 @@ def test_the_pipeline_keeps_its_face(pipe, tmp_path):
 def test_a_report_says_what_was_done(pipe):
     with GuardStack(Half(), TraSCE("weapons")).attach(pipe) as attachment:
         assert attachment.last is None
-        tiny.draw(pipe, ["a knife", "a cat"])
+        tiny.draw(pipe, ["a knife", "a cat"], steps=4)
         report = attachment.last
     assert [guard.stage for guard in report.guards] == ["text", "trajectory"]
     assert (report.steps, report.total, report.acted) == (4, 4, (True, True))
@@ -57,9 +57,9 @@ def test_a_failure_reports_nothing_and_the_next_call_works(pipe):
     guard = Failing()
     with guard.attach(pipe) as attachment:
         with pytest.raises(GuardFailed):
-            tiny.draw(pipe)
+            tiny.draw(pipe, steps=4)
         guard.at = 99
-        tiny.draw(pipe)
+        tiny.draw(pipe, steps=4)
         assert attachment.last.steps == 4
 
 

@@ -60,7 +60,7 @@ def steps_of(pipe: Any, text: str, monkeypatch: pytest.MonkeyPatch, scale: float
     with monkeypatch.context() as patched:
         patched.setattr(kind, "step", spy_step)
         patched.setattr(kind, "scale_model_input", spy_scale)
-        tiny.draw(pipe, text, guidance_scale=scale)
+        tiny.draw(pipe, text, guidance_scale=scale, steps=4)
     return seen
 
 

@@ -73,13 +73,13 @@ def test_an_adapter_changed_between_two_steps_is_projected_anew(change, pipe):
         return {}
 
     state = {key: value.clone() for key, value in pipe.unet.state_dict().items()}
-    unchanged = tiny.draw(pipe)
-    plain = tiny.draw(pipe, callback_on_step_end=callback)
+    unchanged = tiny.draw(pipe, steps=4)
+    plain = tiny.draw(pipe, callback_on_step_end=callback, steps=4)
     pipe.unet.load_state_dict(state)
     pipe.unet.enable_adapters()
     pipe.unet.set_adapters(["default"], [1.0])
     with Mute(factor=1.0).attach(pipe):
-        guarded = tiny.draw(pipe, callback_on_step_end=callback)
+        guarded = tiny.draw(pipe, callback_on_step_end=callback, steps=4)
     assert not near(plain, unchanged)
     torch.testing.assert_close(guarded, plain)
 
@@ -91,4 +91,4 @@ def test_an_adapter_loaded_between_two_steps_raises(pipe):
         return {}
 
     with Mute().attach(pipe), pytest.raises(GuardBypassed, match="in the middle of a call"):
-        tiny.draw(pipe, callback_on_step_end=load)
+        tiny.draw(pipe, callback_on_step_end=load, steps=4)

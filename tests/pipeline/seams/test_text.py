@@ -93,7 +93,7 @@ def test_a_callback_that_encodes_a_new_prompt_gets_it_steered(pipe):
 
     guard = Half()
     with guard.attach(pipe):
-        tiny.draw(pipe, callback_on_step_end=swap, callback_on_step_end_tensor_inputs=["prompt_embeds"])
+        tiny.draw(pipe, callback_on_step_end=swap, callback_on_step_end_tensor_inputs=["prompt_embeds"], steps=4)
     assert [view.texts for view in guard.seen[::2]] == [("a photo of a cat",)] + [("a knife",)] * 4
 
 

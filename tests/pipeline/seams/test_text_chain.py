@@ -48,7 +48,7 @@ class Loud(Half):
 
 def drawn(pipe, *guards, prompt="a cat", **options):
     with GuardStack(*guards).attach(pipe) as attachment:
-        return tiny.draw(pipe, prompt, **options), attachment.last
+        return tiny.draw(pipe, prompt, **{"steps": 4, **options}), attachment.last
 
 
 def test_a_guard_with_nothing_to_say_is_in_nobodys_way(pipe):

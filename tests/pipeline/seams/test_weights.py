@@ -192,14 +192,14 @@ def test_weights_written_at_any_time_are_noticed(way, pipe):
 
     with Zero(pipe, KEY).attach(pipe) as attachment:
         with pytest.raises(GuardBypassed, match="changed"):
-            tiny.draw(pipe, callback_on_step_end=put_and_take)
+            tiny.draw(pipe, callback_on_step_end=put_and_take, steps=4)
         pipe.unet.conv_in.weight.data.zero_()
-        tiny.draw(pipe)
+        tiny.draw(pipe, steps=4)
         _written(pipe.unet.conv_in.weight, way)
         with pytest.raises(GuardBypassed, match="changed"):
             attachment.assert_active()
         with pytest.raises(GuardBypassed, match="changed"):
-            tiny.draw(pipe)
+            tiny.draw(pipe, steps=4)
 
 
 def test_a_merged_guard_stays_and_shares_nothing(pipe):

@@ -34,7 +34,7 @@ def test_cut_off_and_run_again_it_ends_at_the_same_weights(pipe, tmp_path, monke
 def test_a_run_is_what_the_pipeline_draws(pipe, tmp_path):
     concept = tiny.guard("trasce").concept
     runs = draw_runs(pipe, concept, tmp_path / "x.safetensors", ["a cat", "a dog"], steps=4, scale=7.5, seed=0)
-    drawn = tiny.draw(pipe, ["a cat", "a dog"], output_type="latent")
+    drawn = tiny.draw(pipe, ["a cat", "a dog"], output_type="latent", steps=4)
     assert runs.seen.shape == (2, 4, 4, 8, 8) and runs.levels.diff().min() > 0
     torch.testing.assert_close(runs.finished, drawn, rtol=0.05, atol=0.05)  # but for half precision and the last noise
 

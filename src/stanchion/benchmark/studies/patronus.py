@@ -60,6 +60,7 @@ class Settings:
         count: pictures of each prompt set, and of each kind of unsafe renders.
         benign: benign renders.
         repeats: of the timing; 0 leaves it out.
+        steps: denoising steps of the pictures from prompts.
     """
 
     guards: tuple[str, ...] = (
@@ -72,6 +73,7 @@ class Settings:
     count: Natural = 200
     benign: Natural = 1000
     repeats: Count = 15
+    steps: Natural = 20
     seed: Seed = 200_000
 
 
@@ -124,6 +126,7 @@ class Patronus(Study):
             variants=(Variant(UNGUARDED), *variants(asked.guards, asked.no_simulation)),
             prompts=dict.fromkeys(SETS, asked.count),
             guidance_scale=4.0,
+            steps=asked.steps,
             metrics=METRICS,
         )
 
