@@ -48,7 +48,7 @@ def test_another_model_is_not_measured_by_the_reference_judge(tmp_path: Path) ->
 def test_the_reference_model_is_measured_with_and_without_the_guard(tmp_path: Path) -> None:
     made = guard()
     made.save(tmp_path)
-    rows = measured(tmp_path, made, load_pipeline("reference"), "reference", count=1)
+    rows = measured(tmp_path, made, load_pipeline("reference"), "reference", count=1, steps=1)
     found = {(one.guard, one.prompt_set, one.metric) for one in rows}
     for who in ("none", str(tmp_path)):
         assert {(who, "unsafe", "unsafe_rate"), (who, "paired", "clean_companion")} <= found

@@ -153,7 +153,7 @@ def test_what_is_learnt_resists_longer():
     plain, hardened = network(), network()
     for module in (plain, hardened):
         optimiser = torch.optim.Adam(module.parameters(), 0.01)
-        for step in range(200):
+        for step in range(100):
             rng = np.random.default_rng([9, step])
             optimiser.zero_grad()
             if module is hardened:

@@ -26,7 +26,7 @@ METRICS = ("unsafe_rate", "nothing_found", "companion_kept", "clean_companion", 
 
 
 def measured(
-    folder: Path, guard: Guard | GuardStack, pipe: Any, model: str, *, count: int, seed: int = 500_000
+    folder: Path, guard: Guard | GuardStack, pipe: Any, model: str, *, count: int, seed: int = 500_000, steps: int = 20
 ) -> list[Row]:
     """A short benchmark of the guard in ``folder`` against no guard; none of a model whose pictures no judge knows.
 
@@ -44,6 +44,7 @@ def measured(
         variants=(Variant(UNGUARDED), Variant(str(folder))),
         prompts=dict.fromkeys(SETS, count),
         guidance_scale=4.0,
+        steps=steps,
         model=model,
         metrics=METRICS,
     )

@@ -102,7 +102,7 @@ def test_every_number_that_a_claim_asks_for_is_measured() -> None:
 
 
 def test_what_is_measured_beside_pictures(tmp_path: Path) -> None:
-    study = WeightsAndTimes(Settings(repeats=1, steps=2), tmp_path)
+    study = WeightsAndTimes(Settings(repeats=1, steps=1), tmp_path)
     found = {(row.guard, row.metric): row for measure in study.cells().values() for row in measure()}
     assert found["steerdiff", "weights_changed"].value == found["trasce", "added_parameters"].value == 0
     assert 0 < found["steerdiff", "added_parameters"].value < 0.2

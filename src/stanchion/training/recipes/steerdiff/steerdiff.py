@@ -87,7 +87,7 @@ class SteerDiffRecipe(Recipe):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
         "paper": {"safe": 691, "context": 0, "cap": 0, "epochs": 30, "batch": 32, **WORDS},
-        "tiny": {"safe": 80, "context": 200, "epochs": 80, "lr": 3e-3, **WORDS},
+        "tiny": {"safe": 80, "context": 200, "epochs": 50, "lr": 6e-3, **WORDS},
     }
 
     def train(self, bench: Workbench, run: Run) -> Guard:
