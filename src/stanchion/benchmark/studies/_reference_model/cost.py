@@ -1,6 +1,6 @@
 """What the reference model costs: seconds to load it, and seconds a picture.
 
-python -m stanchion.benchmark.studies.reference_model.cost loads it once and prints the seconds.
+python -m stanchion.benchmark.studies._reference_model.cost loads it once and prints the seconds.
 """
 
 from __future__ import annotations
