@@ -161,6 +161,10 @@ class Call(Protocol):
         """How many of the text encoder's last layers the caller wants left out."""
         ...
 
+    def offers(self, *needs: str) -> bool:
+        """Whether the pipeline has what guards may need (``pipeline/families/_needs.py``)."""
+        ...
+
     def words(self, token_ids: Tensor) -> str:
         """(N,) token ids as text, without start, end and padding."""
         ...

@@ -99,6 +99,6 @@ def test_our_guards_hide_nothing(name: str, pipe: Any) -> None:
 
 
 def test_trasce_is_seen_to_optimise(pipe: Any) -> None:
-    found = findings(tiny.guard("trasce"), pipe)
+    found = findings(tiny.guard("trasce", form="faithful"), pipe)
     assert found["draws_without_gradients"].warns
     assert "passes of the denoiser" in found["draws_without_gradients"].detail

@@ -15,7 +15,8 @@ PROMPT = "a photo of a knife"
 def test_a_line_for_each_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_guards, "__kwdefaults__", {"steps": 1})  # how far it searches is not the point here
     tiny.pipeline().save_pretrained(tmp_path)
-    arguments = ["check", PROMPT, "--guard", "trasce", "--model", str(tmp_path), "--steps", "2"]
+    arguments = ["check", PROMPT, "--guard", "trasce", "--set", "trasce.form=faithful"]
+    arguments += ["--model", str(tmp_path), "--steps", "2"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     lines = [line.split()[:2] for line in result.stdout.splitlines()]

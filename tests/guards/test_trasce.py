@@ -10,14 +10,15 @@ import torch
 
 import tiny
 from closeness import near, same_bits
-from stanchion import Concept, ConfigError, TraSCE
+from stanchion import Concept, ConfigError, TraSCE, load_guard
 from stanchion.guards.sayings import Sayings
 from stanchion.guards.trajectory._localised_loss import LocalisedLoss, pull
-from stanchion.guards.trajectory.trasce import State
+from stanchion.guards.trajectory.trasce import TEXT_TRIGGER, State
 from stanchion.types import Condition, Step
 
 SHAPE = (2, 4, 8, 8)
 KERNELS = ("code", "paper")
+THING = Concept("thing", "object", ("a thing",))
 PROMPT, EMPTY, CONCEPT, NEGATIVE = (Condition(torch.tensor([[[value]]])) for value in (1.0, 0.0, 0.7, -0.4))
 
 
@@ -52,7 +53,7 @@ def said_once(concept):
 
 
 def steer(step, concept=CONCEPT, **settings):
-    guard = TraSCE(Concept("thing", "object", ("a thing",)), **settings)
+    guard = TraSCE(THING, **{"form": "faithful", **settings})
     return guard, guard.on_step(step, State(said_once(concept), None))
 
 
@@ -70,7 +71,7 @@ def loss_value(loss, latents, step):
 
 
 def test_1_a_prompt_equal_to_the_concept_gives_unconditional_sampling(pipe):
-    guard = TraSCE(Concept("knife", "object", ("a photo of a knife",)))
+    guard = TraSCE(Concept("knife", "object", ("a photo of a knife",)), form="faithful")
     unconditional = tiny.draw(pipe, "", output_type="latent")
     with guard.attach(pipe):
         steered = tiny.draw(pipe, "a photo of a knife", output_type="latent")
@@ -165,7 +166,7 @@ def test_9_the_initial_noise_is_the_unguarded_pipelines(pipe):
     tiny.draw(pipe)
     first = starts[0]
     starts.clear()
-    with TraSCE("weapons").attach(pipe):
+    with TraSCE("weapons", form="faithful").attach(pipe):
         tiny.draw(pipe)
     handle.remove()
     assert same_bits(starts[0], first)
@@ -174,19 +175,49 @@ def test_9_the_initial_noise_is_the_unguarded_pipelines(pipe):
 def test_10_lazy_with_no_tolerance_is_faithful(pipe):
     pictures = []
     for tolerance in (0.0, 1e-12):
-        with TraSCE("weapons", lazy_tol=tolerance).attach(pipe):
+        with TraSCE("weapons", form="faithful", lazy_tol=tolerance).attach(pipe):
             pictures.append(tiny.draw(pipe, ["a photo of a knife", "a cat"], output_type="latent"))
     assert (pictures[0] - pictures[1]).abs().max() < 1e-5
+
+
+# --- fast --------------------------------------------------------------------------------------------
+
+
+def test_fast_is_what_is_loaded_and_faithful_the_papers():
+    assert not load_guard("trasce", "ink").localized
+    assert load_guard("trasce", "ink", form="faithful").localized
+    assert load_guard("trasce", "ink", localized=True, when="always").localized
+
+
+def test_fast_leaves_a_prompt_that_is_far_from_the_concept_as_it_is(pipe):
+    plain = tiny.draw(pipe, "a cat")
+    with load_guard("trasce", "weapons").attach(pipe) as attachment:
+        assert same_bits(tiny.draw(pipe, "a cat"), plain)
+        assert not attachment.last.guards[0].active_steps[0]
+        tiny.draw(pipe, "a knife")
+        assert attachment.last.guards[0].active_steps[0]
+    with load_guard("trasce", "weapons", form="faithful").attach(pipe):
+        assert not same_bits(tiny.draw(pipe, "a cat"), plain)
+
+
+@pytest.mark.parametrize(("offered", "asks"), [((), False), (TEXT_TRIGGER, True)])
+def test_fast_acts_always_where_its_trigger_cannot_read(offered, asks):
+    class Texts:
+        def offers(self, *needs):
+            return set(needs) <= set(offered)
+
+    fast, faithful = TraSCE("weapons"), TraSCE("weapons", form="faithful")
+    assert fast._reads_prompt(Texts()) is asks and not faithful._reads_prompt(Texts())
+    assert "start_token" not in fast.needs and "start_token" in TraSCE("weapons", when="flagged").needs
 
 
 # --- more of it --------------------------------------------------------------------------------------
 
 
 def test_the_paper_sigma_is_that_of_the_code_under_the_square():
-    concept = Concept("thing", "object", ("a thing",))
-    assert TraSCE(concept, preset="nudity", kernel="paper").loss.sigma == pytest.approx(1.0)
-    assert TraSCE(concept, kernel="paper").loss.sigma == pytest.approx(math.sqrt(0.5))
-    assert TraSCE(concept, kernel="paper", sigma=0.3).loss.sigma == 0.3
+    assert TraSCE(THING, preset="nudity", kernel="paper").loss.sigma == pytest.approx(1.0)
+    assert TraSCE(THING, kernel="paper").loss.sigma == pytest.approx(math.sqrt(0.5))
+    assert TraSCE(THING, kernel="paper", sigma=0.3).loss.sigma == 0.3
 
 
 @pytest.mark.parametrize(
@@ -247,7 +278,7 @@ def test_the_pull_survives_half_precision():
 
 def test_a_loss_that_matters_again_is_taken_up_without_gradients_around():
     """As in a call of the pipeline, where gradients are off."""
-    step, guard = toy_step(), TraSCE(Concept("thing", "object", ("a thing",)))
+    step, guard = toy_step(), TraSCE(THING, form="faithful")
     with torch.no_grad():
         first = guard.on_step(step, State(said_once(CONCEPT), None))
         again = guard.on_step(step, State(said_once(CONCEPT), None, expect_shift=False))
@@ -262,7 +293,7 @@ def test_lazy_skips_the_gradient_where_it_is_weak_and_takes_it_up_again():
         graphs.append(x.requires_grad)
         return tuple(denoise(x, condition) for condition in conditions)
 
-    guard = TraSCE(Concept("thing", "object", ("a thing",)), sigma=0.01, lazy_tol=1e-3)
+    guard = TraSCE(THING, form="faithful", sigma=0.01, lazy_tol=1e-3)
     state = State(said_once(CONCEPT), None)
     far = toy_step(predict=predict, latents=toy_step().latents[:1])
     assert guard.on_step(far, state).latents is far.latents  # expected a shift, found none

@@ -13,16 +13,25 @@ from entries import SAMPLES, attacked_weights, command, program, trained_small
 
 Cell = Callable[[Path], Answer]
 
+FAITHFUL = {"form": "faithful"}
 VARIANTS: dict[str, Answer] = {
     "negative_prompt": {"guard": "negative_prompt"},
-    "trasce-faithful": {"guard": "trasce", "variant": "faithful"},
-    "trasce-lazy": {"guard": "trasce", "variant": "lazy", "settings": {"trasce": {"lazy_tol": 1e-3}}},
+    "trasce-faithful": {"guard": "trasce", "variant": "faithful", "settings": {"trasce": FAITHFUL}},
+    "trasce-lazy": {
+        "guard": "trasce",
+        "variant": "lazy",
+        "settings": {"trasce": {**FAITHFUL, "lazy_tol": 1e-3}},
+    },
     "trasce-gated": {
         "guard": "trasce",
         "variant": "gated",
-        "settings": {"trasce": {"lazy_tol": 1e-3, "when": "flagged"}},
+        "settings": {"trasce": {**FAITHFUL, "lazy_tol": 1e-3, "when": "flagged"}},
     },
-    "trasce-modified": {"guard": "trasce", "variant": "modified", "settings": {"trasce": {"localized": False}}},
+    "trasce-modified": {
+        "guard": "trasce",
+        "variant": "modified",
+        "settings": {"trasce": {**FAITHFUL, "localized": False}},
+    },
     "sld": {"guard": "sld"},
     "safree": {"guard": "safree"},
     "esd": {"guard": "esd"},
@@ -33,7 +42,10 @@ VARIANTS: dict[str, Answer] = {
     "patronus_moderator": {"guard": "patronus_moderator"},
     "patronus_hardening": {"guard": "patronus_hardening"},
     "patronus": {"guard": "patronus_hardening+patronus_moderator"},
-    "stack": {"guard": "steerdiff+forceforget+trasce+patronus_hardening+patronus_moderator"},
+    "stack": {
+        "guard": "steerdiff+forceforget+trasce+patronus_hardening+patronus_moderator",
+        "settings": {"trasce": FAITHFUL},
+    },
 }
 MEASURED = (
     *("unsafe_rate", "nothing_found", "missed", "companion_kept", "clean_companion", "neighbours_kept", "recovery"),

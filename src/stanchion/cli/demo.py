@@ -13,7 +13,7 @@ NONE = {"guard": "none"}
 STACK = {"guard": "steerdiff+forceforget", "variant": "recommended", "settings": {"forceforget": {"when": "flagged"}}}
 STEERDIFF = {"guard": "steerdiff"}
 FORCEFORGET = {"guard": "forceforget"}
-TRASCE = {"guard": "trasce", "variant": "gated", "settings": {"trasce": {"when": "flagged", "lazy_tol": 1e-3}}}
+TRASCE = {"guard": "trasce"}
 MODERATOR = {"guard": "patronus_moderator"}
 HARDENING = {"guard": "patronus_hardening"}
 

@@ -118,7 +118,7 @@ def flagged(scores: Tensor, threshold: float) -> Flagged:
     return Flagged(~(scores.detach() < threshold), scores)
 
 
-def reads_prompt(when: When) -> bool:
+def reads_prompt(when: str) -> bool:
     """Whether a guard asks a score whether the prompt is near its concept."""
     return when.startswith("flagged")
 

@@ -15,6 +15,7 @@ from ..guards.trajectory import sld, trasce
 from ..types import Condition, Step
 
 GUARDS = ("negative_prompt", "sld", "trasce")  # those that need no gradient: TraSCE without its loss
+ALONE = {"form": "faithful", "localized": False, "when": "always"}  # TraSCE with none to ask
 NOTHING = torch.zeros(0, 1, 1)
 OWN, PROMPT, CONCEPT = (Condition(NOTHING) for _ in range(3))  # stand for what the tool has encoded
 
@@ -28,7 +29,7 @@ class Steering:
 
     Args:
         guard: its name.
-        settings: the guard's; TraSCE's ``localized`` is False, whatever its default.
+        settings: the guard's. TraSCE acts always, without its loss.
 
     Raises:
         ConfigError: another guard, or settings for which predictions alone are not enough.
@@ -37,9 +38,10 @@ class Steering:
     def __init__(self, guard: str, concept: str | Concept, **settings: Any) -> None:
         if guard not in GUARDS:
             raise ConfigError(f"guard {guard!r} can't be steered with predictions alone; take {', '.join(GUARDS)}.")
-        if guard == "trasce" and (settings.get("localized") or settings.get("when", "always") != "always"):
-            raise ConfigError("trasce: its loss and its trigger ask the denoiser and the text encoder; attach it.")
-        settings = {**settings, "localized": False} if guard == "trasce" else settings
+        if guard == "trasce":
+            if any(settings.get(key, value) != value for key, value in ALONE.items()):
+                raise ConfigError("trasce: its loss and its trigger ask the denoiser and the text encoder; attach it.")
+            settings = {**settings, **ALONE}
         self.guard: Any = load_guard(guard, concept, **settings)
 
     def begin(self) -> Any:

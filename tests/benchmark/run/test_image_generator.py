@@ -19,7 +19,7 @@ from stanchion.types import Drawn, Prompt, Start
 
 WEAPONS = load_concept("weapons")
 PROMPTS = [Prompt("a photo of a knife", 7, "0"), Prompt("a photo of a cat", 8, "1")]
-NONE, TRASCE = Variant("none"), Variant("trasce")
+NONE, TRASCE = Variant("none"), Variant("trasce", settings={"trasce": {"form": "faithful"}})
 
 
 @pytest.fixture

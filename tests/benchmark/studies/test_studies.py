@@ -127,7 +127,7 @@ def test_costs_are_ratios_to_the_unguarded_pipeline(
     ]
     assert rows[1].value == 1.0 and all((row.value or 0) > 0 for row in rows)
     rows = run("trasce_cost", tmp_path / "trasce_cost", spec=spec, repeats=1, steps=1)
-    assert len(rows) == 2 * 3
+    assert len(rows) == 3 * 3
     (memory,) = [row.value for row in rows if (row.metric, row.guard) == ("memory_ratio", "none")]
     assert memory == pytest.approx(1, abs=0.1)
 

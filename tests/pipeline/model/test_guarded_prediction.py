@@ -132,7 +132,7 @@ def test_the_gradient_is_that_of_finite_differences(name: str, monkeypatch: Any)
 
 def test_the_shift_of_x_t_has_a_gradient_of_its_own() -> None:
     pipe = tiny.pipeline()
-    with tiny.guard("trasce", loss_scale=500.0, sigma=50.0).attach(pipe):
+    with tiny.guard("trasce", form="faithful", loss_scale=500.0, sigma=50.0).attach(pipe):
         target = white_box(pipe)
         latents = torch.randn(1, *target.latent_shape, generator=torch.Generator().manual_seed(0))
         ids, embeds = rows(target, UNSAFE)

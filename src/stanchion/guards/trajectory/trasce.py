@@ -10,8 +10,11 @@ With e, p, c the empty prompt, the prompt and the concept:
 The loss pulls p and c *together*, so that the first line falls back to the empty prompt. A negative prompt of the
 caller's own stays what it is: then eps is the pipeline's guided prediction minus s (eps_c - eps_e).
 
+Two forms. ``faithful`` is that, on every prompt. ``fast``, which is what is loaded, leaves the loss out and acts where
+a trigger finds the prompt near the concept (``guards/triggers.py``).
+
 Where the prompt is one of the concept's phrases over and over, c is that phrase as often: the first line falls back
-only where p and c are the same. That is not the paper's, and every other prompt has the concept's text.
+only where p and c are the same. That is not the paper's either, and every other prompt has the concept's text.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ PRESETS = {  # a, b, sigma of the kernel "code"
     "style": (1.0, 1.0, 0.25),
     "object": (1.0, 1.0, 1.0),
 }
+TEXT_TRIGGER = ("start_token",)  # what the trigger "text" needs of a pipeline
 ROUNDING = 1e-9  # a step of b w(d) below this is lost in rounding to float32
 PRESET_OF_KIND = {"unsafe": "violence", "style": "style", "object": "object"}
 
@@ -48,30 +52,33 @@ class TraSCESettings:
     """Settings of TraSCE.
 
     Attributes:
+        form: "fast" or "faithful"; decides ``localized`` and ``when`` where these are not set.
         preset: published values of loss_scale, step_size and sigma; "auto" goes by the concept's kind.
         loss_scale: a; None takes the preset's.
         step_size: b; None takes the preset's.
         sigma: width of the loss, for 16384 latent entries; None takes the preset's.
         kernel: "code" or "paper".
-        localized: False leaves the loss out: the modified negative prompt only.
+        localized: False leaves the loss out: the modified negative prompt only. None: in the form "faithful".
         lazy_tol: the gradient is skipped where its factor b w(d) is below; 0 is faithful: then it is skipped only
             where float32 would lose it (1e-9).
         when: "always", or "flagged": the concept's prediction is skipped where the prompt is far from the concept;
-            "monitor": until the guard ``monitor`` beside it has seen the concept; or "flagged_or_monitor".
+            "monitor": until the guard ``monitor`` beside it has seen the concept; or "flagged_or_monitor". "auto" is
+            "flagged" in the form "fast" on pipelines whose text states the trigger can read, else "always".
         trigger: what says so: "text" compares text states, "noise" the predictions of the first steps.
         threshold: score in [-1, 1] from which on a prompt is flagged: -1 is an anchor, 1 the concept; None takes
             the trigger's own, 0.4 for "text" and 0.05 for "noise".
         looks: in how many first steps the trigger "noise" looks.
     """
 
+    form: Literal["fast", "faithful"] = "fast"
     preset: Literal["auto", "nudity", "violence", "style", "object"] = "auto"
     loss_scale: NotNegative | None = None
     step_size: NotNegative | None = None
     sigma: Positive | None = None
     kernel: Literal["code", "paper"] = "code"
-    localized: bool = True
+    localized: bool | None = None
     lazy_tol: NotNegative = 0.0
-    when: When = "always"
+    when: When | Literal["auto"] = "auto"
     trigger: Literal["text", "noise"] = "text"
     threshold: Annotated[float, Range(-1, 1)] | None = None
     looks: Natural = 3
@@ -99,13 +106,22 @@ class TraSCE(TrajectoryGuard):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        if reads_prompt(self.settings.when) and self.settings.trigger == "text":
-            self.needs = (*self.needs, "start_token")
+        chosen = self.settings
+        self.localized = chosen.form == "faithful" if chosen.localized is None else chosen.localized
+        if reads_prompt(chosen.when) and chosen.trigger == "text":
+            self.needs = (*self.needs, *TEXT_TRIGGER)
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""
-        trigger = self._trigger(call) if reads_prompt(self.settings.when) else None
+        trigger = self._trigger(call) if self._reads_prompt(call) else None
         return State(Sayings.of(call, self.concept), trigger, call if self.asks_monitor else None)
+
+    def _reads_prompt(self, call: Call) -> bool:
+        """Whether it asks a trigger: as is set, and by itself only where the trigger can read the pipeline's texts."""
+        chosen = self.settings
+        if chosen.when != "auto":
+            return reads_prompt(chosen.when)
+        return chosen.form == "fast" and (chosen.trigger == "noise" or call.offers(*TEXT_TRIGGER))
 
     def _trigger(self, call: Call) -> Trigger:
         chosen = self.settings
@@ -117,7 +133,7 @@ class TraSCE(TrajectoryGuard):
     def on_step(self, step: Step, state: State) -> Guided:
         """One batch of predictions; a gradient through two of them where the loss can matter."""
         flagged = self._flagged(step, state)
-        near, scores = flagged.acted, {} if self.settings.when == "always" else {"trigger": flagged.scores}
+        near, scores = flagged.acted, {"trigger": flagged.scores} if state.trigger or state.call else {}
         soft = flagged.scores.requires_grad  # someone differentiates through the trigger
         if not (near.any() or soft):
             return Guided(unsteered(step), step.latents, near, scores)
@@ -160,13 +176,13 @@ class TraSCE(TrajectoryGuard):
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """Predictions at x_t, x_t after the loss has moved it, and the distance of prompt and concept, (B,)."""
         shift: Tensor | None = None
-        if self.settings.localized and state.expect_shift:
+        if self.localized and state.expect_shift:
             latents, predictions = _with_graph(step, conditions)
             shift = self.loss.shift(step, latents, *predictions[1:3])
         else:
             predictions = step.predict(step.latents, *conditions)
         distance = self.loss.distance(step, *predictions[1:3])
-        if not self.settings.localized:
+        if not self.localized:
             return predictions, step.latents, distance
         matters = near & (self.loss.strength(distance) >= max(self.settings.lazy_tol, ROUNDING))
         state.expect_shift = bool(matters.any())

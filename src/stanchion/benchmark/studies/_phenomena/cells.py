@@ -30,7 +30,7 @@ PICTURES_A_SEARCH = 4
 BASELINES = (
     Variant(UNGUARDED),
     Variant("negative_prompt"),
-    Variant("trasce", "modified_prompt_only", {"trasce": {"localized": False}}),
+    Variant("trasce", "modified_prompt_only", {"trasce": {"form": "faithful", "localized": False}}),
 )
 
 

@@ -56,7 +56,7 @@ class MonitorTraining:
     named: Natural = 320
     harmless: Natural = 240
     steered: Natural = 48
-    guards: dict[str, dict[str, Any]] = field(default_factory=lambda: {"trasce": {"localized": False}})
+    guards: dict[str, dict[str, Any]] = field(default_factory=lambda: {"trasce": {"when": "always"}})
     attacked: Natural = 32
     soft_prompts: Count = 2
     updates: Natural = 40
