@@ -184,7 +184,13 @@ def _first_missing(pairs: Iterable[tuple[str, Any, Any]]) -> str:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain values, such that ``from_dict(type(config), to_dict(config)) == config``; tuples become lists."""
-    return json.loads(json.dumps(asdict(config)))
+    return json.loads(json.dumps(asdict(config), default=_plain))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} is no plain value.")
 
 
 def load(cls: type[T], path: str | Path) -> T:

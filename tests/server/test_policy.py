@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -65,6 +66,15 @@ def test_check_prints_what_it_reads_with_every_default(tmp_path):
     assert config.load(Policy, tmp_path / "printed.yaml") == load(tmp_path, RULE)
     assert "per_minute" not in result.output and "body_bytes: 16000000" in result.output
     assert "unguarded: false" in result.output
+
+
+@pytest.mark.parametrize("name", ["research_demo", "school", "stock_pictures"])
+def test_check_prints_the_policies_that_operators_begin_with(tmp_path, name):
+    file = Path(__file__).parents[2] / "examples" / "policies" / f"{name}.yaml"
+    result = CliRunner().invoke(app, ["policy", "check", str(file)])
+    assert result.exit_code == 0, result.exception
+    (tmp_path / "printed.yaml").write_text(result.output)
+    assert config.load(Policy, tmp_path / "printed.yaml") == load_policy(file)
 
 
 def test_check_ends_with_2_where_it_is_wrong(tmp_path):

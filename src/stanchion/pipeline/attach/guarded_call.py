@@ -104,9 +104,8 @@ class GuardedCall:
         """Around code of the caller's that runs between two steps."""
         return self.attention.interrupted()
 
-    def _note_weights(self) -> None:
+    def _note_weights(self, needed: tuple[str, ...]) -> None:
         """A weight guard acted where its weights ran; one of another stage needs them, too, but says itself."""
-        needed = self.family.drawn_with(self.output_type)
         for record in self.records:
             used = bool(record.guard.weights()) and self.weights.used(record.guard, needed)
             if used and record.guard.stage is Stage.WEIGHTS:
@@ -121,10 +120,14 @@ class GuardedCall:
         self.steps.finish()
         self.text.finish()
         self.decoder.finish(self.output_type)
-        self._note_weights()
-        return self.so_far()
+        self._note_weights(self.family.drawn_with(self.output_type))
+        return self._report()
 
     def so_far(self) -> Report:
-        """What each guard did by now; proves nothing."""
+        """What each guard did in a call that ended on the way; proves nothing."""
+        self._note_weights(())
+        return self._report()
+
+    def _report(self) -> Report:
         guards = tuple(record.report(self.steps.batch) for record in self.records)
         return Report(guards, self.steps.passes, len(self.steps.schedule.places))

@@ -25,7 +25,7 @@ function marked(marks, prompt) {
 }
 
 // Where a guard refused on the way, the way ends there.
-const length = (said) => (said.guards.some((guard) => guard.refused) ? Math.max(said.passes, said.total) : said.passes);
+const length = (said) => (ended(said) ? Math.max(said.passes, said.total) : said.passes);
 
 function lanes(said) {
   const passes = length(said);
@@ -72,17 +72,18 @@ function lasting(guard) {
 function curves(guard, passes) {
   return Object.entries(guard.scores).filter(([name, values]) => values.length > 1 && (!guard.watches || name === "seen")).map(([name, values]) => {
     const low = guard.watches ? 0 : Math.min(...values), high = guard.watches ? 1 : Math.max(...values);
-    const height = (value) => (1 - (value - low) / (high - low || 1)) * 16 + 2, wide = Math.max(passes, values.length);
+    const tall = guard.watches ? 36 : 20, wide = Math.max(passes, values.length);
+    const height = (value) => (1 - (value - low) / (high - low || 1)) * (tall - 4) + 2;
     const points = values.map((value, place) => `${place + 0.5},${height(value)}`).join(" ");
     const hit = guard.threshold !== null && svg("line", { class: "hit", x1: 0, x2: wide, y1: height(guard.threshold), y2: height(guard.threshold) });
-    const what = guard.watches ? `probability of ${guard.concept}` : name;
+    const what = guard.watches ? `${guard.concept} seen` : name;
     const change = `${what} ${number(values[0])} → ${number(values.at(-1))}`;
     const about = `${what}: ${number(values[0])} to ${number(values.at(-1))}, between ${number(Math.min(...values))} and ${number(Math.max(...values))}`;
     return h("figure", { class: "curve" },
-      svg("svg", { height: "20", role: "img", "aria-label": about },
-        svg("svg", { x: percent(STEPS.from), width: percent(STEPS.width), height: "20", viewBox: `0 0 ${wide} 20`, preserveAspectRatio: "none" },
+      svg("svg", { height: tall, role: "img", "aria-label": about },
+        svg("svg", { x: percent(STEPS.from), width: percent(STEPS.width), height: tall, viewBox: `0 0 ${wide} ${tall}`, preserveAspectRatio: "none" },
           hit, svg("polyline", { points }))),
-      h("figcaption", {}, hit ? `${change}, a hit from ${number(guard.threshold)}` : change));
+      h("figcaption", {}, hit ? `${change}; hit from ${guard.threshold}` : change));
   });
 }
 
@@ -95,7 +96,9 @@ const SENTENCES = {
   weights: (guard) => (guard.acted ? "Drew with its own weights." : "Its weights were not used."),
 };
 
-const sentence = (guard, said) => (SENTENCES[guard.stage] ?? (() => (guard.acted ? "Acted." : "Did not act.")))(guard, said);
+const ended = (said) => said.guards.some((guard) => guard.refused);
+
+const sentence = (guard, said) => (ended(said) && !guard.acted_at.length ? "Not reached." : (SENTENCES[guard.stage] ?? (() => (guard.acted ? "Acted." : "Did not act.")))(guard, said));
 
 function watched(guard, said) {
   const peak = Math.max(0, ...(guard.scores.seen ?? [])), most = `(${number(peak)} at most)`;
