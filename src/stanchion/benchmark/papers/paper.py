@@ -12,6 +12,7 @@ from ...concepts import Concept
 from ...config import Count, checked
 from ...errors import ConfigError, UnknownName
 from ...files.names import file_name
+from ...guards.artefact import CONFIG
 from ..results.row import Row
 from ..spec.prompt_spec import Spec
 from ..spec.variant import UNGUARDED, Variant
@@ -171,7 +172,7 @@ def _missing(spec: Spec, concepts: Mapping[str, str]) -> Iterator[str]:
             source = table.source or registry.get("prompts", name).source
             yield f"{table.file}: prompts, from {source}"
     for folder in dict.fromkeys(name for variant in spec.variants for name in variant.names if "/" in name):
-        if not Path(folder).is_dir():
+        if not Path(folder, CONFIG).is_file():  # also where training was cut off
             guard, _, concept = Path(folder).name.partition("-")
             preset = " --preset paper" if "paper" in registry.get("recipes", guard).presets else ""
             of = f"--concept {concepts[concept]} --model {spec.model} --output {folder}{preset}"
