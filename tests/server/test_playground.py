@@ -8,7 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from io import BytesIO
 
@@ -73,8 +73,10 @@ def opened(text):
 
 @pytest.fixture(scope="module")
 def open_house(record):
-    """Everything may be switched off; a text guard that finds weapons, and eyes that find horror everywhere."""
-    with served(words("say"), Rule("horror", ("picture_check",), UNSAFE, "refuse"), record=record) as made:
+    """Everything may be switched off; a text guard that finds weapons, a monitor that tells of them in every step, and
+    eyes that find horror everywhere."""
+    horror = Rule("horror", ("picture_check",), UNSAFE, "refuse")
+    with served(words("say"), eyes(action="tell"), horror, record=record) as made:
         yield made
 
 
@@ -133,15 +135,17 @@ def test_a_picture_that_is_withheld_is_not_sent(address):
     assert check["acted"] and check["scores"]["found"] == [1.0]
 
 
-def test_a_guard_that_refuses_on_the_way_has_said_what_it_saw():
-    with served(eyes()) as (address, _):
-        (monitor,) = [one for one in ask(address)[1]["concepts"][0]["guards"] if one["guard"] == "monitor"]
-        assert monitor["watches"] and monitor["on"]
-        said = tried(address, guards=["sld", "monitor"], unguarded=True)
+def test_a_guard_that_refuses_on_the_way_has_said_what_it_saw(open_house, monkeypatch):
+    address, serving = open_house
+    (offered,) = [one for one in ask(address)[1]["concepts"][0]["guards"] if one["guard"] == "monitor"]
+    assert offered["watches"] and offered["on"]
+    (monitor,) = [guard for guard in serving.studio.guards if guard.watches]
+    monkeypatch.setattr(monitor, "settings", replace(monitor.settings, action="refuse"))
+    said = tried(address, guards=["sld", "monitor"], unguarded=True)
     assert said["guarded"]["b64_json"] is None and said["guarded"]["withheld"] == "refuse"
-    sld, monitor = said["guards"]
-    assert monitor["refused"] and not sld["refused"] and len(monitor["scores"]["seen"]) == said["passes"] == 1
-    assert monitor["threshold"] == 1e-9 and said["unguarded"]["b64_json"]
+    sld, seen = said["guards"]
+    assert seen["refused"] and not sld["refused"] and len(seen["scores"]["seen"]) == said["passes"] == 1
+    assert seen["threshold"] == 1e-9 and said["unguarded"]["b64_json"]
 
 
 @pytest.mark.parametrize(
