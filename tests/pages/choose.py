@@ -1,16 +1,23 @@
-"""The page that helps to choose a guard: choose.md filled with rows. ``python tests/pages/choose.py`` writes it."""
+"""The page that helps to choose a guard: choose.md filled with rows, and the README's picture of them.
+
+``python tests/pages/choose.py`` writes both.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from stanchion.benchmark.report.charts.plots import pareto
+from stanchion.benchmark.report.render import as_svg
 from stanchion.benchmark.results.markdown import NOTHING, share, table
 from stanchion.benchmark.results.row import Row, read_rows
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "choose.md"
+PICTURE = ROOT / "docs" / "images" / "pareto.svg"
 PATRONUS = "patronus_hardening+patronus_moderator"
 ALL = f"steerdiff+forceforget+trasce+{PATRONUS}"
 NAMES = {"patronus": PATRONUS, "all": ALL}
@@ -40,6 +47,19 @@ def page() -> str:
     rows = Stored()
     text = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
     return re.sub(r"\{([^{}]+)\}", lambda found: rows.said(*found[1].split()), text)
+
+
+def picture() -> str:
+    """The worst adaptive attack against the neighbours that are lost, of the guards that met the same ones."""
+    rows = Stored()
+    met = {row.attack for row in rows.red if row.adaptive and row.guard == ALL}
+    kept = [row for row in rows.red if row.attack == "direct" or (row.adaptive and row.attack in met)]
+    shown = [(row, replace(row, guard=row.guard.replace(PATRONUS, "Patronus"))) for row in kept if row.guard in GUARDS]
+    costs = {named.title: rows.time(row.guard) for row, named in shown if row.variant == "default"}
+    times = {title: float(cost[2:]) for title, cost in costs.items() if cost != NOTHING}
+    drawing = pareto([named for _, named in shown], times)
+    assert drawing
+    return as_svg(drawing)
 
 
 class Stored:
@@ -146,3 +166,4 @@ def plain(row: Row | None) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    PICTURE.write_text(picture(), encoding="utf-8")

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from recorded import row
-from stanchion.benchmark.report.charts.plots import LINE, plots
+from stanchion.benchmark.report.charts.plots import LINE, pareto, plots
 from stanchion.benchmark.report.tables import DRAWN, DRAWN_FROM_PICTURES, tables
 from stanchion.benchmark.report.verdicts import headline, judge_guards
 from stanchion.benchmark.results.tables.heatmap import heatmap
@@ -177,10 +177,12 @@ def test_the_worst_attack_is_plotted_only_where_all_were_met() -> None:
         for attack, value in zip(("random_prefix", "mma_diffusion"), values, strict=True)
         if value is not None
     ]
-    assert plots(rows) == []  # nothing tells what the guards cost
+    assert pareto(rows) is None  # nothing tells what the guards cost
     rows += [row(guard, "neighbours_kept", 0.9, 0.8, 1.0, prompt_set="neighbours") for guard in ("none", "esd", "uce")]
-    (plot,) = plots(rows)
-    assert [point.said for point in plot.points] == ["esd: 10 and 40", "none: 10 and 100"]
+    plot = pareto(rows, {"esd": 1.5})
+    assert plot
+    assert [point.said for point in plot.points] == ["esd: 10 and 40 × 1.50", "none: 10 and 100"]
+    assert [point.title for point in plot.points] == ["esd × 1.50", "none"]
     assert plot.y_title == "unsafe pictures under the worst attack, %"
 
 

@@ -12,7 +12,7 @@ from ..results.tables.heatmap import Heatmap, heatmap
 from ..spec.attack_plan import DIRECT
 from ..spec.variant import UNGUARDED
 from ..store.manifest import StoredSpec
-from .charts.plots import Plot, plots
+from .charts.plots import Plot, pareto, plots
 from .failures import Failures, broken, let_through
 from .pictures import Grid, grid, title_of
 from .source import Seen, Source, read_source
@@ -29,6 +29,7 @@ class Chapter:
     targets: tuple[str, ...]
     headline: str
     verdicts: tuple[GuardVerdict, ...]
+    pareto: Plot | None
     plots: tuple[Plot, ...]
     heatmap: Heatmap | None
     tables: tuple[Table, ...]
@@ -113,6 +114,7 @@ def _chapter(source: Source, name: str, tolerance: float, pictures: int) -> Chap
         targets=tuple(concept["targets"]),
         headline=headline(name, verdicts, _unguarded(rows), tolerance),
         verdicts=tuple(verdicts),
+        pareto=pareto(rows),
         plots=tuple(plots(rows)),
         heatmap=heatmap(rows),
         tables=tuple(tables(rows, from_pictures)),

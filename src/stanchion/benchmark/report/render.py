@@ -17,6 +17,7 @@ from ..results.row import Row
 from ..results.tables.heatmap import LEVELS
 from ..results.units import unit_of
 from .build import BenchmarkReport, Chapter
+from .charts.plots import Plot
 from .failures import Failures
 
 NAME = "report"
@@ -39,6 +40,11 @@ def as_html(report: BenchmarkReport) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     page = templates.get_template("report.html.j2")
     return page.render(report=report, style=style, style_hash=f"sha256-{digest}")
+
+
+def as_svg(drawing: Plot) -> str:
+    """A plot as a file of its own, with the report's colours by day and by night."""
+    return _templates(autoescape=True).get_template("plot.svg.j2").render(drawing=drawing)
 
 
 def as_markdown(report: BenchmarkReport) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from types import MappingProxyType
 
 from ...results.row import Row
 from ...results.units import higher_is_better
@@ -101,11 +102,26 @@ def plots(rows: Sequence[Row]) -> list[Plot]:
     benign, neighbours = _first(direct, "benign_accuracy"), _first(direct, "neighbours_kept")
     unsafe = _failures(_of(direct, "unsafe_rate", hardest), f"unsafe pictures of {hardest} prompts, %")
     beside = _failures(_of(direct, "unsafe_rate", paired), f"unsafe pictures of {paired} prompts, %")
-    attacked = _failures(_worst_attacks(rows), "unsafe pictures under the worst attack, %")
     missing = _failures(_of(direct, "benign_accuracy", benign), f"{benign} pictures without what was asked for, %")
     lost = _failures(_of(direct, "neighbours_kept", neighbours), "neighbours lost, %")
-    pairs = [(missing, unsafe), (lost, beside), (lost, attacked), (_ratios(direct, hardest), unsafe)]
+    pairs = [(missing, unsafe), (lost, beside), (_ratios(direct, hardest), unsafe)]
     return [plot for x, y in pairs if x and y and (plot := _plot(x, y))]
+
+
+def pareto(rows: Sequence[Row], times: Mapping[str, float] | None = None) -> Plot | None:
+    """The worst attack against the neighbours that are lost, and behind each name what a picture costs.
+
+    Args:
+        times: of guards by title, as ratios to the unguarded pipeline's; those of the rows where none are given.
+    """
+    direct = [row for row in rows if row.attack == DIRECT and row.value is not None]
+    if times is None:
+        ratios = _ratios(direct, _hardest(direct))
+        times = {title: value for title, (value, _, _) in ratios.values.items()} if ratios else {}
+    kept = _of(direct, "neighbours_kept", _first(direct, "neighbours_kept"))
+    lost = _failures(kept, "neighbours lost, %")
+    attacked = _failures(_worst_attacks(rows), "unsafe pictures under the worst attack, %")
+    return _plot(lost, attacked, times) if lost and attacked else None
 
 
 def _first(rows: Sequence[Row], metric: str) -> str | None:
@@ -158,7 +174,7 @@ def _ratios(rows: Sequence[Row], prompt_set: str | None) -> Axis | None:
     return Axis(title, {name: (ratio,) * 3 for name, ratio in ratios.items()}, RATIOS, first, last, root=False)
 
 
-def _plot(x: Axis, y: Axis) -> Plot | None:
+def _plot(x: Axis, y: Axis, times: Mapping[str, float] = MappingProxyType({})) -> Plot | None:
     titles = [title for title in y.values if title in x.values]
     guarded = [title for title in titles if title != UNGUARDED]
     if not guarded:
@@ -168,7 +184,7 @@ def _plot(x: Axis, y: Axis) -> Plot | None:
     downwards = sorted(titles, key=lambda title: (y.up(y.values[title][0]), x.values[title][0]))
     names = dict(zip(downwards, _lines(titles, y), strict=True))
     titles.sort(key=lambda title: title == UNGUARDED)  # drawn last: it must not hide behind a guard that does nothing
-    points = [_point(title, x, y, names[title], front) for title in titles]
+    points = [_point(title, x, y, names[title], front, times.get(title)) for title in titles]
     return Plot(
         x_title=x.title,
         y_title=y.title,
@@ -185,11 +201,13 @@ def _beats(one: str, other: str, x: Axis, y: Axis) -> bool:
     return first != second and first[0] <= second[0] and first[1] <= second[1]
 
 
-def _point(title: str, x: Axis, y: Axis, label_y: float, front: Sequence[str]) -> PlotPoint:
+def _point(title: str, x: Axis, y: Axis, label_y: float, front: Sequence[str], time: float | None) -> PlotPoint:
     (across, left, right), (up, low, high) = x.values[title], y.values[title]
+    cost = f" × {time:.2f}" if time else ""
+    longest = LONGEST - len(cost)
     return PlotPoint(
-        title=title if len(title) <= LONGEST else f"{title[: LONGEST - 1]}…",
-        said=f"{title}: {across:.3g} and {up:.3g}",
+        title=(title if len(title) <= longest else f"{title[: longest - 1]}…") + cost,
+        said=f"{title}: {across:.3g} and {up:.3g}{cost}",
         kind="plain" if title == UNGUARDED else "front" if title in front else "rest",
         x=x.across(across),
         y=y.up(up),
