@@ -31,7 +31,7 @@ KNIFE = Concept("knife", "object", ("knife",))  # guards encode all the phrases 
 GUARDS: dict[str, Callable[[Any], Any]] = {
     "text": lambda pipe: Half(),
     "attention": lambda pipe: Mute(),
-    "trajectory": lambda pipe: TraSCE(KNIFE),
+    "trajectory": lambda pipe: TraSCE(KNIFE, when="always"),
     "decoder": lambda pipe: Grey(),
     "output": lambda pipe: Veil(places=range(9)),
     "weights": lambda pipe: Zero(pipe, WEIGHT),

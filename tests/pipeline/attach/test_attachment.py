@@ -27,7 +27,7 @@ def test_the_pipeline_keeps_its_face(pipe, tmp_path):
 
 
 def test_a_report_says_what_was_done(pipe):
-    with GuardStack(Half(), TraSCE("weapons")).attach(pipe) as attachment:
+    with GuardStack(Half(), TraSCE("weapons", when="always")).attach(pipe) as attachment:
         assert attachment.last is None
         tiny.draw(pipe, ["a knife", "a cat"], steps=4)
         report = attachment.last

@@ -86,7 +86,7 @@ def test_half_precision(kind, dtype):
     plain = tiny_families.draw(pipe)
     with Identity().attach(pipe):
         assert (tiny_families.draw(pipe) - plain).abs().max() < 0.1
-    with TraSCE(KNIVES).attach(pipe) as attachment:
+    with TraSCE(KNIVES, form="faithful").attach(pipe) as attachment:
         drawn = tiny_families.draw(pipe)
         assert all(attachment.last.acted)
     assert drawn.isfinite().all() and not near(drawn, plain)
