@@ -87,6 +87,8 @@ class Step:
         latents: x_t, (B, …) as the pipeline holds them (channels, packed tokens, frames), before ``scale_model_input``.
         guidance_scale: the effective one; 1.0 wherever classifier-free guidance is off.
         prompt, empty, negative: what the caller gave; ``negative`` is None where there is none.
+        done: share of the call's own steps that lie behind, in [0, 1): 0 in the first one, wherever in the schedule
+            that is. Where the caller chose the timesteps, the share of the noise that is gone, if that is more.
         predict: ``predict(latents, *conditions)`` gives the model's prediction (B, …) for each condition,
             all of them in one denoiser batch where they fit together; differentiable where gradients are on.
             ``rows=`` says which pictures ``latents`` are, where they are not all.
@@ -105,6 +107,7 @@ class Step:
     empty: Condition
     negative: Condition | None
     predict: Callable[..., tuple[Tensor, ...]]
+    done: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,18 @@ from bypass.routes import STAGES, Guarded, OutOfScope, Raised, Route, Routes
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 BEGIN, END = "<!-- routes: written by tests/bypass/page.py -->\n", "<!-- end of routes -->\n"
-FILES = ("arguments", "text", "callbacks", "callbacks_on_modules", "modules", "code", "weights", "siblings", "threads")
+FILES = (
+    "arguments",
+    "text",
+    "callbacks",
+    "callbacks_on_modules",
+    "modules",
+    "code",
+    "weights",
+    "siblings",
+    "threads",
+    "families",
+)
 
 
 def kinds() -> Iterator[tuple[str, Routes]]:

@@ -93,6 +93,7 @@ class Route:
         guards: which it is tried with.
         attached: whether the guard is on before; otherwise ``go`` puts it on.
         shared: whether the pipeline is left as it was, so that others may use it.
+        on: the pipeline's class, where it is not the tiny Stable Diffusion 1.x.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Route:
     guards: tuple[str, ...] = STAGES
     attached: bool = True
     shared: bool = False
+    on: str = ""
 
     def ends(self, guard: str) -> Outcome:
         return self.but.get(guard, self.outcome)

@@ -67,6 +67,8 @@ class Trial(AbstractContextManager["Trial"]):
         after: called at the end; a route that changes more than its pipeline says here how to undo it.
     """
 
+    idle = IDLE
+
     def __init__(self, route: Route, guard: str | None, kinds: Mapping[str, Callable[[Any], Any]] = GUARDS) -> None:
         self.route, self.guard, self._kinds = route, guard, kinds
         self.after = ExitStack()
@@ -89,6 +91,11 @@ class Trial(AbstractContextManager["Trial"]):
 
     def __exit__(self, *error: Any) -> None:
         self.after.close()
+
+    @property
+    def pristine(self) -> bool:
+        """Whether its modules hold what they held."""
+        return _contents(self.pipe) == _pristine()
 
     @property
     def attachment(self) -> Attachment | None:
@@ -123,28 +130,28 @@ class Trial(AbstractContextManager["Trial"]):
         monkeypatch.setattr(target, name, value)
 
 
-def check(route: Route) -> None:
+def check(route: Route, kind: type[Trial] = Trial) -> None:
     """Go a route with each of its guards, and see that it ends as it says."""
-    with Trial(route, None) as trial:
+    with kind(route, None) as trial:
         stock = route.go(trial)  # it must give something, or it leads nowhere
-        assert not route.shared or _contents(trial.pipe) == _pristine(), "this route needs a pipeline of its own"
-    ended = {guard: _ended(route, guard, stock) for guard in route.guards}
+        assert not route.shared or trial.pristine, "this route needs a pipeline of its own"
+    ended = {guard: _ended(kind(route, guard), stock) for guard in route.guards}
     otherwise = {guard: how for guard, how in ended.items() if how != str(route.ends(guard))}
     assert not otherwise, f"{route.name} ended otherwise than it says: {otherwise}"
     for guard in [guard for guard in route.guards if route.ends(guard) == GUARDED][:1]:
-        with Trial(route, guard, IDLE) as trial:
+        with kind(route, guard, kind.idle) as trial:
             assert near(route.go(trial), stock, spread=1e-5), f"{route.name}: an idle guard's picture is another, too"
 
 
-def _ended(route: Route, guard: str, stock: Tensor) -> str:
-    expected = route.ends(guard)
-    with Trial(route, guard) as trial:
+def _ended(trial: Trial, stock: Tensor) -> str:
+    expected = trial.route.ends(str(trial.guard))
+    with trial:
         try:
-            picture = route.go(trial)
+            picture = trial.route.go(trial)
         except Exception as error:
             if isinstance(expected, Raised) and expected.fits(error):
                 return str(expected)
-            raise AssertionError(f"with a guard at {guard}: {error!r}") from error
+            raise AssertionError(f"with a guard at {trial.guard}: {error!r}") from error
         return _judged(picture, stock, trial, expected)
 
 

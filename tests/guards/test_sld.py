@@ -182,3 +182,13 @@ def test_without_guidance_it_still_steers():
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ConfigError):
         SLD("weapons", **settings)
+
+
+def test_the_warm_up_is_a_share_of_the_steps_that_the_call_takes():
+    """Image to image begins behind it, and timesteps of the caller's own may be many where no noise is left."""
+    late = toy_step(index=8, total=10)
+    assert SLD("weapons", **{**EVERYTHING, "warmup": 0.3}).on_step(late, State(CONCEPT, passes=1)).acted.all()
+    chosen = toy_step(index=1, total=30, done=0.5)
+    assert (
+        SLD("weapons", **{**EVERYTHING, "warmup": 0.3}).on_step(chosen, State(CONCEPT, passes=1, first=0)).acted.all()
+    )

@@ -84,6 +84,13 @@ class Guard(ABC):
         """Whether its ``when`` waits for a monitor of its concept, which must then stand beside it."""
         return "monitor" in getattr(self.settings, "when", "")
 
+    def reads_prompt(self, offers: Sequence[str]) -> bool:
+        """Whether what it does hangs on the prompt's text states alone, on a family that offers this.
+
+        Then whatever else says what to draw (``prompt_2``, a pooled vector) must say the same.
+        """
+        return self.stage is Stage.TEXT
+
     def check_base(self) -> None:
         """Whether it says of which weights its tensors are, so that they are never put on others.
 

@@ -49,13 +49,17 @@ class Sayings:
     def heard_in(self, prompts: Condition) -> Condition:
         """The text, (1, L, D), where none of (B, L, D) prompts is a repetition; else one condition for each, (B, L, D).
 
-        Which it is has no gradient.
+        Which it is has no gradient. What stands beside the states (a vector, a mask) is the text's, or the
+        repetition's own.
         """
         repeated = self.repeated(prompts.embeds)
         if not repeated.any():
             return self.text
         nearest = distances(prompts.embeds, self.more).argmin(1)
-        return Condition(torch.where(repeated[:, None, None], self.more[nearest], self.text.embeds))
+        states = torch.where(repeated[:, None, None], self.more[nearest], self.text.embeds)
+        beside = {name: prompts.extra[name][:, : own.shape[1]] for name, own in self.text.extra.items()}
+        extra = {name: torch.where(repeated[:, None], beside[name], own) for name, own in self.text.extra.items()}
+        return Condition(states, extra)
 
     @torch.no_grad()
     def repeated(self, states: Tensor) -> Tensor:

@@ -160,4 +160,9 @@ def last_words(phrases: PromptEmbeds) -> Tensor:
 
 
 def _rows(condition: Condition) -> list[Condition]:
-    return [Condition(row[None]) for row in condition.embeds]
+    """One condition a text, each with what stands beside its states: a vector, a mask."""
+    extra = condition.extra
+    return [
+        Condition(row[None], {name: value if value is None else value[at : at + 1] for name, value in extra.items()})
+        for at, row in enumerate(condition.embeds)
+    ]

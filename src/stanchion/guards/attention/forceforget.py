@@ -12,7 +12,7 @@ out: the seam shows cross-attention only, and the text enters there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -128,6 +128,10 @@ class ForceForget(AttentionGuard):
         """Also that they come in pairs that fit together."""
         super().check_tensors()
         self.check_shapes(_shapes(self.tensors))
+
+    def reads_prompt(self, offers: Sequence[str]) -> bool:
+        """Where it acts on flagged prompts only."""
+        return reads_prompt(self.settings.when)
 
     def begin(self, call: Call) -> State:
         """The score, if one is asked for: the first projection shows in which type the denoiser computes, and where."""

@@ -7,13 +7,16 @@ import torch
 from ...types import Call, Condition, Guided, Step
 from ..base import TrajectoryGuard
 
+HEARD = 0.01  # the least s - 1 at which the concept's share of a prediction counts for anything
+
 
 class NegativePrompt(TrajectoryGuard):
     """eps = eps_n + s (eps_p - eps_n), with the concept's text as n.
 
     This equals CFG(p) - (s - 1)(eps_n - eps_e), which is what is used where the caller gave a negative prompt of
-    their own: theirs stays what it is. Where s = 1 there is nothing to subtract, and the guard does nothing. A
-    prompt whose prediction equals the concept's draws the concept; ``trasce`` closes that corner.
+    their own: theirs stays what it is. Where s = 1 there is nothing to subtract, and the guard does nothing; where s
+    is next to 1 it does next to nothing, and says so. A prompt whose prediction equals the concept's draws the
+    concept; ``trasce`` closes that corner.
     """
 
     name = "negative_prompt"
@@ -33,5 +36,5 @@ class NegativePrompt(TrajectoryGuard):
         else:
             own, p, e, n = step.predict(step.latents, step.negative, step.prompt, step.empty, state)
             noise = own + s * (p - own) - (s - 1) * (n - e)
-        acted = torch.full((len(noise),), s != 1.0, device=noise.device)
+        acted = torch.full((len(noise),), abs(s - 1) >= HEARD, device=noise.device)
         return Guided(noise, step.latents, acted)

@@ -73,11 +73,12 @@ class SLDSettings:
 
 @dataclass
 class State:
-    """One call: the safety text, the momentum nu (float32), the passes so far."""
+    """One call: the safety text, the momentum nu (float32), the passes so far, and the first one's place."""
 
     concept: Condition
     momentum: Tensor | None = None
     passes: int = 0
+    first: int | None = None
 
 
 class SLD(TrajectoryGuard):
@@ -103,7 +104,9 @@ class SLD(TrajectoryGuard):
         strength = self.strength
         unit = step.noise_scale / self.settings.unit
         gamma = safety(own.float(), p.float(), concept.float(), strength, state, unit)
-        warm = state.passes >= round(strength.warmup * step.total)
+        state.first = step.index if state.first is None else state.first
+        steps = step.total - state.first
+        warm = state.passes >= round(strength.warmup * steps) or step.done >= strength.warmup
         state.passes += 1
         noise = own + step.guidance_scale * (p - own)
         if warm:

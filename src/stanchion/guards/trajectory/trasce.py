@@ -20,6 +20,7 @@ only where p and c are the same. That is not the paper's either, and every other
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -116,12 +117,19 @@ class TraSCE(TrajectoryGuard):
         trigger = self._trigger(call) if self._reads_prompt(call) else None
         return State(Sayings.of(call, self.concept), trigger, call if self.asks_monitor else None)
 
+    def reads_prompt(self, offers: Sequence[str]) -> bool:
+        """Where the trigger "text" decides."""
+        return self.settings.trigger == "text" and self._asks_trigger(set(TEXT_TRIGGER) <= set(offers))
+
     def _reads_prompt(self, call: Call) -> bool:
         """Whether it asks a trigger: as is set, and by itself only where the trigger can read the pipeline's texts."""
+        return self._asks_trigger(call.offers(*TEXT_TRIGGER))
+
+    def _asks_trigger(self, readable: bool) -> bool:
         chosen = self.settings
         if chosen.when != "auto":
             return reads_prompt(chosen.when)
-        return chosen.form == "fast" and (chosen.trigger == "noise" or call.offers(*TEXT_TRIGGER))
+        return chosen.form == "fast" and (chosen.trigger == "noise" or readable)
 
     def _trigger(self, call: Call) -> Trigger:
         chosen = self.settings

@@ -13,7 +13,7 @@ from ...errors import AlreadyAttached, ConfigError, GuardBypassed, GuardRefused
 from ..families import family_of, kind_of
 from ..model.base_weights import check_bases
 from ..phrase_cache import PhraseCache
-from ..proof.own_code import OwnCode
+from ..proof.own_code import OwnCode, check_object
 from ..proof.tripwire import Tripwire
 from ..proof.unchanged import Unchanged
 from ..seams.weights import WeightsSeam
@@ -85,6 +85,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         seamed = ("encode_prompt", *self.family.denoisers, "scheduler", "vae")
         self.pipeline.__class__ = guarded_class(self._stock, self, seamed)
         undo.callback(setattr, self.pipeline, "__class__", self._stock)
+        self._given = dict(vars(type(self.pipeline)))
 
     def _tripped(self) -> list[tuple[Any, str]]:
         """The modules that may run inside guarded calls only."""
@@ -146,6 +147,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         if not all(tripwire.in_place for tripwire in self._tripwires):
             raise GuardBypassed("the guard's hook was taken off a module; detach and attach again.")
         self._code.check()
+        check_object(self.pipeline, self._stock, self._given)
         self._weights.check(contents=contents)
         self._unchanged.check(contents=contents)
 
@@ -163,9 +165,10 @@ class Attachment(AbstractContextManager["Attachment"]):
         with self._turn("the pipeline was called from inside its own call, or that of one with the same modules."):
             self.last = None
             self._check(contents=False)
-            stages = {guard.stage for guard in self.guards} - ({Stage.TEXT} if self.cover == "partial" else set())
-            self.family.check_call(pipe, complete.arguments, sorted(stages))
-            call = GuardedCall(pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
+            stages, reader = sorted({guard.stage for guard in self.guards}), self._reader()
+            self.family.check_call(pipe, complete.arguments, stages, reader)
+            own = (pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
+            call = GuardedCall(*own, heard=bool(reader))
             self._watch(given, call)
             with call.running(), told(call):
                 output = self._stock.__call__(*given.args, **given.kwargs)
@@ -173,6 +176,11 @@ class Attachment(AbstractContextManager["Attachment"]):
             self._check(contents=True)
             self.last = report = call.finish()
         return output, report
+
+    def _reader(self) -> str:
+        """The name of a guard that goes by the prompt's text states, and must not be told less than the denoiser."""
+        readers = (guard.name for guard in self.guards if guard.reads_prompt(self.family.offers))
+        return next(readers, "") if self.cover == "whole" else ""
 
     def _watch(self, given: inspect.BoundArguments, call: GuardedCall) -> None:
         """Look at everything that the guards stand on after each of the caller's callbacks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +37,8 @@ class GuardedCall:
         arguments: dict[str, Any],
         book: PhraseCache,
         weights: WeightsSeam,
+        *,
+        heard: bool = False,
     ) -> None:
         family.check_scheduler(pipe.scheduler)
         self.pipe, self.family, self.weights = pipe, family, weights
@@ -45,7 +47,7 @@ class GuardedCall:
         self.records = [Record(guard, call) for guard in guards]
         self.denoisers = family.denoisers_of(pipe)
         self.attention = AttentionSeam(family, self.denoisers, self._at(Stage.ATTENTION))
-        self.text = TextSeam(pipe, family, self._at(Stage.TEXT), lambda: call.encode([""]))
+        self.text = TextSeam(pipe, family, self._at(Stage.TEXT), lambda: call.encode([""]), heard=heard)
         trajectory = self._at(Stage.TRAJECTORY)
         steering = next((record for record in trajectory if not record.guard.watches), None)
         watch = WatchSeam([record for record in trajectory if record.guard.watches], call)
@@ -94,15 +96,24 @@ class GuardedCall:
     def running(self) -> Iterator[None]:
         """Route the pipeline through the seams, in this thread and this block."""
         token = CURRENT.set(self)
+        self._forget()
         try:
             with self._ended, torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), self._frozen():
                 yield
         finally:
             CURRENT.reset(token)
 
-    def interrupted(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
         """Around code of the caller's that runs between two steps."""
-        return self.attention.interrupted()
+        with self.attention.interrupted(), self.text.interrupted():
+            yield
+
+    def _forget(self) -> None:
+        """What a cache of diffusers keeps of a call that was broken off, an unguarded one perhaps, is not for this."""
+        for denoiser in self.denoisers:
+            if getattr(denoiser, "is_cache_enabled", False):
+                denoiser._reset_stateful_cache()
 
     def _note_weights(self, needed: tuple[str, ...]) -> None:
         """A weight guard acted where its weights ran; one of another stage needs them, too, but says itself."""
@@ -120,7 +131,7 @@ class GuardedCall:
         self.steps.finish()
         self.text.finish()
         self.decoder.finish(self.output_type)
-        self._note_weights(self.family.drawn_with(self.output_type))
+        self._note_weights(self.family.drawn_with(self.output_type, self.steps.ran))
         return self._report()
 
     def so_far(self) -> Report:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import ConfigError
+from ...errors import ConfigError, UnsupportedPipeline
 from ...limits import check_text
 from ._values import Said, Stream
 
@@ -27,6 +27,22 @@ def check_texts(arguments: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} is {given!a:.200}; give a text, or a list of texts, one a picture.")
         for text in texts:
             check_text(text)
+
+
+def check_alike(tokenizers: Sequence[Any], texts: Sequence[str]) -> None:
+    """Refuse texts with a word that one tokenizer was taught, and another was not: guards see the tokens of one.
+
+    Raises:
+        UnsupportedPipeline: with the word.
+    """
+    taught = [set(one.get_added_vocab()) - set(one.all_special_tokens) for one in tokenizers if one is not None]
+    for word in set().union(*taught) - set.intersection(*taught) if taught else ():
+        if any(word in text for text in texts):
+            raise UnsupportedPipeline(
+                f"the prompt says {word!r}, which not all of the pipeline's tokenizers were taught, so what it says to "
+                "each text encoder is not the same, and a text guard sees one: load it into all of them (textual "
+                "inversion), or into none."
+            )
 
 
 def stream(pipe: Any, tokenizer: Any, texts: Sequence[str], length: int, *, device: Any, start: int = 0) -> Stream:

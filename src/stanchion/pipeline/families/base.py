@@ -19,19 +19,14 @@ from ...errors import UnsupportedPipeline
 from ...types import Condition
 from ..noise import process_of
 from ..stages import Stage
+from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen
 from ._needs import NEEDS
-from ._rows import beside, each, pick, plain, together
-from ._tokens import check_texts
-from ._values import Pass, Place, Said, Stream
+from ._tokens import check_alike, check_texts
+from ._values import Pass, Place, Said, Stream, beside, each, pick, plain, together
 
-__all__ = ["TEXT", "Family", "Pass", "Place", "Said", "Stream", "beside", "each", "pick", "plain"]
+__all__ = ["TEXT", "Family", "Pass", "Place", "Said", "Stream", "beside", "check_alike", "each", "pick", "plain"]
 
 TEXT = "encoder_hidden_states"
-ATTENTION = (
-    "cross_attention_kwargs",
-    "joint_attention_kwargs",
-    "attention_kwargs",
-)  # of which a LoRA's scale is let in
 
 
 class Family:
@@ -58,8 +53,10 @@ class Family:
         callbacks: arguments of a call that are the caller's own code, run between its steps.
         pictured: the beginnings of the paths of what turns latents into pictures.
         refused: arguments of the pipeline's call that no seam follows, and why.
-        unseen: arguments of a call that say something which no text guard reads.
+        unseen, unseen_negative: arguments of a call that say something which no text guard reads, of either prompt.
         guidance: how to ask for guided predictions, which trajectory guards need.
+        unguided: whether they may act on predictions without guidance as well.
+        instructions: arguments of a call that tell the text encoder something beside the prompt.
     """
 
     name: ClassVar[str]
@@ -92,7 +89,14 @@ class Family:
         "an image prompt would go past the guards, which know text conditions only",
     )
     unseen: ClassVar[tuple[str, ...]] = ("prompt_2", "prompt_3", "pooled_prompt_embeds")
+    unseen_negative: ClassVar[tuple[str, ...]] = (
+        "negative_prompt_2",
+        "negative_prompt_3",
+        "negative_pooled_prompt_embeds",
+    )
     guidance: ClassVar[str] = "give guidance_scale above 1"
+    unguided: ClassVar[bool] = False
+    instructions: ClassVar[tuple[str, ...]] = ()
 
     def of(self, pipe: Any) -> Family:
         """The family of one pipeline of these classes: itself, unless the pipeline's parts say more than its class."""
@@ -119,9 +123,13 @@ class Family:
         """The tokenizers that the pipeline holds."""
         return [vars(pipe).get(name) for name in self.encoders if name.startswith("tokenizer")]
 
-    def drawn_with(self, output_type: str | None) -> tuple[str, ...]:
-        """The beginnings of the paths of the modules without which no picture of this type is made."""
-        return (f"{self.denoisers[0]}.", *(() if output_type == "latent" else self.pictured))
+    def drawn_with(self, output_type: str | None, ran: Sequence[str] = ()) -> tuple[str, ...]:
+        """The beginnings of the paths of the modules without which no picture of this type is made.
+
+        ``ran`` are the names of the denoisers that made it.
+        """
+        denoisers = dict.fromkeys((self.denoisers[0], *ran))
+        return (*(f"{name}." for name in denoisers), *(() if output_type == "latent" else self.pictured))
 
     # --- guards --------------------------------------------------------------------------------------
 
@@ -172,6 +180,10 @@ class Family:
         """The text states in what ``encode_prompt`` returned to its ``calls``-th call of this picture, from 0."""
         return [Said("negative" if calls else "prompt", 0, arguments.get("prompt"))]
 
+    def spoken(self, pipe: Any, texts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+        """Texts as the pipeline's tokenizers get them, by the arguments of its ``encode_prompt``."""
+        return list(texts)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         """Which tokens the states (B, L, D) are of: one stream a tokenizer.
 
@@ -205,8 +217,10 @@ class Family:
         """Refuse prompts among arguments, of the pipeline or of its ``encode_prompt``, that a guard can't look into."""
         check_texts(arguments)
 
-    def check_call(self, pipe: Any, arguments: Mapping[str, Any], stages: Sequence[str] = ()) -> None:
+    def check_call(self, pipe: Any, arguments: Mapping[str, Any], stages: Sequence[str] = (), reader: str = "") -> None:
         """Refuse arguments whose conditions a guard of these stages can't see or carry over to its predictions.
+
+        ``reader`` is the name of a guard that goes by the prompt's text states alone, where one does.
 
         Raises:
             UnsupportedPipeline: with the argument's name.
@@ -216,20 +230,17 @@ class Family:
         for name, why in self.refused.items():
             if arguments.get(name) is not None:
                 raise UnsupportedPipeline(f"{name} is given, but {why}. Leave it out, or detach the guard.")
-        _check_attention(arguments)
+        check_attention(arguments)
         if Stage.TRAJECTORY in stages and not self.guided(pipe, arguments):
             raise UnsupportedPipeline(
                 "this call draws without guidance, and what a trajectory guard does to predictions that were distilled "
                 f"from guided ones was never measured: {self.guidance}, or use a guard of another stage."
             )
-        for name in self.unseen if Stage.TEXT in stages else ():
-            if (given := arguments.get(name)) is not None and (
-                name == "pooled_prompt_embeds" or _differ(given, arguments)
-            ):
-                raise UnsupportedPipeline(
-                    f"{name} is given, and the text guard reads prompt only: leave it out, or attach the guard with "
-                    "cover='partial', which lets it pass unread."
-                )
+        if Stage.TRAJECTORY in stages:
+            check_instructions(self.instructions, pipe, arguments)
+        if reader:
+            unseen = (*self.unseen, *(self.unseen_negative if Stage.TEXT in stages else ()))
+            check_unseen(unseen, reader, arguments)
 
     def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
         """Whether a call asks for guided predictions."""
@@ -245,7 +256,7 @@ class Family:
         for name, value in inputs.items():
             if value is not None and name not in known:
                 raise UnsupportedPipeline(f"the denoiser was given {name}, and no seam knows that condition.")
-        _check_attention(inputs)
+        check_attention(inputs)
 
     def bind(self, denoiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
         """A call of the denoiser by its parameters' names."""
@@ -373,17 +384,3 @@ class Family:
             return slice(None)
         length = inputs[self.conditions[0]].shape[1]
         return slice(0, length) if place.rows == "first" else slice(-length, None)
-
-
-def _differ(given: Any, arguments: Mapping[str, Any]) -> bool:
-    texts = [[one] if isinstance(one, str) else list(one or ()) for one in (given, arguments.get("prompt"))]
-    return bool(texts[0] != texts[1])
-
-
-def _check_attention(given: Mapping[str, Any]) -> None:
-    for name in ATTENTION:
-        if others := sorted(set(given.get(name) or ()) - {"scale"}):
-            raise UnsupportedPipeline(
-                f"{name} holds {others[0]!r}, a condition that would go past the guards (GLIGEN's phrases come so): "
-                "only scale may be given. Leave it out, or detach the guard."
-            )

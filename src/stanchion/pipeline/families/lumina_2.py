@@ -23,6 +23,7 @@ class Lumina2(Family):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     conditions = (TEXT, "encoder_attention_mask")
     halves = ("prompt",)
+    instructions = ("system_prompt",)
 
     def refuses(self, kind: str) -> Mapping[str, str]:
         """Where its text rows are, nobody could say of a batch."""

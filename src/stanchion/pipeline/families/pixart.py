@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from diffusers.utils import is_bs4_available, is_ftfy_available
 from torch import Tensor
 
 from ...types import Condition
@@ -40,6 +41,12 @@ class PixArt(Family):
 
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments, negative=2)
+
+    def spoken(self, pipe: Any, texts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+        """In small letters, and cleaned of HTML where that is asked for and there is something to do it with."""
+        clean = options.get("clean_caption", False) and is_bs4_available() and is_ftfy_available()
+        spoken: list[str] = pipe._text_preprocessing(list(texts), clean_caption=clean)
+        return spoken
 
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]

@@ -30,6 +30,8 @@ class StableDiffusion(TrainableUNet, UNet):
     )
     offers = ("text", "words", "token_ids", "start_token", "padded_cross_attention", "training")
 
+    unguided = True
+
     def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
         return True
 

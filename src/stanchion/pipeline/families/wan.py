@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -42,6 +43,11 @@ class Wan(Family):
 
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments)
+
+    def spoken(self, pipe: Any, texts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+        """HTML's entities and white space are resolved first: ``&#107;nife`` is read as a knife."""
+        clean = import_module("diffusers.pipelines.wan.pipeline_wan").prompt_clean
+        return [clean(text) for text in texts]
 
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]

@@ -53,7 +53,7 @@ class Encoding:
         """
         embeds = self.encode(texts).embeds
         with alone_with(*self.family.tokenizers_of(self.pipe)):
-            ids, content = self.family.tokens(self.pipe, texts, embeds)
+            ids, content = self.family.tokens(self.pipe, self._spoken(texts), embeds)
         return PromptEmbeds(embeds, ids, content, tuple(texts))
 
     @torch.no_grad()
@@ -72,7 +72,7 @@ class Encoding:
             known[key] = self._encode(texts)
             if "words" in self.family.offers:
                 with alone_with(*self.family.tokenizers_of(self.pipe)):
-                    _warn_of_cuts(texts, self.family.token_streams(self.pipe, texts, known[key].embeds))
+                    _warn_of_cuts(texts, self.family.token_streams(self.pipe, self._spoken(texts), known[key].embeds))
         return known[key]
 
     @property
@@ -94,6 +94,9 @@ class Encoding:
         known = self.book.open(identity_of(*filter(None, parts.values()), options=options), probe)
         known[("",)] = probe
         return known
+
+    def _spoken(self, texts: Sequence[str]) -> list[str]:
+        return self.family.spoken(self.pipe, texts, self.family.options(self.arguments))
 
     def _encode(self, texts: Sequence[str]) -> Condition:
         token = CURRENT.set(None)  # the pipeline's own parts, not what stands for them in this call

@@ -13,9 +13,11 @@ from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from ...errors import GuardBypassed
+from ..families import FREE
 
 _LIBRARIES = (__name__.partition(".")[0], "accelerate", "diffusers", "peft", "transformers")
 _HOOKS = ("accelerate.hooks", "diffusers.hooks.hooks")
@@ -72,6 +74,29 @@ class OwnCode:
     def _path(self, part: nn.Module) -> str:
         everywhere = (module.named_modules(prefix=root) for root, module in self._modules.items())
         return next(f"pipe.{path}" for paths in everywhere for path, one in paths if one is part)
+
+
+def check_object(pipe: Any, stock: type, given: Mapping[str, Any]) -> None:
+    """Raise where a guarded pipeline draws by other methods than those of its stock class.
+
+    ``given`` is what its own class held when it was guarded. What loads, moves or shows it is no one's concern here.
+
+    Raises:
+        GuardBypassed: with the name of the method.
+    """
+    for name, value in vars(pipe).items():
+        own = getattr(stock, name, None)
+        if name in FREE or not isinstance(own, FunctionType) or hasattr(DiffusionPipeline, name):
+            continue
+        if getattr(value, "__func__", None) is not own or value.__self__ is not pipe:
+            raise GuardBypassed(
+                f"pipe.{name} was replaced, so nobody knows what is drawn: delete that attribute. Text states of your "
+                "own can be passed as prompt_embeds."
+            )
+    now = vars(type(pipe))
+    for name in now.keys() | given.keys():
+        if now.get(name) is not given.get(name):
+            raise GuardBypassed(f"{name} of the guarded pipeline's class was replaced: detach and attach again.")
 
 
 def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:

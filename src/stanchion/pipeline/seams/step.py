@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import GuardBypassed
+from ...errors import GuardBypassed, UnsupportedPipeline
 from ...types import Condition, Guided, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import Proxy, unwrapped
@@ -58,10 +58,17 @@ class StepSeam:
         self.pipe, self.family, self.call = pipe, family, call
         self.record, self.text, self.attention, self.watch = record, text, attention, watch
         self.guarded = record is not None or bool(watch.records)
-        self.schedule = Schedule()
+        chosen = any(call.arguments.get(name) is not None for name in ("timesteps", "sigmas"))
+        self.schedule = Schedule(chosen=chosen)
         self.passes = 0
         self.batch = 0
+        self._ran: list[Any] = []
         self._noted: list[_Noted] = []
+
+    @property
+    def ran(self) -> list[str]:
+        """The names of the denoisers that made the picture."""
+        return [name for name in self.family.denoisers if any(unwrapped(self.pipe, name) is one for one in self._ran)]
 
     def denoiser(self, original: Any) -> Any:
         """Stands where the pipeline reads a denoiser; nothing stands for nothing."""
@@ -97,8 +104,10 @@ class StepSeam:
         one = self.family.bind(denoiser, args, kwargs)
         self.family.check_inputs(one.inputs)
         roles = self.family.roles(one, self.text.pictures, len(self._noted))
-        done = self.schedule.share(unwrapped(self.pipe, "scheduler"), self.family.time(one, denoiser))
+        done, _ = self.schedule.share(unwrapped(self.pipe, "scheduler"), self.family.time(one, denoiser))
         self.text.read(one, tuple(roles), done)
+        if not any(denoiser is known for known in self._ran):
+            self._ran.append(denoiser)
         if "prompt" in roles:
             self.attention.judge(one.inputs[self.family.conditions[0]], roles["prompt"].rows, self.call.seen)
         self._noted.append(_Noted(denoiser, roles))
@@ -136,8 +145,23 @@ class StepSeam:
             empty=empty,
             negative=negative,
             predict=predictor,
+            done=self.schedule.share(scheduler, float(timestep))[1],
         )
+        self._check_guided(step)
         return step, predictor
+
+    def _check_guided(self, step: Step) -> None:
+        """A call may ask for guidance and still take steps without it: truncated, cut off by a callback, scaled by 1.
+
+        Raises:
+            UnsupportedPipeline: it does, and nobody has measured what a guard that steers does there.
+        """
+        if self.record is not None and step.guidance_scale == 1.0 and not self.family.unguided:
+            raise UnsupportedPipeline(
+                f"step {step.index + 1} of {step.total} is taken without guidance, and what the guard "
+                f"{self.record.guard.name!r} does there was never measured: {self.family.guidance}, in every step "
+                "(no truncation, no callback that ends it), or use a guard of another stage."
+            )
 
     def _guide(
         self, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
@@ -160,12 +184,16 @@ class StepSeam:
         return guided
 
     def _conditions(self, roles: Mapping[str, Pass]) -> tuple[Condition, Condition, Condition | None]:
-        """(prompt, empty, negative). Where the caller gave no negative prompt, that half *is* the empty prompt."""
+        """(prompt, empty, negative). Where the caller gave no negative prompt, that half *is* the empty prompt.
+
+        Unless a callback made something else of it: a guard that falls back to it would draw that.
+        """
         prompt = self.family.condition(roles["prompt"])
         if "negative" not in roles:
             return prompt, self.call.encode([""]), None
         negative = self.family.condition(roles["negative"])
-        if not self.call.negative_given or _alike(negative.embeds, self.call.encode([""]).embeds):
+        untouched = self.text.gave("negative", negative.embeds)
+        if (untouched and not self.call.negative_given) or _alike(negative.embeds, self.call.encode([""]).embeds):
             return prompt, negative, None
         return prompt, self.call.encode([""]), negative
 

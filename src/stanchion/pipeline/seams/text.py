@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal, cast
@@ -16,7 +17,8 @@ from ...errors import GuardBypassed
 from ...types import Condition, PromptEmbeds
 from ..attach.guard_record import Record
 from ..attach.turns import alone_with
-from ..families.base import Family, Pass
+from ..families import Family
+from ..families.base import Pass, Said, check_alike
 from .text_chain import Reading, TextChain
 
 Role = Literal["prompt", "negative"]
@@ -60,6 +62,28 @@ class _SteeredStates:
 
 
 @dataclass(frozen=True)
+class _Given:
+    """What ``encode_prompt`` returned for one role where no text guard changes it, as own copies."""
+
+    role: str
+    states: Any
+    pooled: Tensor | None
+
+    @classmethod
+    def of(cls, said: Said, outputs: Sequence[Any]) -> _Given:
+        """``outputs`` are those of ``encode_prompt``; states of unequal length are a list, and nobody writes to it."""
+        states, pooled = outputs[said.place], None if said.pooled is None else outputs[said.pooled]
+        copied = states.detach().clone() if isinstance(states, Tensor) else states
+        return cls(said.role, copied, None if pooled is None else pooled.detach().clone())
+
+    def says(self, states: Tensor, pooled: Tensor) -> bool:
+        """Whether both are of this very prompt."""
+        if self.pooled is None:
+            return False
+        return _same(self.states.to(states.dtype), states) and _same(self.pooled.to(pooled.dtype), pooled)
+
+
+@dataclass(frozen=True)
 class _Read:
     """What the denoiser read of the states that the pipeline gave for some roles, and until when it does."""
 
@@ -76,12 +100,23 @@ class TextSeam:
 
     Attributes:
         pictures: how many the call draws together: the rows of the prompt's states.
+        heard: whether a guard of another stage goes by the prompt's states: then the vector must be of the same prompt.
     """
 
-    def __init__(self, pipe: Any, family: Family, records: list[Record], empty: Callable[[], Condition]) -> None:
-        self.pipe, self.family, self.records, self.empty = pipe, family, records, empty
+    def __init__(
+        self,
+        pipe: Any,
+        family: Family,
+        records: list[Record],
+        empty: Callable[[], Condition],
+        *,
+        heard: bool = False,
+    ) -> None:
+        self.pipe, self.family, self.records, self.empty, self.heard = pipe, family, records, empty, heard
         self.pictures = 0
         self._calls = 0
+        self._callers = False  # whether it is the caller's own code that runs now
+        self._given: list[_Given] = []
         self._known: list[_SteeredStates] = []
         self._kept: dict[tuple[str, ...], _Read] = {}
 
@@ -108,20 +143,46 @@ class TextSeam:
             self.family.check_texts(asked)
             with alone_with(*self.family.tokenizers_of(self.pipe)):
                 outputs = list(original(*args, **kwargs))  # Z-Image writes its template into the caller's list
-                for said in self.family.text_states(outputs, asked, self._calls):
-                    states = outputs[said.place]
-                    if said.role == "prompt":
-                        self.pictures = len(states)
+                for said in self.family.text_states(outputs, asked, 0 if self._callers else self._calls):
+                    if said.role == "prompt" and not self._callers:
+                        self.pictures = len(outputs[said.place])
                     if self.records:
-                        known = self._steer(states, cast(Role, said.role), said.texts)
-                        outputs[said.place] = known.given.clone()
-                        if said.pooled is not None:
-                            known.pooled = self._cover(outputs[said.pooled], known.changed)
-                            outputs[said.pooled] = known.pooled.clone()
-            self._calls += 1
+                        self._take(said, outputs, asked)
+                    else:
+                        self._given.append(_Given.of(said, outputs))
+            self._calls += not self._callers
             return tuple(outputs)
 
         return encode_prompt
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """The caller's own code runs in this block: what it encodes is not what the pipeline draws."""
+        self._callers = True
+        try:
+            yield
+        finally:
+            self._callers = False
+
+    def gave(self, role: str, states: Any) -> bool:
+        """Whether these are states that ``encode_prompt`` gave for a role; true where text guards see to that."""
+        given = [one.states for one in self._given if one.role == role]
+        return not given or any(_same(one.to(states.dtype), states) for one in given)
+
+    def _take(self, said: Said, outputs: list[Any], asked: Mapping[str, Any]) -> None:
+        """Put in the place of the states and the vector what the guards let through."""
+        known = self._steer(outputs[said.place], cast(Role, said.role), self._spoken(said.texts, asked))
+        outputs[said.place] = known.given.clone()
+        if said.pooled is not None:
+            known.pooled = self._cover(outputs[said.pooled], known.changed)
+            outputs[said.pooled] = known.pooled.clone()
+
+    def _spoken(self, texts: str | Sequence[str] | None, asked: Mapping[str, Any]) -> list[str] | None:
+        if texts is None:
+            return None
+        spoken = self.family.spoken(self.pipe, [texts] if isinstance(texts, str) else texts, asked)
+        check_alike(self.family.tokenizers_of(self.pipe), spoken)
+        return spoken
 
     def read(self, one: Pass, roles: Sequence[str], done: float) -> None:
         """Put the states to denoise with into a pass of the denoiser, at a fraction of the schedule.
@@ -135,6 +196,8 @@ class TextSeam:
         """
         name = self.family.conditions[0]
         if isinstance(one.inputs[name], Tensor):
+            if self.heard and not self.records and self.family.pooled:
+                self._check_pairs(one.inputs[name], one.inputs[self.family.pooled], tuple(roles))
             one.inputs[name] = self._context(one.inputs[name], tuple(roles), done)
         if self.records and self.family.pooled:
             self._check_pooled(one.inputs[self.family.pooled], tuple(roles))
@@ -144,7 +207,7 @@ class TextSeam:
         if self.records and not self._known:
             raise GuardBypassed("the prompt was encoded by a path that goes round the text guard.")
         for known in self._known:
-            if known.role == "prompt":
+            if known.role == "prompt" and len(known.given) == self.pictures:  # not what a callback asked for in vain
                 for place, record in enumerate(self.records):
                     record.note(known.fired[place], details=known.chain.details(place))
 
@@ -185,6 +248,15 @@ class TextSeam:
                     "through (a callback changed it?): leave it as encode_prompt gave it."
                 )
 
+    def _check_pairs(self, states: Tensor, pooled: Tensor, roles: tuple[str, ...]) -> None:
+        """The prompt's states alone are read, so its vector must be the one that came with them."""
+        for role, state, vector in zip(roles, states.chunk(len(roles)), pooled.chunk(len(roles)), strict=True):
+            if role == "prompt" and not any(one.says(state, vector) for one in self._given):
+                raise GuardBypassed(
+                    "the denoiser was given a pooled vector that does not belong to the text states (a callback "
+                    "changed one of them?), and a guard goes by the states: leave both as pipe.encode_prompt gave them."
+                )
+
     def _cover(self, pooled: Tensor, changed: Tensor) -> Tensor:
         """(B, D) pooled vectors, the empty prompt's where the states were changed."""
         if not changed.any():
@@ -192,8 +264,7 @@ class TextSeam:
         assert self.family.pooled is not None
         return torch.where(changed[:, None], self.empty().extra[self.family.pooled].to(pooled), pooled)
 
-    def _steer(self, embeds: Tensor, role: Role, text: str | Sequence[str] | None) -> _SteeredStates:
-        texts = None if text is None else [text] if isinstance(text, str) else list(text)
+    def _steer(self, embeds: Tensor, role: Role, texts: list[str] | None) -> _SteeredStates:
         if texts is not None:
             repeats = len(embeds) // len(texts)
             texts = [text for text in texts for _ in range(repeats)]
