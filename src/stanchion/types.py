@@ -164,8 +164,9 @@ class Call(Protocol):
         """How many of the text encoder's last layers the caller wants left out."""
         ...
 
-    def offers(self, *needs: str) -> bool:
-        """Whether the pipeline has what guards may need (``pipeline/families/_needs.py``)."""
+    @property
+    def offers(self) -> Sequence[str]:
+        """What guards may need and the pipeline's family has (``pipeline/families/_needs.py``)."""
         ...
 
     def words(self, token_ids: Tensor) -> str:

@@ -202,12 +202,8 @@ def test_fast_leaves_a_prompt_that_is_far_from_the_concept_as_it_is(pipe):
 
 @pytest.mark.parametrize(("offered", "asks"), [((), False), (TEXT_TRIGGER, True)])
 def test_fast_acts_always_where_its_trigger_cannot_read(offered, asks):
-    class Texts:
-        def offers(self, *needs):
-            return set(needs) <= set(offered)
-
     fast, faithful = TraSCE("weapons"), TraSCE("weapons", form="faithful")
-    assert fast._reads_prompt(Texts()) is asks and not faithful._reads_prompt(Texts())
+    assert fast.reads_prompt(offered) is asks and not faithful.reads_prompt(offered)
     assert "start_token" not in fast.needs and "start_token" in TraSCE("weapons", when="flagged").needs
 
 

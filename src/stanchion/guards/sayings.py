@@ -57,8 +57,10 @@ class Sayings:
             return self.text
         nearest = distances(prompts.embeds, self.more).argmin(1)
         states = torch.where(repeated[:, None, None], self.more[nearest], self.text.embeds)
-        beside = {name: prompts.extra[name][:, : own.shape[1]] for name, own in self.text.extra.items()}
-        extra = {name: torch.where(repeated[:, None], beside[name], own) for name, own in self.text.extra.items()}
+        extra = {
+            name: torch.where(repeated[:, None], prompts.extra[name][:, : own.shape[1]], own)
+            for name, own in self.text.extra.items()
+        }
         return Condition(states, extra)
 
     @torch.no_grad()

@@ -114,22 +114,19 @@ class TraSCE(TrajectoryGuard):
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""
-        trigger = self._trigger(call) if self._reads_prompt(call) else None
+        trigger = self._trigger(call) if self._asks_trigger(call.offers) else None
         return State(Sayings.of(call, self.concept), trigger, call if self.asks_monitor else None)
 
     def reads_prompt(self, offers: Sequence[str]) -> bool:
         """Where the trigger "text" decides."""
-        return self.settings.trigger == "text" and self._asks_trigger(set(TEXT_TRIGGER) <= set(offers))
+        return self.settings.trigger == "text" and self._asks_trigger(offers)
 
-    def _reads_prompt(self, call: Call) -> bool:
-        """Whether it asks a trigger: as is set, and by itself only where the trigger can read the pipeline's texts."""
-        return self._asks_trigger(call.offers(*TEXT_TRIGGER))
-
-    def _asks_trigger(self, readable: bool) -> bool:
+    def _asks_trigger(self, offers: Sequence[str]) -> bool:
+        """As is set, and by itself only where the trigger can read the texts of a pipeline that offers this."""
         chosen = self.settings
         if chosen.when != "auto":
             return reads_prompt(chosen.when)
-        return chosen.form == "fast" and (chosen.trigger == "noise" or readable)
+        return chosen.form == "fast" and (chosen.trigger == "noise" or set(TEXT_TRIGGER) <= set(offers))
 
     def _trigger(self, call: Call) -> Trigger:
         chosen = self.settings

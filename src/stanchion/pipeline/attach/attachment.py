@@ -167,8 +167,9 @@ class Attachment(AbstractContextManager["Attachment"]):
             self._check(contents=False)
             stages, reader = sorted({guard.stage for guard in self.guards}), self._reader()
             self.family.check_call(pipe, complete.arguments, stages, reader)
-            own = (pipe, self.family, self.guards, complete.arguments, self._book, self._weights)
-            call = GuardedCall(*own, heard=bool(reader))
+            call = GuardedCall(
+                pipe, self.family, self.guards, complete.arguments, self._book, self._weights, heard=bool(reader)
+            )
             self._watch(given, call)
             with call.running(), told(call):
                 output = self._stock.__call__(*given.args, **given.kwargs)

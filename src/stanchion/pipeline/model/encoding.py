@@ -37,9 +37,10 @@ class Encoding:
         """What the denoiser computes in."""
         return unwrapped(self.pipe, self.family.denoisers[0]).dtype
 
-    def offers(self, *needs: str) -> bool:
-        """Whether the family has what guards may need."""
-        return set(needs) <= set(self.family.offers)
+    @property
+    def offers(self) -> Sequence[str]:
+        """What guards may need and the family has."""
+        return self.family.offers
 
     def words(self, token_ids: Tensor) -> str:
         """(N,) token ids as text, without start, end and padding."""
