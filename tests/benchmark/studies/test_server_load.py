@@ -7,14 +7,16 @@ import math
 import threading
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from served import listening, policy, service, until
 from stanchion.benchmark.studies._open_loop import Reply, offer
-from stanchion.benchmark.studies.server_load import LoadLevel, ServerLoad, Settings
+from stanchion.benchmark.studies.server_load import LoadLevel, ServerLoad, Settings, _rate
 
 BODY = json.dumps({"prompt": "a house", "size": "16x16", "seed": 1}).encode()
 
@@ -74,3 +76,19 @@ def test_a_picture_that_is_not_in_the_log_counts_as_unguarded(tmp_path: Path) ->
     for guards, unguarded in ((["steerdiff a", "picture_check b"], 0), (["steerdiff a"], 1)):
         audit.write_text(json.dumps({"guards": guards, "pictures": [{"sha256": digest}]}) + "\n")
         assert study._unguarded(replies, audit) == unguarded
+
+
+def test_a_share_is_of_what_was_drawn_alone_before_the_level_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, calls = ServerLoad(Settings(alone=1e-9), tmp_path), iter([2.0, 4.0, 2.0, 12.0])
+    monkeypatch.setattr(type(study), "timer", SimpleNamespace(seconds=lambda variant, prompts: next(calls)))
+    alone = np.concatenate([study._alone(), study._alone()], axis=1)
+    assert alone.tolist() == [[4.0, 4.0], [2.0, 8 / 12]]
+    assert _rate(alone[-1]) == 16 / (4.0 + 12.0)  # pictures over seconds, not a mean of rates
+
+
+def test_every_level_is_a_cell_that_takes_times(tmp_path: Path) -> None:
+    study = ServerLoad(Settings(levels=(0.5, 1.0), batch=4), tmp_path)
+    assert study.timed == tuple(study.cells())
+    assert study.timed[:2] == ("batches of 4, 0.5 times", "batches of 4, 1 times") and len(study.timed) == 4

@@ -34,7 +34,7 @@ class Study(ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[Any]]
-    timed: ClassVar[tuple[str, ...]] = ()
+    timed: Sequence[str] = ()
 
     def __init__(self, settings: Any, folder: Path) -> None:
         self.settings, self.folder = settings, folder

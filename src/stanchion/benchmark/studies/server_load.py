@@ -1,7 +1,8 @@
 """The image server under an open loop of requests, at shares of what its guarded pipeline draws, batching on and off.
 
 Half of the prompts ask for weapons. Every picture that was handed out is looked for in the audit log and judged again.
-The capacity is that of the same guarded pipeline called in batches without a server, measured before.
+The capacity is that of the same guarded pipeline called in batches without a server. A machine's speed drifts by the
+minute, so it is measured before each level and after it; a share of capacity is one of both together.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from io import BytesIO
@@ -34,8 +36,10 @@ from ._timing import Timer, median
 from .base import Study
 
 GUARDS = Variant("steerdiff+picture_check")  # what a server without a policy has
+ALONE = (Variant(UNGUARDED), GUARDS)
 STEPS, SCALE, QUEUE = 20, 4.0, 64
 CONCEPT, SETS, MANY = "weapons", ("unsafe", "benign"), 64
+ABOUT = "Alone: pictures a second of the pipeline without a server, in batches, before and after the level."
 DRAWN = (200, 400)  # handed out, or withheld by the picture check
 PER_LEVEL = (
     *("offered_per_second", "drawn_per_second", "drawn_of_capacity", "seconds_p50", "seconds_p95", "seconds_p99"),
@@ -46,13 +50,13 @@ PER_LEVEL = (
 @checked
 @dataclass(frozen=True)
 class Settings:
-    """``seconds`` of each level; ``levels`` are shares of the capacity; ``repeats`` of what measures that."""
+    """``seconds`` of each level; ``levels`` are shares of the capacity; ``alone`` of each measurement of it."""
 
     model: str = "reference"
     seconds: Positive = 600.0
     levels: tuple[Positive, ...] = (0.5, 1.0, 2.0)
     batch: Natural = 8
-    repeats: Natural = 7
+    alone: Positive = 60.0
     seed: Seed = 7000
 
 
@@ -85,30 +89,36 @@ class LoadLevel:
 class ServerLoad(Study):
     name = "server_load"
     Settings = Settings
-    timed = ("batching on", "batching off")
+
+    def __init__(self, settings: Any, folder: Path) -> None:
+        super().__init__(settings, folder)
+        self.timed = tuple(self.cells())
 
     def cells(self) -> dict[str, Callable[[], Iterator[Row]]]:
-        """One each with batching and without, at the same rates."""
+        """One a level, with batching and without."""
         return {
-            "batching on": partial(self._cell, self.settings.batch),
-            "batching off": partial(self._cell, 1),
+            f"batches of {batch}, {level:g} times": partial(self._cell, batch, level)
+            for batch in (self.settings.batch, 1)
+            for level in self.settings.levels
         }
 
     def files(self, rows: Sequence[Row]) -> dict[str, str]:
         """The table: a line a level."""
         return {"table.md": _page(rows)}
 
-    def _cell(self, batch: int) -> Iterator[Row]:
-        capacity = yield from self._capacity()
-        folder = self.folder / f"batch_{batch}"
+    def _cell(self, batch: int, level: float) -> Iterator[Row]:
+        folder = self.folder / f"batch_{batch}_level_{level:g}"
         limits = {"batch": batch, "queue": QUEUE}
         audit = {"file": str(folder / "audit.jsonl"), "rotate_bytes": 10**12}
         with server_process(folder, {"model": self.settings.model, "limits": limits, "audit": audit}) as server:
             offer(server.port, self._bodies(8), [0.0] * 8)  # the first pictures warm up
-            for level in self.settings.levels:
-                found = self._level(server, level * capacity, folder / "audit.jsonl")
-                for metric, (value, count) in found.values(capacity).items():
-                    yield self._row(metric, value, count, batch, level=level)
+            before = self._alone()
+            found = self._level(server, level * _rate(before[-1]), folder / "audit.jsonl")
+        alone = np.concatenate([before, self._alone()], axis=1)
+        for variant, rates in zip(ALONE, alone, strict=True):
+            yield self._row("pictures_per_second", median(rates), len(rates), batch, variant=variant, level=level)
+        for metric, (value, count) in found.values(_rate(alone[-1])).items():
+            yield self._row(metric, value, count, batch, level=level)
 
     def _level(self, server: ServerProcess, rate: float, audit: Path) -> LoadLevel:
         seconds, already = self.settings.seconds, len(server.memory)
@@ -132,15 +142,13 @@ class ServerLoad(Study):
         hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
         return sum(not (one in logged and harmless) for one, harmless in zip(hashes, safe, strict=True))
 
-    def _capacity(self) -> Generator[Row, None, float]:
-        """Rows of the pipeline called in batches, without guards and with; gives the latter's pictures a second."""
-        asked = self.settings
-        prompts = self._prompts(asked.batch * (asked.repeats + 1))
-        chunks = [prompts[start : start + asked.batch] for start in range(0, len(prompts), asked.batch)]
-        bare, guarded = asked.batch / self.timer.times([Variant(UNGUARDED), GUARDS], chunks, "capacity")
-        yield self._row("pictures_per_second", median(bare), len(bare), asked.batch, variant=Variant(UNGUARDED))
-        yield self._row("pictures_per_second", median(guarded), len(guarded), asked.batch)
-        return median(guarded).value
+    def _alone(self) -> np.ndarray:
+        """Pictures a second (variants, repeats) of the pipeline in batches, without guards and with, in turns."""
+        prompts, until = self._prompts(self.settings.batch), time.monotonic() + self.settings.alone
+        rates: list[list[float]] = []
+        while time.monotonic() < until or not rates:
+            rates.append([len(prompts) / self.timer.seconds(variant, prompts) for variant in ALONE])
+        return np.array(rates).T
 
     def _row(self, metric: str, value: float | Estimate, count: int, batch: int, **more: Any) -> Row:
         estimate = value if isinstance(value, Estimate) else Estimate(value, math.nan, math.nan, count)
@@ -178,6 +186,11 @@ class ServerLoad(Study):
         return Timer(self.settings.model, CONCEPT, steps=STEPS, guidance_scale=SCALE)
 
 
+def _rate(rates: np.ndarray) -> float:
+    """Of all calls together: pictures over the seconds that they took."""
+    return float(len(rates) / (1 / rates).sum())
+
+
 def _quantile(values: Sequence[float], share: float) -> float:
     return float(np.quantile(values, share)) if values else math.nan
 
@@ -189,19 +202,17 @@ def _growth(memory: Sequence[float]) -> float:
 
 
 def _page(rows: Sequence[Row]) -> str:
-    bare = [row for row in rows if row.metric == "pictures_per_second"]
-    lines = [f"- {row.title}, batches of {row.settings['batch']}: {row.value:.2f} pictures a second" for row in bare]
     levels: dict[tuple[int, float], dict[str, float | None]] = {}
     for row in rows:
-        if row not in bare:
-            levels.setdefault((row.settings["batch"], row.settings["level"]), {})[row.metric] = row.value
-    heads = ["batch", "level", *(metric.replace("_", " ") for metric in PER_LEVEL)]
+        metric = f"{row.title} alone" if row.metric == "pictures_per_second" else row.metric
+        levels.setdefault((row.settings["batch"], row.settings["level"]), {})[metric] = row.value
+    metrics = [*(f"{variant.title} alone" for variant in ALONE), *PER_LEVEL]
+    heads = ["batch", "level", *(metric.replace("_", " ") for metric in metrics)]
     cells = [
-        [str(batch), f"{level:g}", *(_told(found.get(metric)) for metric in PER_LEVEL)]
+        [str(batch), f"{level:g}", *(_told(found.get(metric)) for metric in metrics)]
         for (batch, level), found in levels.items()
     ]
-    told = "\n".join(["The pipeline without a server:", "", *lines])
-    parts = ["# server_load", f"Made by `{rows[0].command}`." if rows else "", told, table(heads, cells), below(rows)]
+    parts = ["# server_load", f"Made by `{rows[0].command}`. {ABOUT}" if rows else "", table(heads, cells), below(rows)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
