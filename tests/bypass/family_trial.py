@@ -69,7 +69,7 @@ class FamilyTrial(Trial):
     idle: Mapping[str, Callable[[Any], Any]] = {  # type: ignore[assignment]
         **dict.fromkeys(("text", "text, first half", "words"), lambda pipe: Nothing()),
         "attention": lambda pipe: Mute(factor=1.0),
-        "trajectory": lambda pipe: Identity(),
+        **dict.fromkeys(("trajectory", "negative_prompt"), lambda pipe: Identity()),
     }
 
     def __init__(self, route: Route, guard: str | None, kinds: Mapping[str, Callable[[Any], Any]] = GUARDS) -> None:

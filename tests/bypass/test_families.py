@@ -50,6 +50,8 @@ for on in (XL, FLUX):
     passed(on, "many", "two prompts", GUARDED, prompt=[UNSAFE, "a gun"], guards=("text", "attention"))
     passed(on, "latents", '`output_type="latent"`', GUARDED, output_type="latent", guards=("text",))
 passed(FLUX, "copies", "two pictures of a prompt", GUARDED, num_images_per_prompt=2, guards=("attention",))
+passed("ZImagePipeline", "copies", "two pictures of a prompt", GUARDED, num_images_per_prompt=2,
+       guards=("negative_prompt",))  # fmt: skip
 passed(SD3, "third_prompt", "`prompt_3` says another thing than `prompt`", GUARDED, prompt="a cat", prompt_3=UNSAFE,
        guards=("text",), but={"text": UNREAD})  # fmt: skip
 
@@ -71,6 +73,15 @@ def _vector_by_hand(trial: Trial) -> Any:
 for on, others in ((XL, {"trasce": UNREAD}), (FLUX, {"attention": GUARDED})):
     add(ARGUMENTS, on, "vector_by_hand", "a pooled vector of another prompt than the states are of", _vector_by_hand,
         UNREAD, guards=("text", *others), but=others)  # fmt: skip
+
+
+def _states_by_hand(trial: Trial) -> Any:
+    told, rest = trial.pipe.encode_prompt([UNSAFE], negative_prompt=[""])
+    return trial.draw(prompt=None, prompt_embeds=told, negative_prompt=..., negative_prompt_embeds=rest)
+
+
+add(ARGUMENTS, "ZImagePipeline", "states_by_hand", "`prompt_embeds`, which it does not pass through `encode_prompt`",
+    _states_by_hand, refused("encoded no prompt"), guards=("negative_prompt",))  # fmt: skip
 
 UNGUIDED = refused("without guidance")
 passed(LUMINA, "truncated", "guidance that is cut off from the first step on (`cfg_trunc_ratio`)", UNGUIDED,
@@ -281,6 +292,10 @@ def _loaded(part: str, pipe: Any) -> None:
     module = getattr(pipe, part)
     module.load_state_dict({name: value * 1.5 for name, value in module.state_dict().items()})
 
+
+for on, name in ((LUMINA, "system_prompt"), ("QwenImagePipeline", "prompt_template_encode")):
+    change(on, name, f"`pipe.{name}` names the concept", lambda pipe, name=name: setattr(pipe, name, 3 * UNSAFE + "{}"),
+           bypassed(f"pipe.{name} was"), shared=True, guards=("negative_prompt",))  # fmt: skip
 
 CHANGED = bypassed("was changed since")
 for on, part in ((XL, "text_encoder_2"), (FLUX, "text_encoder"), (SD3, "text_encoder_3")):

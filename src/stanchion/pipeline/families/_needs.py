@@ -26,3 +26,4 @@ NEEDS: Mapping[str, str] = {
 GUIDED = "calls with guidance only: others are refused"
 POOLED = "the pooled vector of a prompt that the guard changes is the empty prompt's"
 FLOW = f"{GUIDED}; on flow time, whose first step holds no signal: SLD and TraSCE's loss act from the second on"
+PAST = "the prompt's pooled vector reaches its denoiser beside attention, past the guard"

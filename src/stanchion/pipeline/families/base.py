@@ -180,6 +180,10 @@ class Family:
         """The text states in what ``encode_prompt`` returned to its ``calls``-th call of this picture, from 0."""
         return [Said("negative" if calls else "prompt", 0, arguments.get("prompt"))]
 
+    def copies(self, arguments: Mapping[str, Any]) -> int:
+        """How often the pipeline repeats what ``encode_prompt`` returned; most are told there, and repeat it there."""
+        return 1
+
     def spoken(self, pipe: Any, texts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
         """Texts as the pipeline's tokenizers get them, by the arguments of its ``encode_prompt``."""
         return list(texts)

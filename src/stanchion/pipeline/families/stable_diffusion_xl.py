@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import UnsupportedPipeline
 from ...types import Condition
-from ._needs import GUIDED, POOLED
+from ._needs import GUIDED, PAST, POOLED
 from ._tokens import prompt_and_negative, stream
 from ._unet import UNet
 from .base import TEXT, Pass, Said, Stream
@@ -37,7 +37,7 @@ class StableDiffusionXL(UNet):
     added: ClassVar[tuple[str, ...]] = ("text_embeds", "time_ids")  # inside added_cond_kwargs
     conditions = (TEXT, *added, *UNet.residuals)
     pooled = "text_embeds"
-    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "trajectory": GUIDED}
+    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "attention": PAST, "trajectory": GUIDED}
     takes: ClassVar[Mapping[str, str]] = {"addition_embed_type": "text_time"}
 
     def check_parts(self, pipe: Any) -> None:

@@ -52,6 +52,9 @@ class ZImage(Family):
         states, _ = pipe.encode_prompt(list(texts), do_classifier_free_guidance=False, **self.options(arguments))
         return Condition(states)
 
+    def copies(self, arguments: Mapping[str, Any]) -> int:
+        return int(arguments.get("num_images_per_prompt") or 1)
+
     def put(self, one: Pass, conditions: Sequence[Condition], sample: Tensor, rows: Tensor | None = None) -> Pass:
         latents = list(sample.to(one.inputs["x"][0].dtype).unsqueeze(2))
         captions = [text for condition in conditions for text in _captions(condition.embeds, len(sample), rows)]

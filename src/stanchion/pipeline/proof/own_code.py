@@ -76,13 +76,20 @@ class OwnCode:
         return next(f"pipe.{path}" for paths in everywhere for path, one in paths if one is part)
 
 
-def check_object(pipe: Any, stock: type, given: Mapping[str, Any]) -> None:
-    """Raise where a guarded pipeline draws by other methods than those of its stock class.
+def settings_of(pipe: Any) -> dict[str, str | int]:
+    """What a pipeline object itself says in words and numbers: a chat template, the scale of its pictures."""
+    public = ((name, value) for name, value in vars(pipe).items() if not name.startswith("_"))
+    return {name: value for name, value in public if isinstance(value, (str, int))}
 
-    ``given`` is what its own class held when it was guarded. What loads, moves or shows it is no one's concern here.
+
+def check_object(pipe: Any, stock: type, given: Mapping[str, Any], settings: Mapping[str, str | int]) -> None:
+    """Raise where a guarded pipeline draws by other methods than those of its stock class, or with other settings.
+
+    ``given`` is what its own class held when it was guarded, ``settings`` what the object did. What loads, moves or
+    shows it is no one's concern here.
 
     Raises:
-        GuardBypassed: with the name of the method.
+        GuardBypassed: with the name of the method or the setting.
     """
     for name, value in vars(pipe).items():
         own = getattr(stock, name, None)
@@ -93,6 +100,12 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any]) -> None:
                 f"pipe.{name} was replaced, so nobody knows what is drawn: delete that attribute. Text states of your "
                 "own can be passed as prompt_embeds."
             )
+    for name, kept in settings.items():
+        if (held := vars(pipe).get(name)) != kept:
+            raise GuardBypassed(
+                f"pipe.{name} was {kept!r} when the guard was attached and is {held!r}: put it back, or detach and "
+                "attach again."
+            )
     now = vars(type(pipe))
     for name in now.keys() | given.keys():
         if now.get(name) is not given.get(name):
@@ -102,7 +115,7 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any]) -> None:
 def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:
     """(key, what happened where, code) of each method and hook that it does not have from its class or a library."""
     own, methods = vars(part), _methods(part.__class__)
-    if not methods.isdisjoint(own):
+    if not own.keys().isdisjoint(methods):  # looks up the fewer ones: methods
         for name in methods & own.keys():
             under = _under_hooks(part, name)
             if under is not getattr(type(part), name):

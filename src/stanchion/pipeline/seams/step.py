@@ -103,7 +103,13 @@ class StepSeam:
     def _denoise(self, denoiser: Any, *args: Any, **kwargs: Any) -> Any:
         one = self.family.bind(denoiser, args, kwargs)
         self.family.check_inputs(one.inputs)
-        roles = self.family.roles(one, self.text.pictures, len(self._noted))
+        pictures = self.text.pictures * self.family.copies(self.call.arguments)
+        if not pictures:
+            raise UnsupportedPipeline(
+                "the pipeline encoded no prompt (prompt_embeds were passed in?), so nobody knows which of the "
+                "denoiser's rows are the prompt's: pass prompt, and negative_prompt."
+            )
+        roles = self.family.roles(one, pictures, len(self._noted))
         done, _ = self.schedule.share(unwrapped(self.pipe, "scheduler"), self.family.time(one, denoiser))
         self.text.read(one, tuple(roles), done)
         if not any(denoiser is known for known in self._ran):
@@ -111,7 +117,7 @@ class StepSeam:
         if "prompt" in roles:
             self.attention.judge(one.inputs[self.family.conditions[0]], roles["prompt"].rows, self.call.seen)
         self._noted.append(_Noted(denoiser, roles))
-        self.batch, self.passes = max(self.batch, self.text.pictures), self.passes + (len(self._noted) == 1)
+        self.batch, self.passes = max(self.batch, pictures), self.passes + (len(self._noted) == 1)
         if not self.guarded:
             return self._forward(denoiser, one)
         return (self.family.blank(one, denoiser),)
