@@ -13,7 +13,7 @@ from ...errors import AlreadyAttached, ConfigError, GuardBypassed, GuardRefused
 from ..families import family_of, kind_of
 from ..model.base_weights import check_bases
 from ..phrase_cache import PhraseCache
-from ..proof.own_code import OwnCode, check_object, settings_of
+from ..proof.own_code import OwnCode, check_object, sayings_of
 from ..proof.tripwire import Tripwire
 from ..proof.unchanged import Unchanged
 from ..seams.weights import WeightsSeam
@@ -85,7 +85,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         seamed = ("encode_prompt", *self.family.denoisers, "scheduler", "vae")
         self.pipeline.__class__ = guarded_class(self._stock, self, seamed)
         undo.callback(setattr, self.pipeline, "__class__", self._stock)
-        self._given, self._settings = dict(vars(type(self.pipeline))), settings_of(self.pipeline)
+        self._given, self._sayings = dict(vars(type(self.pipeline))), sayings_of(self.pipeline)
 
     def _tripped(self) -> list[tuple[Any, str]]:
         """The modules that may run inside guarded calls only."""
@@ -147,7 +147,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         if not all(tripwire.in_place for tripwire in self._tripwires):
             raise GuardBypassed("the guard's hook was taken off a module; detach and attach again.")
         self._code.check()
-        check_object(self.pipeline, self._stock, self._given, self._settings)
+        check_object(self.pipeline, self._stock, self._given, self._sayings)
         self._weights.check(contents=contents)
         self._unchanged.check(contents=contents)
 

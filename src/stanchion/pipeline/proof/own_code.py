@@ -76,20 +76,20 @@ class OwnCode:
         return next(f"pipe.{path}" for paths in everywhere for path, one in paths if one is part)
 
 
-def settings_of(pipe: Any) -> dict[str, str | int]:
-    """What a pipeline object itself says in words and numbers: a chat template, the scale of its pictures."""
+def sayings_of(pipe: Any) -> dict[str, str]:
+    """What a pipeline object itself says in words, as the template round its prompts."""
     public = ((name, value) for name, value in vars(pipe).items() if not name.startswith("_"))
-    return {name: value for name, value in public if isinstance(value, (str, int))}
+    return {name: value for name, value in public if isinstance(value, str)}
 
 
-def check_object(pipe: Any, stock: type, given: Mapping[str, Any], settings: Mapping[str, str | int]) -> None:
-    """Raise where a guarded pipeline draws by other methods than those of its stock class, or with other settings.
+def check_object(pipe: Any, stock: type, given: Mapping[str, Any], sayings: Mapping[str, str]) -> None:
+    """Raise where a guarded pipeline draws by other methods than those of its stock class, or says other words.
 
-    ``given`` is what its own class held when it was guarded, ``settings`` what the object did. What loads, moves or
+    ``given`` is what its own class held when it was guarded, ``sayings`` what the object said. What loads, moves or
     shows it is no one's concern here.
 
     Raises:
-        GuardBypassed: with the name of the method or the setting.
+        GuardBypassed: with the name of the method or of the words.
     """
     for name, value in vars(pipe).items():
         own = getattr(stock, name, None)
@@ -100,7 +100,7 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any], settings: Map
                 f"pipe.{name} was replaced, so nobody knows what is drawn: delete that attribute. Text states of your "
                 "own can be passed as prompt_embeds."
             )
-    for name, kept in settings.items():
+    for name, kept in sayings.items():
         if (held := vars(pipe).get(name)) != kept:
             raise GuardBypassed(
                 f"pipe.{name} was {kept!r} when the guard was attached and is {held!r}: put it back, or detach and "
