@@ -294,8 +294,9 @@ def _loaded(part: str, pipe: Any) -> None:
 
 
 for on, name in ((LUMINA, "system_prompt"), ("QwenImagePipeline", "prompt_template_encode")):
-    change(on, f"own_{name}", f"`pipe.{name}` names the concept", lambda pipe, name=name: setattr(pipe, name, 3 * UNSAFE + "{}"),
-           bypassed(f"pipe.{name} was"), shared=True, guards=("negative_prompt",))  # fmt: skip
+    change(on, f"own_{name}", f"`pipe.{name}` names the concept",
+           lambda pipe, name=name: setattr(pipe, name, 3 * UNSAFE + "{}"), bypassed(f"pipe.{name} was"),
+           shared=True, guards=("negative_prompt",))  # fmt: skip
 
 CHANGED = bypassed("was changed since")
 for on, part in ((XL, "text_encoder_2"), (FLUX, "text_encoder"), (SD3, "text_encoder_3")):
