@@ -9,6 +9,7 @@ from stanchion import config, registry
 from stanchion.benchmark.results.row import read_rows
 from stanchion.benchmark.results.tables import curve_table, markdown
 from stanchion.benchmark.spec.paths import ROWS, SPEC, TABLE, name_of, rows_beside, table_beside
+from stanchion.benchmark.studies.base import page as study_page
 from stanchion.benchmark.studies.claims.claim import load_claims
 from stanchion.benchmark.studies.claims.page import page as claims_page
 
@@ -26,6 +27,8 @@ def written(folder: Path) -> str:
         return kind(config.load(kind.Settings, spec) if spec.exists() else kind.Settings(), folder).files(rows)[TABLE]
     if folder.name == "claims":
         return claims_page(load_claims(), rows)
+    if folder.name == "full_size":  # measured by tests/full_size
+        return study_page(folder.name, rows[0].command, rows)
     kinds = yaml.safe_load((folder / SPEC).read_text("utf-8")) if (folder / SPEC).exists() else {}
     return (curve_table if "trials" in kinds else markdown).page(folder.name, rows)
 

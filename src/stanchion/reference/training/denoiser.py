@@ -50,7 +50,10 @@ def encode_pool(vae: AutoencoderKL, count: int, folder: Path, *, seed: int, part
         return Pool(load_checkpoint(path), scenes)
     parts = [scenes[i : i + part] for i in range(0, count, part)]
     latents = [
-        vae.encode(data.pictures(batch, np.random.default_rng([seed, i]))).latent_dist.sample().half()
+        vae.encode(data.pictures(batch, np.random.default_rng([seed, i])).to(vae.device))
+        .latent_dist.sample()
+        .half()
+        .cpu()
         for i, batch in enumerate(tqdm(parts, desc="pool", mininterval=10))
     ]
     folder.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def velocity_loss(transformer: FluxTransformer2DModel, clean: Tensor, text: tupl
     ``text`` is states (B, 32, 128) and pooled (B, 128). Times are stratified: the same draw, less noise.
     """
     spread = (torch.arange(len(clean)) + torch.rand(len(clean))) / len(clean)
-    t = torch.special.ndtri(spread.clamp(1e-4, 1 - 1e-4)).sigmoid()  # logit-normal, mean 0, deviation 1
+    t = torch.special.ndtri(spread.clamp(1e-4, 1 - 1e-4)).sigmoid().to(clean)  # logit-normal, mean 0, deviation 1
     noise, share = torch.randn_like(clean), t[:, None, None, None]
     states, pooled = text
     predicted = transformer(
@@ -51,8 +51,8 @@ def velocity_loss(transformer: FluxTransformer2DModel, clean: Tensor, text: tupl
         timestep=t,
         encoder_hidden_states=states,
         pooled_projections=pooled,
-        img_ids=image_ids(),
-        txt_ids=text_ids(states.shape[1]),
+        img_ids=image_ids().to(clean),
+        txt_ids=text_ids(states.shape[1]).to(clean),
         return_dict=False,
     )[0]
     return (predicted - pack(noise - clean)).square().mean((1, 2))
@@ -68,9 +68,11 @@ class FluxTraining:
 
     def __init__(self, recipe: FluxRecipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         shipped = WEIGHTS / "pipeline"
-        self.vae = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32).eval()
-        self.text_encoder = CLIPTextModel.from_pretrained(shipped / "text_encoder", torch_dtype=torch.float32).eval()
+        self.vae = AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32).eval().to(self.device)
+        text_encoder = CLIPTextModel.from_pretrained(shipped / "text_encoder", torch_dtype=torch.float32)
+        self.text_encoder = text_encoder.eval().to(self.device)
         self.tokenizer = CLIPTokenizer.from_pretrained(shipped / "tokenizer")
 
     @cached_property
@@ -79,12 +81,12 @@ class FluxTraining:
         r, final = self.recipe, self.folder / "transformer" / "final"
         if not final.exists():
             torch.manual_seed(r.seed + 90)
-            transformer = build_flux()
+            transformer = build_flux().to(self.device)
             pool = encode_pool(self.vae, r.pool, self.folder / "pool", seed=r.seed + 91)
             self._phase("grow", transformer, pool, r.grow, seed=r.seed + 92)
             self._phase("styles", transformer, pool, r.styles, seed=r.seed + 93, styled=0.4)
             transformer.save_pretrained(final)
-        return FluxTransformer2DModel.from_pretrained(final)
+        return FluxTransformer2DModel.from_pretrained(final).to(self.device)
 
     def _phase(
         self,
@@ -107,8 +109,8 @@ class FluxTraining:
             rows = rng.choice(places[key], schedule.batch, p=chances)
             ids = tokens(self.tokenizer, data.captions([pool.scenes[row] for row in rows], rng))
             with torch.no_grad():
-                said = self.text_encoder(ids)
-            clean = pool.latents[torch.from_numpy(rows)].float()
+                said = self.text_encoder(ids.to(self.device))
+            clean = pool.latents[torch.from_numpy(rows)].to(self.device).float()
             return {"loss": velocity_loss(transformer, clean, (said.last_hidden_state, said.pooler_output)).mean()}
 
         fit(transformer, loss, schedule, self.folder / "transformer" / name, seed=seed)
@@ -119,7 +121,7 @@ class FluxTraining:
         The other parts are the reference pipeline's.
         """
         folder, pipe = target / "flux", self.pipeline()
-        pipe.transformer.half().save_pretrained(folder / "transformer")
+        pipe.transformer.cpu().half().save_pretrained(folder / "transformer")
         pipe.scheduler.save_pretrained(folder / "scheduler")
         pipe.save_config(folder)
         open_to_readers(*folder.glob("transformer/*.safetensors"))
