@@ -36,7 +36,7 @@ from tiny_families.guards import KNIVES, guard
 
 from .parts import PIPELINES, made
 
-STEPS, REPEATS = 2, 5
+STEPS, REPEATS = 2, 3
 FORMS = {"trasce": {"faithful": {"form": "faithful"}}}
 GIB = 2**30
 COMMAND = "PYTHONPATH=src:tests python -m full_size results/full_size"
