@@ -45,14 +45,14 @@ def _makes_rgb(part: Any) -> bool:
 
 
 def _adapters(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """An adapter of noise in every layer of cross-attention."""
+    """An adapter of noise wherever text is projected."""
     name = family_of(pipe).denoisers[0]
     denoiser = getattr(pipe, name)
     torch.manual_seed(0)
     places = family_of(pipe).text_projections(denoiser, ("k", "v"))
-    tensors = {f"{p.layer}.to_{p.which}.adapter": torch.randn(p.module.weight.shape) for p in places}
+    tensors = {f"{p.layer}.to_{p.which}.adapter": torch.randn(p.weight.shape) for p in places}
     tensors = tensors or {"somewhere.to_k.adapter": torch.ones(1, 1)}  # where it is refused, any will do
-    return tensors, {"unet": base_of(dict(denoiser.named_parameters()))}, {}
+    return tensors, {"unet": base_of(dict(denoiser.named_parameters()))}, {"rows": 16}
 
 
 def _wary(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:

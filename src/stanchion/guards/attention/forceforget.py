@@ -1,4 +1,4 @@
-"""ForceForget (arXiv 2606.14351): a Safe Adapter in every cross-attention layer, trained by policy gradient.
+"""ForceForget (arXiv 2606.14351): a Safe Adapter wherever text is projected, trained by policy gradient.
 
 The text states are split along their rows: c'' are the first S - m rows, c' the last m. With Delta the low-rank
 updates (LoRA) and W_k', W_v' the adapter,
@@ -7,7 +7,9 @@ updates (LoRA) and W_k', W_v' the adapter,
     Q = Z (W_q + Delta_q)                                                                Eq. (8)
 
 One attention over all S keys follows, as without the guard. The paper's LoRA in the *self*-attention layers is left
-out: the seam shows cross-attention only, and the text enters there.
+out: the seam shows what reads text only. In joint attention, which the paper leaves aside, c_t are the text's rows as
+they enter each layer, mixed with the picture by those before; Q is of these rows, too. A bias of the layer has one of
+its own in the adapter.
 """
 
 from __future__ import annotations
@@ -55,24 +57,26 @@ class ForceForgetSettings:
 class Projection(NamedTuple):
     """What one projection adds: ``down`` (D, r) and ``up`` (r, C) of its LoRA (None: nothing), and its adapter.
 
-    ``adapter`` (D, C) stands in place of the stock weights, or beside them where ``beside`` says so. Where ``up`` is
-    None, ``down`` is their product.
+    ``adapter`` (D, C) and ``bias`` (C,) stand in place of the stock weights, or beside them where ``beside`` says so.
+    Where ``up`` is None, ``down`` is their product.
     """
 
     down: Tensor | None
     up: Tensor | None
     adapter: Tensor | None
     beside: bool
+    bias: Tensor | None = None
 
 
-PARTS = ("lora_down", "lora_up", "adapter", "adapter_down", "adapter_up")
+MATRICES = ("lora_down", "lora_up", "adapter", "adapter_down", "adapter_up")
+BIAS = "adapter_bias"
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """What must be there if each projection is one: (C, D) and the ranks are taken from what is there of it."""
     wanted: dict[str, tuple[int, ...]] = {}
     for where in {name.rpartition(".")[0] for name in tensors}:
-        held = {part: tuple(tensors[f"{where}.{part}"].shape) for part in PARTS if f"{where}.{part}" in tensors}
+        held = {part: tuple(tensors[f"{where}.{part}"].shape) for part in MATRICES if f"{where}.{part}" in tensors}
         out = next((shape[0] for part, shape in held.items() if shape and not part.endswith("_down")), 0)
         into = next((shape[-1] for part, shape in held.items() if shape and not part.endswith("_up")), 0)
         for part in held:
@@ -80,6 +84,8 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
             rank = next(iter(held.get(f"{what}_down", ())), 0)
             pair = {f"{what}_down": (rank, into), f"{what}_up": (out, rank)} if thin else {what: (out, into)}
             wanted.update({f"{where}.{name}": shape for name, shape in pair.items()})
+        if f"{where}.{BIAS}" in tensors:
+            wanted.update({f"{where}.adapter": (out, into), f"{where}.{BIAS}": (out,)})
     return wanted
 
 
@@ -93,19 +99,20 @@ class State:
 
 
 class ForceForget(AttentionGuard):
-    """Safe Adapter and LoRA in cross-attention, trained by reward to draw something else.
+    """Safe Adapter and LoRA where text is projected, trained by reward to draw something else.
 
     Source: ForceForget (arXiv 2606.14351), Eq. (6) to (8); trained by ``training/recipes/forceforget``.
 
     Tensors, by layer and projection: ``….lora_down`` (r, D) and ``….lora_up`` (C, r) for q, k and v; for k and v also
-    ``….adapter`` (C, D), or ``….adapter_down`` (r, D) and ``….adapter_up`` (C, r), added to the stock weights.
+    ``….adapter`` (C, D), with ``….adapter_bias`` (C,) where the layer has a bias, or ``….adapter_down`` (r, D) and
+    ``….adapter_up`` (C, r), added to the stock weights.
 
     A prompt so long that it reaches the last m rows puts words into the adapter's rows, which was trained on padding.
     """
 
     name = "forceforget"
     Settings = ForceForgetSettings
-    needs: tuple[str, ...] = ("padded_cross_attention",)
+    needs: tuple[str, ...] = ("padded_text", "padding_read")
     trained = True
     based_on = ("unet",)
 
@@ -179,7 +186,7 @@ class ForceForget(AttentionGuard):
             raise UnsupportedPipeline(
                 f"the text states have {context.shape[1]} rows, and forceforget's adapter projects the "
                 f"{self.settings.tokens} at the {self.settings.position} of {self.settings.rows}: pad the prompt "
-                "to the full length (padding='max_length')."
+                "to the full length (padding='max_length', or a max_sequence_length as it was trained with)."
             )
         if self.settings.scale == 0:
             return projected
@@ -192,6 +199,8 @@ class ForceForget(AttentionGuard):
             own, rest = context[:, -split:], slice(None, -split)
         outside = low_rank(context[:, rest], projected[:, rest], projection)
         adapted = own @ projection.adapter
+        if projection.bias is not None:
+            adapted = adapted + projection.bias
         stock = projected[:, :split] if self.settings.position == "begin" else projected[:, -split:]
         if projection.beside:
             adapted = stock + adapted
@@ -226,7 +235,9 @@ def prepare(
         if beside:
             full = tensors[f"{name}.adapter_up"].float() @ tensors[f"{name}.adapter_down"].float()
         adapter = None if full is None else (scale * full.float()).T.to(device, dtype).contiguous()
-        prepared[layer, which.removeprefix("to_")] = Projection(down, up, adapter, beside)
+        own = tensors.get(f"{name}.{BIAS}")
+        bias = None if own is None else (scale * own.float()).to(device, dtype)
+        prepared[layer, which.removeprefix("to_")] = Projection(down, up, adapter, beside, bias)
     return prepared
 
 

@@ -16,8 +16,9 @@ NEEDS: Mapping[str, str] = {
     "thing is known of its text encoder",
     "start_token": "the guard takes the text states' first row for a start token and all rows for one encoder's, which "
     "they are not",
-    "padded_cross_attention": "the guard was made for cross-attention to text that is padded to one length, which its "
-    "denoiser does not have",
+    "padded_text": "the guard's adapter has the last rows of text that is padded to one length, and its prompts are "
+    "not: their last rows are words, or the end of a chat template",
+    "padding_read": "the guard's adapter has the rows of padding, which its attention is told to leave out",
     "training": "no recipe and no white-box attack knows its denoiser; known are Stable Diffusion 1.x, 2.x, and FLUX "
     "on the states of one CLIP",
 }

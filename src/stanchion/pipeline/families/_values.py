@@ -48,6 +48,18 @@ class Place(NamedTuple):
     columns: tuple[int, int] | None = None
     once: bool = True
 
+    @property
+    def weight(self) -> Tensor:
+        """(C, D) of the projection's own columns."""
+        weight: Tensor = self.module.weight[slice(*(self.columns or (None,)))]
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(C,) of them, where the layer has one."""
+        bias = self.module.bias
+        return None if bias is None else bias[slice(*(self.columns or (None,)))]
+
 
 class Said(NamedTuple):
     """Text states among the outputs of ``encode_prompt``: in which role, at which place, of which texts.

@@ -10,7 +10,9 @@ from torch import Tensor
 from ...types import Condition
 from ._needs import FLOW
 from ._tokens import prompt_and_negative, stream
-from .base import Family, Said, Stream
+from .base import Family, Place, Said, Stream
+
+REGISTERS = 8  # learned rows before the text, in every block
 
 
 class AuraFlow(Family):
@@ -20,13 +22,9 @@ class AuraFlow(Family):
     title = "AuraFlow"
     classes = ("AuraFlowPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words")
+    offers = ("text", "words", "padded_text", "padding_read")
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     time_scale = 1000.0
-
-    def refuses(self, kind: str) -> Mapping[str, str]:
-        """Its single blocks read text as well, and their rows of text were not looked for."""
-        return {"attention": "its single blocks project text and picture together, and their text rows are not known"}
 
     def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
         return float(arguments["guidance_scale"]) if "negative" in roles else 1.0
@@ -40,3 +38,17 @@ class AuraFlow(Family):
 
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
+
+    def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
+        """Joint blocks project [registers; text], single ones [registers; text; picture]."""
+        joint = [place._replace(rows="last") for place in super().text_projections(denoiser, which)]
+        single = [
+            Place(f"single_transformer_blocks.{i}.attn", one, getattr(block.attn, f"to_{one}"), "first", once=False)
+            for i, block in enumerate(denoiser.single_transformer_blocks)
+            for one in which
+        ]
+        return joint + single
+
+    def text_rows(self, place: Place, inputs: Mapping[str, Any]) -> slice:
+        rows = super().text_rows(place, inputs)
+        return rows if place.rows == "last" else slice(REGISTERS, REGISTERS + rows.stop)

@@ -23,7 +23,7 @@ class Chroma(FluxBlocks):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("ChromaPipeline", "ChromaImg2ImgPipeline")
     encoding = ("max_sequence_length",)
-    offers = ("text", "words")
+    offers = ("text", "words", "padded_text")
     conditions = (TEXT, "attention_mask")
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:

@@ -11,7 +11,7 @@ from transformers import CLIPTextModel
 
 from ...types import Condition
 from ._flux_blocks import FluxBlocks
-from ._needs import FLOW, POOLED
+from ._needs import FLOW, PAST, POOLED
 from ._tokens import stream
 from ._trainable import TrainableFlux
 from .base import TEXT, Said, Stream
@@ -26,10 +26,10 @@ class Flux(FluxBlocks):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
     reader = "tokenizer_2"
-    offers: ClassVar[tuple[str, ...]] = ("text", "words")
+    offers: ClassVar[tuple[str, ...]] = ("text", "words", "padded_text", "padding_read")
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
-    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "trajectory": FLOW}
+    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "attention": PAST, "trajectory": FLOW}
     guidance = "give true_cfg_scale above 1 and a negative_prompt ('' will do)"
     states_of = "text_encoder_2"
 
@@ -68,7 +68,7 @@ class FluxOnClip(TrainableFlux, Flux):
     """
 
     title = "FLUX.1 on one CLIP"
-    offers = ("text", "words", "token_ids", "start_token", "training")
+    offers = ("text", "words", "token_ids", "start_token", "padded_text", "padding_read", "training")
 
     def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
         """True guidance by the empty prompt, and no more rows of text than CLIP has places."""

@@ -18,6 +18,7 @@ class Flux2(Family):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("Flux2KleinPipeline",)
     encoding = ("max_sequence_length", "text_encoder_out_layers")
+    offers = ("padded_text", "padding_read")
     conditions = (TEXT, "txt_ids")
     rowed = ("timestep", "guidance", "img_ids")
     halves = ("prompt",)

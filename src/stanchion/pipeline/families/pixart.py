@@ -22,7 +22,7 @@ class PixArt(Family):
     title = "PixArt"
     classes = ("PixArtSigmaPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words")
+    offers = ("text", "words", "padded_text")
     variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}
     conditions = (TEXT, "encoder_attention_mask")
     inputs = ("added_cond_kwargs",)

@@ -23,6 +23,7 @@ class Sana(Family):
     encoding = ("max_sequence_length", "complex_human_instruction")
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     conditions = (TEXT, "encoder_attention_mask")
+    offers = ("padded_text",)
     instructions = ("complex_human_instruction",)
 
     def time(self, one: Pass, denoiser: Any) -> float:

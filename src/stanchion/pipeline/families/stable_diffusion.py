@@ -28,7 +28,7 @@ class StableDiffusion(TrainableUNet, UNet):
         "StableDiffusionControlNetImg2ImgPipeline",
         "StableDiffusionControlNetInpaintPipeline",
     )
-    offers = ("text", "words", "token_ids", "start_token", "padded_cross_attention", "training")
+    offers = ("text", "words", "token_ids", "start_token", "padded_text", "padding_read", "training")
 
     unguided = True
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...types import Condition
-from ._needs import FLOW, POOLED
+from ._needs import FLOW, PAST, POOLED
 from ._tokens import prompt_and_negative, stream
 from .base import TEXT, Family, Pass, Place, Said, Stream
 
@@ -24,10 +24,10 @@ class StableDiffusion3(Family):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
     optional = ("text_encoder_3", "tokenizer_3")
     encoding = ("clip_skip", "max_sequence_length")
-    offers = ("text", "words")
+    offers = ("text", "words", "padded_text", "padding_read")
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
-    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "trajectory": FLOW}
+    variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "attention": PAST, "trajectory": FLOW}
     refused: ClassVar[Mapping[str, str]] = {
         **Family.refused,
         "skip_guidance_layers": "its third prediction goes round the guards",

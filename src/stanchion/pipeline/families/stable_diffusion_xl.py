@@ -33,7 +33,7 @@ class StableDiffusionXL(UNet):
         "StableDiffusionXLControlNetInpaintPipeline",
     )
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-    offers = ("text", "words", "token_ids", "start_token", "padded_cross_attention")
+    offers = ("text", "words", "token_ids", "start_token", "padded_text", "padding_read")
     added: ClassVar[tuple[str, ...]] = ("text_embeds", "time_ids")  # inside added_cond_kwargs
     conditions = (TEXT, *added, *UNet.residuals)
     pooled = "text_embeds"

@@ -27,8 +27,11 @@ class Wan(Family):
     halves = ("prompt",)
 
     def refuses(self, kind: str) -> Mapping[str, str]:
-        """Output guards look at pictures."""
-        return {"output": "it gives videos, and output guards look at single pictures"}
+        """Output guards look at pictures; and an attention guard's tensors name layers, not which denoiser's."""
+        return {
+            "output": "it gives videos, and output guards look at single pictures",
+            "padded_text": "it may have two denoisers, and the guard's adapter belongs to one",
+        }
 
     def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
         if "negative" not in roles:

@@ -1,4 +1,4 @@
-"""What ForceForget trains: LoRA on q, k and v of every cross-attention layer, and the Safe Adapter on k and v."""
+"""What ForceForget trains: LoRA on q, k and v wherever text is projected, and the Safe Adapter on k and v."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ....errors import ConfigError, UnsupportedPipeline
+from ....errors import ConfigError
+from ....guards.attention.forceforget import BIAS
 from ....pipeline.families.base import Place
 
 
@@ -18,7 +19,7 @@ class SafeAdapter(nn.Module):
         places: where text is projected, q, k and v of each layer in turn.
         lora_rank: r of the low-rank updates; 0 for none.
         lora: which projections are updated.
-        adapter: whether k and v get an adapter; it begins as a copy of the stock weights.
+        adapter: whether k and v get an adapter; it begins as a copy of the stock weights and their bias.
         adapter_rank: r for an adapter that is added to the stock weights instead, None for a full one.
         seed: of the low-rank updates' first halves; the second are zero.
     """
@@ -38,18 +39,15 @@ class SafeAdapter(nn.Module):
         self._names: list[str] = []
         self._values = nn.ParameterList()
         for place in places:
-            where, weight = f"{place.layer}.to_{place.which}", place.module.weight
-            if place.module.bias is not None and adapter and not adapter_rank:
-                raise UnsupportedPipeline(
-                    f"{where} has a bias, which an adapter in its place would lack: give adapter_rank, and it stands "
-                    "beside the stock weights."
-                )
+            where, weight = f"{place.layer}.to_{place.which}", place.weight
             if lora_rank and place.which in lora:
                 self._add_low_rank(f"{where}.lora", weight, lora_rank, random)
             if adapter and place.which != "q" and adapter_rank:
                 self._add_low_rank(f"{where}.adapter", weight, adapter_rank, random)
             elif adapter and place.which != "q":
                 self._add(f"{where}.adapter", weight.detach().float().clone())
+                if place.bias is not None:
+                    self._add(f"{where}.{BIAS}", place.bias.detach().float().clone())
 
     def _add_low_rank(self, name: str, weight: Tensor, rank: int, random: torch.Generator) -> None:
         out, into = weight.shape
