@@ -88,8 +88,12 @@ def test_a_stack_is_trained_into_one_folder_with_one_card(model: str, tmp_path: 
     assert trained.exit_code == 0, trained.output
     stack = load_guard(folder)
     assert isinstance(stack, GuardStack)
-    assert [guard.name for guard in stack.guards] == ["steerdiff", "forceforget"]
-    assert stack.guards[1].settings.when == "flagged"
+    assert [guard.name for guard in stack.guards] == ["steerdiff", "forceforget", "monitor"]
+    assert stack.guards[1].settings.when == "flagged_or_monitor"
+    assert set(stack.guards[2].training["settings"]["guards"]) == {
+        str(folder / "0-steerdiff"),
+        str(folder / "1-forceforget"),
+    }
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("---") and "# steerdiff+forceforget against weapons" in card
+    assert card.startswith("---") and "# steerdiff+forceforget+monitor against weapons" in card
     assert all(guard.training["seconds"] > 0 for guard in stack.guards)

@@ -117,7 +117,9 @@ def test_a_stack_by_name_is_its_guards_as_it_sets_them(name: str) -> None:
 
 
 def test_what_of_a_stack_must_be_trained_is_said() -> None:
-    with pytest.raises(ConfigError, match="forceforget must be trained for horror: run 'stanchion train recommended"):
+    with pytest.raises(
+        ConfigError, match="forceforget and monitor must be trained for horror: run 'stanchion train recommended"
+    ):
         load_stack("recommended", concept="horror")
     with pytest.raises(UnknownName, match="unknown stack 'fats'; did you mean fast"):
         load_stack("fats", concept="weapons")

@@ -1,4 +1,4 @@
-"""SteerDiff, and ForceForget where a prompt is near the concept all the same; harmless prompts stay as they are."""
+"""SteerDiff for the words, a monitor for the picture, and ForceForget where either of them finds the concept near."""
 
 from __future__ import annotations
 
@@ -10,4 +10,11 @@ from .base import NamedStack
 
 class Recommended(NamedStack):
     name = "recommended"
-    guards: ClassVar[Mapping[str, Mapping[str, Any]]] = {"steerdiff": {}, "forceforget": {"when": "flagged"}}
+    guards: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "steerdiff": {},
+        "forceforget": {"when": "flagged_or_monitor"},
+        "monitor": {},
+    }
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "monitor": {"soft_prompts": 1, "guards": {"steerdiff": {}, "forceforget": {}}}
+    }

@@ -38,15 +38,15 @@ def train_stack(
         UnknownName: no such stack.
         ConfigError: an unknown preset or setting, before anything is trained; and as ``train_guard``.
     """
-    chosen, wanted = settings or {}, load_concept(concept)
-    parts = check_stack(name, preset, chosen)
-    guards: list[Guard] = []
-    for place, guard in enumerate(parts):
-        kind, here = registry.get("guards", guard), Path(folder) / file_name(str(place), guard)
+    wanted = load_concept(concept)
+    parts, guards = check_stack(name, preset, settings or {}), list[Guard]()
+    chosen = _chosen(name, settings or {})
+    folders = {guard: Path(folder) / file_name(str(place), guard) for place, guard in enumerate(parts)}
+    for guard, here in folders.items():
+        kind = registry.get("guards", guard)
         if kind.trained:
-            train_guard(
-                guard, pipeline, wanted, here, preset=preset, seed=seed, workers=workers, **chosen.get(guard, {})
-            )
+            how = _beside(chosen.get(guard, {}), folders)
+            train_guard(guard, pipeline, wanted, here, preset=preset, seed=seed, workers=workers, **how)
             guards.append(kind.load(here, **parts[guard]))
         else:
             guards.append(kind(wanted, **parts[guard]))
@@ -65,7 +65,22 @@ def check_stack(name: str, preset: str, settings: Mapping[str, Mapping[str, Any]
         ConfigError: an unknown preset or setting.
     """
     parts: Mapping[str, Mapping[str, Any]] = registry.get("stacks", name).guards
+    chosen = _chosen(name, settings)
     for guard in parts:
         if registry.get("guards", guard).trained:
-            check_recipe(guard, preset, settings.get(guard, {}))
+            check_recipe(guard, preset, chosen.get(guard, {}))
     return parts
+
+
+def _chosen(name: str, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings of the recipes by guard: the stack's, and those that replace them."""
+    own: Mapping[str, Mapping[str, Any]] = registry.get("stacks", name).recipes
+    return {guard: {**own.get(guard, {}), **settings.get(guard, {})} for guard in {*own, *settings}}
+
+
+def _beside(settings: Mapping[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
+    """A recipe's settings, in which the stack's own guards are meant by their names."""
+    if "guards" not in settings:
+        return dict(settings)
+    beside = {str(folders.get(guard, guard)): how for guard, how in settings["guards"].items()}
+    return {**settings, "guards": beside}

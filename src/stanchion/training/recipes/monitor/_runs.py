@@ -18,8 +18,6 @@ from ....guards.stack import GuardStack
 from ....pipeline.generation import generate
 from ....types import Flagged, Guided, Step
 
-BATCH = 16
-
 
 @dataclass(frozen=True)
 class Runs:
@@ -69,6 +67,7 @@ def draw_runs(
     steps: int,
     scale: float,
     seed: int,
+    at_once: int = 16,
     guards: Sequence[Guard] = (),
 ) -> Runs:
     """A run of each prompt, or of each of (N, L, D) text states, under ``guards``; read from ``file`` the second time.
@@ -77,8 +76,8 @@ def draw_runs(
     """
     if not file.is_file():
         parts = []
-        for start in tqdm(range(0, len(sent), BATCH), desc=file.stem, mininterval=10):
-            some, recorder = sent[start : start + BATCH], Recorder(concept)
+        for start in tqdm(range(0, len(sent), at_once), desc=file.stem, mininterval=10):
+            some, recorder = sent[start : start + at_once], Recorder(concept)
             said = {"prompt_embeds": some} if isinstance(some, Tensor) else {"prompt": list(some)}
             seeds = range(seed + start, seed + start + len(some))
             with torch.no_grad(), GuardStack(*guards, recorder).attach(pipe):

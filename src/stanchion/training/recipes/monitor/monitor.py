@@ -50,6 +50,7 @@ class MonitorTraining:
         hide: weight of hiding in it.
         held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
         sampling_steps, guidance_scale: of all runs.
+        at_once: pictures that are drawn together; more are faster on an accelerator, and take more memory.
         steps, rows, lr: of the network's training: updates, steps of runs in each, learning rate.
     """
 
@@ -65,6 +66,7 @@ class MonitorTraining:
     held_out: Natural = 4
     sampling_steps: Natural = 20
     guidance_scale: Positive = 4.0
+    at_once: Natural = 16
     steps: Natural = 600
     rows: Natural = 64
     lr: Positive = 3e-3
@@ -140,6 +142,7 @@ class MonitorRecipe(Recipe):
             sent,
             steps=self.settings.sampling_steps,
             scale=self.settings.guidance_scale,
+            at_once=self.settings.at_once,
             seed=(run.seed * 10 + place) * SEEDS,
             guards=guards,
         )
@@ -179,11 +182,11 @@ class MonitorRecipe(Recipe):
     def _fitted(self, name: str, kinds: Mapping[str, Learnt], bench: Workbench, run: Run) -> PictureNetwork:
         """A network that has learnt from all kinds, but for what is held out."""
         torch.manual_seed(run.seed)
-        network = PictureNetwork(bench.latent_shape[0])
+        network = PictureNetwork(bench.latent_shape[0]).to(bench.device)
         taught = _samples([self._part(kind, held_out=False) for kind in kinds.values()])
         schedule = FitSchedule(self.settings.steps, self.settings.rows, self.settings.lr, 50, 0.99)
         fit(network, partial(self._loss, network, taught), schedule, run.folder / name, seed=run.seed)
-        return network.requires_grad_(False).to(bench.device)
+        return network.requires_grad_(False)
 
     def _loss(
         self, network: PictureNetwork, taught: tuple[Tensor, Tensor, Tensor], step: int, rng: np.random.Generator
@@ -196,7 +199,8 @@ class MonitorRecipe(Recipe):
         clean = clean + JITTER * torch.randn(clean.shape)
         mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
         clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
-        return {"loss": binary_cross_entropy_with_logits(network(clean, levels[rows]), labels[rows])}
+        clean, level, label = (part.to(network.first.weight.device) for part in (clean, levels[rows], labels[rows]))
+        return {"loss": binary_cross_entropy_with_logits(network(clean, level), label)}
 
     def _part(self, kind: Learnt, *, held_out: bool) -> Learnt:
         """One in so many, at the end, or all the others."""
