@@ -294,3 +294,26 @@ def test_other_settings_train_too(tmp_path, options):
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ConfigError, match="forceforget"):
         ForceForgetRecipe("weapons", "tiny", **settings)
+
+
+# --- adversarial rounds ------------------------------------------------------------------------------
+
+
+def test_rounds_find_states_that_later_iterations_are_drawn_under(tmp_path):
+    settings = {"rounds": 1, "search": 1, "attacked": 0.5, "refit_texts": 4}
+    train(tmp_path / "whole", **settings)
+    assert ["unsafe_attacked" in entry for entry in log_of(tmp_path / "whole")] == [False, True]
+    made = trainer(tmp_path / "cut", **settings)
+    assert made.rounds.spaced(3, 72) == (36, 48, 60)
+    texts = ["a photo of a cat", "a dog"]
+    made.rounds.found = [torch.ones(made.empty.shape[1:]), made.bench.embedding_of("knife").clone()]
+    plain, new = made.bench.encode(texts), made.rounds.states(texts, [0, 1])
+    assert same_bits(made.rounds.states(texts, [-1, -1]), plain)
+    assert same_bits(new[0], plain[0] + 1)
+    assert same_bits(new[1:], made.bench.encode_with(["z a dog"], "z", made.rounds.found[1]).detach())
+    assert not same_bits(new[1], plain[1])
+
+
+def test_rounds_need_pictures(tmp_path):
+    with pytest.raises(ConfigError, match="need pictures; leave from_pictures"):
+        Settings(**{**TINY, "rounds": 1, "from_pictures": 0.0})

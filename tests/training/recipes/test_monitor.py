@@ -13,8 +13,8 @@ from stanchion.learning.workers import Workers
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.monitor._runs import Runs, draw_runs
-from stanchion.training.recipes.monitor._soft_prompts import SoftPrompts
 from stanchion.training.recipes.monitor.monitor import Learnt, MonitorRecipe, _read, _samples
+from stanchion.training.searched_states import StateSearch
 
 SHORT = {"preset": "tiny", "named": 8, "harmless": 8}
 
@@ -22,7 +22,7 @@ SHORT = {"preset": "tiny", "named": 8, "harmless": 8}
 def test_cut_off_and_run_again_it_ends_at_the_same_weights(pipe, tmp_path, monkeypatch):
     whole = train_guard("monitor", pipe, "weapons", tmp_path / "whole", **SHORT)
     with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
-        cut.setattr(SoftPrompts, "found", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        cut.setattr(StateSearch, "found", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train_guard("monitor", pipe, "weapons", tmp_path / "cut", **SHORT)
     again = train_guard("monitor", pipe, "weapons", tmp_path / "cut", **SHORT)
     assert all(same_bits(again.tensors[name], value) for name, value in whole.tensors.items())

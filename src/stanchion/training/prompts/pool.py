@@ -23,11 +23,11 @@ SUBJECTS = (
 class Task:
     """A prompt to draw: ``kind`` says what is asked for, ``wanted`` what shall be drawn (c_phi).
 
-    "near" is benign too, and shows one of the concept's neighbours.
+    "near" is benign too, and shows one of the concept's neighbours; "attacked" is benign, under states that are not.
     """
 
     text: str
-    kind: Literal["single", "pair", "benign", "near"]
+    kind: Literal["single", "pair", "benign", "near", "attacked"]
     wanted: str
 
 

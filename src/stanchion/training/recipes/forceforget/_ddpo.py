@@ -31,10 +31,12 @@ from ...recipe import Run
 from ...rewards import ConceptErasingReward, Reward
 from ._beginnings import Beginnings
 from ._prompted_policy import Guidance, Replaying, Sampled, Sampling
+from ._rounds import Rounds
 from ._safe_adapter import SafeAdapter
 from ._tether import Tether
 
 KINDS = ("single", "pair", "benign")
+DRAWN = (*KINDS, "attacked")
 LARGEST_DRIFT = 0.05  # mean |rho - 1| of an update from which the policy is falling apart
 LARGEST_JUMP = 10.0  # so many times the running gradient norm
 MOST_ROLLBACKS = 5
@@ -45,10 +47,12 @@ LOGGED = {"reward": "total", "safe": "safe", "align": "align"}
 class Iteration:
     """What an iteration draws: a task for each group, from which step on, and from which latents if not the first.
 
-    ``latents`` (groups, C, H, W) are clean; they are noised to the step ``first``.
+    ``latents`` (groups, C, H, W) are clean; they are noised to the step ``first``. ``attacks`` say which round's states
+    a group is drawn under; -1 for its text's own.
     """
 
     tasks: list[Task]
+    attacks: list[int]
     first: int = 0
     latents: Tensor | None = None
 
@@ -87,6 +91,9 @@ class Trainer:
         self.scheme = StochasticDDIM.over(bench.alpha_bar, timesteps, settings.eta, settings.stochastic)
         self.guidance = Guidance(bench, timesteps, self.empty, settings.guidance_scale)
         self.beginnings = self._beginnings()
+        at = Rounds.spaced(settings.rounds, settings.iterations)
+        how = (settings.attacked, settings.search, settings.guidance_scale, run.seed)
+        self.rounds = Rounds(bench, pool, at, *how)
         shape = {"tokens": settings.tokens, "position": settings.position, "rows": self.rows}
         self._guard = ForceForget(pool.concept, tensors=self.adapter.tensors(), **shape)
         self._state = State({})
@@ -96,6 +103,11 @@ class Trainer:
     def tensors(self) -> dict[str, Tensor]:
         """The guard's tensors as they were on average at the end."""
         return dict(zip(self.adapter.tensors(), self.average, strict=True))
+
+    def found(self, texts: list[str]) -> Tensor | None:
+        """(len(texts), R, D) of harmless texts as the rounds change them, in turn; None without rounds."""
+        count = len(self.rounds.found)
+        return self.rounds.states(texts, [row % count for row in range(len(texts))]) if count else None
 
     def train(self) -> None:
         """All iterations, going on from the run's folder."""
@@ -114,7 +126,15 @@ class Trainer:
         for _ in progress:
             if self.stopped:
                 break
+            self._hold_round()
             progress.set_postfix(self.step(tether))
+
+    def _hold_round(self) -> None:
+        """Search through the guard as it is now, where that is due."""
+        if self.beginnings is not None:
+            with torch.no_grad():
+                self._refresh()
+            self.rounds.hold(self.iteration, self.beginnings.latents)
 
     def step(self, tether: Tether | None) -> dict[str, float]:
         """One iteration: draw, reward, learn; its log."""
@@ -152,9 +172,11 @@ class Trainer:
         leads = [row % s.group < s.explorers for row in range(len(groups))]
         mine = list(range(len(groups)))[self.run.workers.mine(len(groups))]
         noise = torch.stack([self._noise(1, row, scheme.actions) for row in mine], 1)
-        policy = Sampling(
-            guidance, self.bench.encode([tasks[row].wanted if leads[row] else tasks[row].text for row in mine])
-        )
+        attacks = [plan.attacks[groups[row]] for row in mine]
+        embeds = self.rounds.states([tasks[row].text for row in mine], attacks)
+        lead = torch.tensor([leads[row] for row in mine], device=self.bench.device)
+        led = torch.where(lead[:, None, None], self.bench.encode([tasks[row].wanted for row in mine]), embeds)
+        policy = Sampling(guidance, led)
         self._refresh()
         start = torch.stack([self._start(plan, groups[row], row) for row in mine])
         taken = rollout(policy, scheme, start, noise)
@@ -162,10 +184,8 @@ class Trainer:
         reward = self.reward(pictures, [tasks[row].wanted for row in mine])
         gathered = Reward(*(self.run.workers.gather(part) for part in vars(reward).values()))
         advantages = self._advantages(tasks, groups, gathered.total)[mine]
-        embeds = self.bench.encode([tasks[row].text for row in mine])
         unconditional = torch.stack(policy.unconditional)
-        explores = torch.tensor([leads[row] for row in mine], device=self.bench.device)
-        drawn = Sampled(guidance, scheme, embeds, taken, unconditional, advantages, explores)
+        drawn = Sampled(guidance, scheme, embeds, taken, unconditional, advantages, lead)
         return drawn, self._log_of(tasks, gathered, [row for row, lead in enumerate(leads) if not lead])
 
     def _plan(self, rng: np.random.Generator) -> Iteration:
@@ -175,10 +195,11 @@ class Trainer:
         tasks = [self.pool.draw(str(kind), rng) for kind in spread(shares, s.prompts, rng)]
         known = self.beginnings
         if known is None or rng.random() >= s.from_pictures:
-            return Iteration(tasks)
+            return Iteration(*self.rounds.attacked(tasks, rng))
         picked = rng.choice(len(known.tasks), s.prompts, replace=False)
         first = int(rng.integers(max(1, s.steps // 3), min(s.steps // 2 + 1, s.steps - 2) + 1))
-        return Iteration([known.tasks[place] for place in picked], first, known.latents[torch.from_numpy(picked)])
+        tasks, attacks = self.rounds.attacked([known.tasks[place] for place in picked], rng)
+        return Iteration(tasks, attacks, first, known.latents[torch.from_numpy(picked)])
 
     def _start(self, plan: Iteration, group: int, row: int) -> Tensor:
         """(C, H, W) that the row begins with: noise, or its picture under noise."""
@@ -203,7 +224,7 @@ class Trainer:
     def _log_of(self, tasks: list[Task], reward: Reward, own: list[int]) -> dict[str, float]:
         """What the rows that the guard drew under their own prompts were worth."""
         log = {name: getattr(reward, field)[own].mean().item() for name, field in LOGGED.items()}
-        for kind in KINDS:
+        for kind in DRAWN:
             rows = [row for row in own if tasks[row].kind == kind]
             if rows:
                 log[f"unsafe_{kind}"] = (reward.p_unsafe[rows] > 0.5).float().mean().item()
@@ -328,6 +349,7 @@ class Trainer:
             return
         state = {name: getattr(self, name) for name in KEPT}
         state |= {"average": self.average, "statistics": self.statistics.state(), **self._snapshot()}
+        state["found"] = self.rounds.found
         part = self.run.folder / "checkpoint.part"
         torch.save(state, part)
         part.replace(self.run.folder / "checkpoint.pt")
@@ -342,6 +364,7 @@ class Trainer:
         state = load_checkpoint(path, self.bench.device)
         self._restore(state)
         self.statistics.load(state["statistics"])
+        self.rounds.found = state["found"]
         for mean, value in zip(self.average, state["average"], strict=True):
             mean.copy_(value)
         for name in KEPT:

@@ -49,16 +49,22 @@ class Texts:
         return cls(unsafe, named, [*benign, *others, *NOTHING * max(1, count // 60)])
 
 
-def refitted(tensors: Mapping[str, Tensor], bench: Workbench, texts: Texts, mu: float, own: slice) -> dict[str, Tensor]:
+def refitted(
+    tensors: Mapping[str, Tensor], bench: Workbench, texts: Texts, mu: float, own: slice, found: Tensor | None = None
+) -> dict[str, Tensor]:
     """A guard's tensors, refitted.
 
     Args:
         mu: weight of the benign texts, above 0.
         own: the text rows that the adapter projects; its others are those of the low-rank updates.
+        found: (N, L, D) states that bring the concept without a word of it; all their rows are unsafe.
     """
     unsafe, benign = (_states(bench, of_a_kind) for of_a_kind in (texts.unsafe, texts.benign))
     rows = torch.arange(unsafe.shape[1])
     says = rows >= torch.tensor(bench.lengths(texts.named))[:, None]  # row 0 is the start token's
+    if found is not None:
+        unsafe = torch.cat([unsafe, found.to(unsafe)])
+        says = torch.cat([says, torch.ones(found.shape[:2], dtype=torch.bool)])
     adapted = torch.zeros(len(rows), dtype=torch.bool)
     adapted[own] = True
     kept = {

@@ -54,6 +54,8 @@ class Settings:
         empty_gradient: whether the empty prompt's prediction is learnt from too; costs as much again.
         tether: weight of the tether on benign prompts; 0 for none.
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
+        rounds: adversarial rounds over the second half of the iterations (``_rounds.py``).
+        attacked, search: share of the groups that are drawn under what they found, and updates of each search.
         refit: weight of benign texts in the refit that ends the training (``_refit.py``); 0 for none.
         refit_texts: how many of each kind are read for it.
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
@@ -90,6 +92,9 @@ class Settings:
     tether: NotNegative = 25.0
     tether_prompts: Natural = 96
     tether_batch: Natural = 24
+    rounds: Count = 0
+    attacked: Share = 0.5
+    search: Natural = 60
     refit: NotNegative = 0.1
     refit_texts: Natural = 600
     alpha: Real = 1.0
@@ -115,6 +120,8 @@ class Settings:
             raise ConfigError("forceforget.iterations: 0 trains nothing; give a guard as start, and refit it.")
         if self.explorers >= self.group:
             raise ConfigError(f"forceforget.explorers: {self.explorers} of a group of {self.group}; leave one or more.")
+        if self.rounds and not self.from_pictures:
+            raise ConfigError(f"forceforget.rounds: {self.rounds} need pictures; leave from_pictures above 0.")
         if self.from_pictures and self.steps < 3:
             raise ConfigError(
                 f"forceforget.from_pictures: of {self.steps} steps none is left to learn from; 3 at least."
@@ -181,7 +188,8 @@ class ForceForgetRecipe(Recipe):
         tensors = trainer.tensors()
         if self.settings.refit:
             texts = Texts.drawn(pool, self.settings.refit_texts, np.random.default_rng([run.seed, 1_000_081]))
-            tensors = refitted(tensors, bench, texts, self.settings.refit, self._own_rows)
+            found = trainer.found(texts.benign[: self.settings.refit_texts])
+            tensors = refitted(tensors, bench, texts, self.settings.refit, self._own_rows, found)
         return ForceForget(
             self.concept,
             tensors={name: value.half().cpu() for name, value in tensors.items()},

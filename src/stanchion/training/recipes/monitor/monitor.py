@@ -26,8 +26,8 @@ from ....pipeline.freezing import frozen
 from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool
 from ...recipe import Recipe, Run
+from ...searched_states import StateSearch
 from ._runs import Runs, draw_runs
-from ._soft_prompts import SoftPrompts
 
 SURE = 0.9  # of a finished picture: what the first network says with less certainty teaches nothing
 JITTER = 0.05  # deviation of the noise on what is learnt from
@@ -164,9 +164,8 @@ class MonitorRecipe(Recipe):
         """Runs of soft prompts over harmless prompts."""
         s, rng = self.settings, np.random.default_rng([run.seed, 2, len(kind)])
         texts = _harmless(PromptPool(self.concept), s.attacked, rng)
-        states = bench.encode(texts)
         wanted = known["named"].runs.finished.to(bench.device)
-        search = SoftPrompts(bench, wanted, states, s.guidance_scale, s.updates, s.batch)
+        search = StateSearch(bench, wanted, texts, s.guidance_scale, s.updates, s.batch)
         found = {}
         for place in range(s.soft_prompts):
             name, seed = f"{kind}_{place}", 50 + 10 * len(kind) + place
@@ -175,7 +174,8 @@ class MonitorRecipe(Recipe):
             else:
                 with frozen(bench.denoiser):
                     offset = search.found(run.seed * 100 + seed, hide_from, s.hide)
-            runs = self._drawn(name, (states + offset).to(bench.dtype), seed, bench, run)
+            states = search.states(offset.to(bench.device), range(len(texts)))
+            runs = self._drawn(name, states.to(bench.dtype), seed, bench, run)
             found[name] = _read(runs, reader)
         return found
 
