@@ -12,12 +12,12 @@ from torch import nn
 from closeness import same_bits
 from stanchion.learning.policy_gradient import (
     PromptStatistics,
-    StochasticDDIM,
     clipped_loss,
     group_advantages,
     replay,
     rollout,
 )
+from stanchion.pipeline.noise import StochasticDDIM
 
 SHAPE = (2, 3, 3)
 
@@ -34,7 +34,7 @@ def random(*shape, seed=0):
 
 def test_a_run_from_a_later_step_has_its_own_stochastic_steps():
     _, whole = schedule(steps=7)
-    few = StochasticDDIM(whole.alpha_bar, 1.0, 3)
+    few = StochasticDDIM(whole.ends, 1.0, 3)
     late = few.after(2)
     assert (late.steps, late.actions, few.after(4).actions, few.after(0).actions) == (5, 3, 2, 3)
     assert same_bits(late.deviation(torch.arange(3)), whole.deviation(torch.arange(2, 5)))

@@ -1,80 +1,42 @@
 """Policy gradient over denoising steps (DDPO, arXiv 2305.13301): each step is an action, its Gaussian the policy.
 
-Independent of guards, rewards and models: a ``Policy`` is any function from x_t to the guided noise.
+Independent of guards, rewards, models and noise: a ``Policy`` is any function from x_t to the guided prediction, and
+``Steps`` say what Gaussian follows from it.
 
-    sigma_t = eta sqrt((1 - a_s) / (1 - a_t)) sqrt(1 - a_t / a_s)           a_t: alpha_bar now, a_s: after the step
-    mu      = sqrt(a_s) x0 + sqrt(1 - a_s - sigma_t^2) eps                  x0 = (x_t - sqrt(1 - a_t) eps) / sqrt(a_t)
     log p   = mean over the latent's elements of log N(x_s; mu, sigma_t^2)      the mean, so a ratio stays near 1
     L       = mean max(-A rho, -A clip(rho, 1 - delta, 1 + delta))              rho = exp(log p - log p_old)
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Policy = Callable[[Tensor, Tensor], Tensor]  # x_t (B, …) and the place of each row's step (B,) to noise (B, …)
+Policy = Callable[[Tensor, Tensor], Tensor]  # x_t (B, …) and the place of each row's step (B,) to a prediction (B, …)
 
 
-@dataclass(frozen=True)
-class StochasticDDIM:
-    """A schedule of S denoising steps, by their place, 0 the noisiest; the first of them are stochastic.
-
-    Only stochastic steps are actions. Where the first few alone are, what a picture earns was decided there, and not
-    by the noise of steps that only finish it.
-
-    Attributes:
-        alpha_bar: (S + 1,) cumulative product of alpha before each step, and after the last.
-        eta: weight of the noise in stochastic steps, in (0, 1].
-        actions: how many steps are stochastic; S - 1 at most, for the last ends without noise.
-    """
-
-    alpha_bar: Tensor
-    eta: float
-    actions: int
-
-    @classmethod
-    def over(cls, alpha_bar: Tensor, timesteps: Tensor, eta: float = 1.0, share: float = 1.0) -> StochasticDDIM:
-        """The steps between a model's ``timesteps`` (S,), where ``alpha_bar`` (T,) is its schedule.
-
-        ``share`` of the steps are stochastic, one at least.
-        """
-        steps = len(timesteps)
-        ends = torch.cat([alpha_bar[timesteps].double(), torch.ones_like(alpha_bar[:1], dtype=torch.double)])
-        return cls(ends, eta, min(steps - 1, max(1, round(share * steps))))
+class Steps(Protocol):
+    """Denoising steps by their place, 0 the noisiest; the first ``actions`` of all ``steps`` are stochastic."""
 
     @property
-    def steps(self) -> int:
-        """S."""
-        return len(self.alpha_bar) - 1
+    def steps(self) -> int: ...
 
-    def after(self, first: int) -> StochasticDDIM:
-        """The steps from ``first`` on, of which as many are stochastic as they can: a run from a noised picture."""
-        return StochasticDDIM(self.alpha_bar[first:], self.eta, min(self.actions, self.steps - first - 1))
+    @property
+    def actions(self) -> int: ...
 
     def deviation(self, places: Tensor) -> Tensor:
-        """sigma_t of steps (B,), in float64; 0 where there is no noise."""
-        now, after = self.alpha_bar[places], self.alpha_bar[places + 1]
-        sigma = self.eta * ((1 - after) / (1 - now) * (1 - now / after)).sqrt()
-        return sigma * (places < self.actions)
+        """(B,) of the Gaussian of each row's step."""
 
-    def mean(self, latents: Tensor, noise: Tensor, places: Tensor) -> Tensor:
-        """mu of each row's step from x_t and the guided noise, both (B, …)."""
-        now, after = self.alpha_bar[places], self.alpha_bar[places + 1]
-        of_noise = (1 - after - self.deviation(places) ** 2).clamp_min(0).sqrt() - (after * (1 - now) / now).sqrt()
-        return _like((after / now).sqrt(), latents) * latents + _like(of_noise, latents) * noise
+    def mean(self, latents: Tensor, prediction: Tensor, places: Tensor) -> Tensor:
+        """Its mean (B, …), from x_t and what the policy says there."""
 
     def log_prob(self, sample: Tensor, mean: Tensor, places: Tensor) -> Tensor:
-        """(B,) log-density of what was drawn, averaged over elements."""
-        sigma = self.deviation(places)
-        squares = ((sample - mean) ** 2).flatten(1).mean(1)
-        constant = sigma.log() + 0.5 * math.log(2 * math.pi)
-        return -squares * _like(0.5 / sigma**2, squares) - constant.to(squares)
+        """(B,) log-density of what was drawn."""
 
 
 def _like(values: Tensor, rows: Tensor) -> Tensor:
@@ -91,7 +53,7 @@ class Rollout:
 
 
 @torch.no_grad()
-def rollout(policy: Policy, scheme: StochasticDDIM, start: Tensor, noise: Tensor) -> Rollout:
+def rollout(policy: Policy, scheme: Steps, start: Tensor, noise: Tensor) -> Rollout:
     """Let a policy draw: from ``start`` (B, …) with the noise of its A actions (A, B, …), all float32."""
     latents, log_probs = [start], []
     for place in range(scheme.steps):
@@ -105,7 +67,7 @@ def rollout(policy: Policy, scheme: StochasticDDIM, start: Tensor, noise: Tensor
     return Rollout(torch.stack(latents), torch.stack(log_probs))
 
 
-def replay(policy: Policy, scheme: StochasticDDIM, taken: Rollout, rows: Tensor, places: Tensor) -> Tensor:
+def replay(policy: Policy, scheme: Steps, taken: Rollout, rows: Tensor, places: Tensor) -> Tensor:
     """(N,) ratios rho of actions, new policy to old: the step ``places[i]`` of the row ``rows[i]``.
 
     ``policy`` sees the N actions as its batch. 1 as long as the policy has not changed.

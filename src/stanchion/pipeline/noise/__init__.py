@@ -7,9 +7,19 @@ from typing import Any
 from .base import Level, NoiseProcess
 from .flow import Flow
 from .regression import Regression, regression_of
+from .stochastic import StochasticDDIM, StochasticFlow, StochasticSteps
 from .vp import VariancePreserving
 
-__all__ = ["Level", "NoiseProcess", "Regression", "process_of", "regression_of"]
+__all__ = [
+    "Level",
+    "NoiseProcess",
+    "Regression",
+    "StochasticDDIM",
+    "StochasticFlow",
+    "StochasticSteps",
+    "process_of",
+    "regression_of",
+]
 
 
 def process_of(scheduler: Any) -> NoiseProcess:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from .base import like
 from .flow import Flow
+from .stochastic import StochasticDDIM, StochasticFlow, StochasticSteps
 from .vp import VariancePreserving
 
 
@@ -52,6 +53,10 @@ class Regression(ABC):
     def moved(self, latents: Tensor, predicted: Tensor, here: Tensor, there: Tensor | None) -> Tensor:
         """x at the time ``there`` (None: the finished latents) from x at ``here``."""
 
+    @abstractmethod
+    def stochastic(self, times: Tensor, eta: float, share: float) -> StochasticSteps:
+        """The steps between ``times`` (S,), as many with noise as ``share`` says, for what ``learnt`` predicts."""
+
 
 class NoiseRegression(Regression):
     """Diffusion, by DDIM's steps (arXiv 2010.02502)."""
@@ -81,6 +86,9 @@ class NoiseRegression(Regression):
     def moved(self, latents: Tensor, predicted: Tensor, here: Tensor, there: Tensor | None) -> Tensor:
         clean = self._diffusion.clean(latents, here, predicted)
         return clean if there is None else self._diffusion.noisy(clean, there, predicted)
+
+    def stochastic(self, times: Tensor, eta: float, share: float) -> StochasticSteps:
+        return StochasticDDIM.over(self.alpha_bar, times, eta, share)
 
 
 class VelocityRegression(Regression):
@@ -112,6 +120,9 @@ class VelocityRegression(Regression):
     def moved(self, latents: Tensor, predicted: Tensor, here: Tensor, there: Tensor | None) -> Tensor:
         after = torch.zeros_like(here) if there is None else there
         return latents + like(self._flow.spread(after) - self._flow.spread(here), latents) * predicted
+
+    def stochastic(self, times: Tensor, eta: float, share: float) -> StochasticSteps:
+        return StochasticFlow.over(self._flow.spread(times), eta, share)
 
 
 def regression_of(scheduler: Any, device: torch.device) -> Regression:

@@ -14,7 +14,7 @@ from ...prompts.pool import Task
 
 @dataclass(frozen=True)
 class Beginnings:
-    """Tasks, and the latents (N, C, H, W) of the picture that the unguarded model draws for each."""
+    """Tasks, and the latents (N, …) of the picture that the unguarded model draws for each."""
 
     tasks: Sequence[Task]
     latents: Tensor

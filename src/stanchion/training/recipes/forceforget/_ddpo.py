@@ -18,7 +18,6 @@ from ....files.tensors import load_checkpoint
 from ....guards.attention.forceforget import ForceForget, State, prepare
 from ....learning.policy_gradient import (
     PromptStatistics,
-    StochasticDDIM,
     clipped_loss,
     group_advantages,
     replay,
@@ -47,7 +46,7 @@ LOGGED = {"reward": "total", "safe": "safe", "align": "align"}
 class Iteration:
     """What an iteration draws: a task for each group, from which step on, and from which latents if not the first.
 
-    ``latents`` (groups, C, H, W) are clean; they are noised to the step ``first``. ``attacks`` say which round's states
+    ``latents`` (groups, …) are clean; they are noised to the step ``first``. ``attacks`` say which round's states
     a group is drawn under; -1 for its text's own.
     """
 
@@ -72,7 +71,7 @@ class Trainer:
     ) -> None:
         self.bench, self.pool, self.reward, self.settings, self.run = bench, pool, reward, settings, run
         self.empty = bench.encode([""])
-        self.rows = self.empty.shape[1]
+        self.rows = bench.states([""]).shape[1]
         self.adapter = SafeAdapter(
             bench.text_projections(("q", "k", "v")),
             lora_rank=settings.lora_rank,
@@ -88,7 +87,7 @@ class Trainer:
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.statistics = PromptStatistics()
         timesteps = bench.timesteps(settings.steps)
-        self.scheme = StochasticDDIM.over(bench.alpha_bar, timesteps, settings.eta, settings.stochastic)
+        self.scheme = bench.path.stochastic(timesteps, settings.eta, settings.stochastic)
         self.guidance = Guidance(bench, timesteps, self.empty, settings.guidance_scale)
         self.beginnings = self._beginnings()
         at = Rounds.spaced(settings.rounds, settings.iterations)
@@ -202,7 +201,7 @@ class Trainer:
         return Iteration(tasks, attacks, first, known.latents[torch.from_numpy(picked)])
 
     def _start(self, plan: Iteration, group: int, row: int) -> Tensor:
-        """(C, H, W) that the row begins with: noise, or its picture under noise."""
+        """The latents that the row begins with: noise, or its picture under noise."""
         noise = self._noise(0, group if self.settings.shared_noise else row, 1)
         if plan.latents is None:
             return noise[0]
@@ -210,7 +209,7 @@ class Trainer:
         return self.bench.noisy(plan.latents[group : group + 1], time, noise)[0]
 
     def _noise(self, stream: int, row: int, count: int) -> Tensor:
-        """(count, C, H, W) from (seed, iteration, row): whoever draws the row draws the same."""
+        """(count, …) from (seed, iteration, row): whoever draws the row draws the same."""
         rng = np.random.default_rng([self.run.seed, self.iteration, stream, row])
         values = rng.standard_normal((count, *self.bench.latent_shape), dtype=np.float32)
         return torch.from_numpy(values).to(self.bench.device)
@@ -311,7 +310,7 @@ class Trainer:
         return Beginnings.collect(self.bench, tasks, start, steps=s.steps, scale=s.guidance_scale)
 
     def _unguarded(self, kinds: Sequence[str], count: int, stream: int) -> tuple[list[Task], Tensor]:
-        """Tasks of these kinds in turn, and the noise (count, C, H, W) that their unguarded runs begin with."""
+        """Tasks of these kinds in turn, and the noise (count, …) that their unguarded runs begin with."""
         rng = np.random.default_rng([self.run.seed, stream])
         tasks = [self.pool.draw(kinds[place % len(kinds)], rng) for place in range(count)]
         start = torch.from_numpy(rng.standard_normal((count, *self.bench.latent_shape), dtype=np.float32))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ....learning.policy_gradient import Rollout, StochasticDDIM
+from ....learning.policy_gradient import Rollout
 from ....pipeline.model.workbench import Workbench
+from ....pipeline.noise import StochasticSteps
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Sampled:
         guidance, scheme: of the run.
         embeds: (B, L, D) states of the prompts to learn for; explorers were drawn under other ones.
         taken: the actions.
-        unconditional: (S, B, C, H, W) the empty prompt's predictions at every step.
+        unconditional: (S, B, …) the empty prompt's predictions at every step.
         advantages: (B,).
         explores: (B,) whether a row was drawn under what is wanted instead of its prompt.
     """
 
     guidance: Guidance
-    scheme: StochasticDDIM
+    scheme: StochasticSteps
     embeds: Tensor
     taken: Rollout
     unconditional: Tensor
