@@ -1,15 +1,19 @@
 """FLUX on one CLIP, as the reference FLUX is: text guards read it, recipes and white-box attacks know it."""
 
+import numpy as np
 import pytest
 import torch
 
 import tiny
 from closeness import near, same_bits
-from stanchion import UnsupportedPipeline, load_guard
+from stanchion import ForceForget, UnsupportedPipeline, load_guard
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.targets.deployment import Deployment
 from stanchion.training.recipe import train_guard
+from stanchion.training.recipes.forceforget._read_in_runs import read
+from stanchion.training.recipes.forceforget._refit import Texts, refitted
+from stanchion.training.recipes.forceforget._safe_adapter import SafeAdapter
 from stanchion.types import Access
 from tiny_families import flux
 from tiny_families.guards import KNIVES
@@ -131,3 +135,67 @@ def test_uce_edits_what_reads_the_text_encoder_and_nothing_else(pipe, tmp_path):
     train_guard("uce", pipe, "weapons", tmp_path, preset="tiny")
     layers = ("context_embedder", "time_text_embed.text_embedder.linear_1")
     assert set(load_guard(tmp_path).tensors) == {f"transformer.{layer}.weight" for layer in layers}
+
+
+def test_forceforget_trains_on_its_flow_and_acts_in_every_block(pipe, tmp_path):
+    before = draw(pipe)
+    made = train_guard("forceforget", pipe, "weapons", tmp_path, preset="tiny", iterations=1)
+    places = family_of(pipe).text_projections(pipe.transformer, ("k", "v"))
+    parts = ("lora_down", "lora_up", "adapter", "adapter_bias")
+    assert set(made.tensors) == {f"{place.layer}.to_{place.which}.{part}" for place in places for part in parts}
+    assert made.settings.rows == 77 and made.training["images"] == 4
+    with load_guard(tmp_path).attach(pipe) as attachment:
+        assert not same_bits(draw(pipe), before)
+        assert attachment.last.acted == (True, True)
+    assert same_bits(draw(pipe), before)
+
+
+def test_a_refit_reads_every_layers_own_states(pipe):
+    bench, texts, length = Workbench(pipe), ["a cat and a knife", "a knife"], 77
+    places = bench.text_projections(("k",))
+    adapted = torch.arange(length) >= length - 4
+    says = torch.arange(length) >= torch.tensor([[5], [2]])
+    seen: dict[str, list[torch.Tensor]] = {}
+    handles = [
+        place.module.register_forward_hook(
+            lambda module, args, out, layer=place.layer: seen.setdefault(layer, []).append(args[0][2:, :length])
+        )
+        for place in places
+    ]
+    found = read(bench, bench.encode(texts), says, adapted, 4.0, np.random.default_rng(0))
+    for handle in handles:
+        handle.remove()
+    assert found.keys() == {(place.layer, own) for place in places for own in (True, False)}
+    for (layer, own), moment in found.items():
+        rows = torch.cat([states[says & (adapted == own)] for states in seen[layer]]).double()
+        assert len(seen[layer]) == 4
+        torch.testing.assert_close(moment[:-1, :-1], rows.T @ rows / len(rows))
+        torch.testing.assert_close(moment[-1], torch.cat([rows.mean(0), torch.ones(1).double()]))
+
+
+def test_a_refit_takes_back_most_of_what_harmless_texts_would_feel(pipe):
+    bench, texts = Workbench(pipe), Texts(["a knife"], ["a knife"], ["a cat", ""])
+    adapter = SafeAdapter(bench.text_projections(("k", "v")), lora_rank=0)
+    tensors = {name: value.detach() for name, value in adapter.tensors().items()}
+    guard = ForceForget(KNIVES, tensors=tensors)
+    same = refitted(guard, bench, texts, 0.1, 4.0, np.random.default_rng(0))
+    assert all(near(value, tensors[name]) for name, value in same.items())
+    moved = {name: value + 0.1 for name, value in tensors.items()}
+    weak, strong = (
+        refitted(ForceForget(KNIVES, tensors=moved), bench, texts, mu, 4.0, np.random.default_rng(0))
+        for mu in (1e-6, 1e3)
+    )
+    everything = torch.ones(2, 77, dtype=torch.bool)
+    felt = read(bench, bench.encode(texts.benign), everything, torch.arange(77) >= 73, 4.0, np.random.default_rng(1))
+
+    def effect(made):
+        """Mean square of what the adapter's rows of harmless texts get that is not stock."""
+        total = 0.0
+        for place in bench.text_projections(("k", "v")):
+            names = [f"{place.layer}.to_{place.which}.{part}" for part in ("adapter", "adapter_bias")]
+            weight, bias = (made[name] - tensors[name] for name in names)
+            delta = torch.cat([weight, bias[:, None]], 1).double()
+            total += (delta @ felt[place.layer, True] * delta).sum().item()
+        return total
+
+    assert effect(moved) > effect(weak) > 100 * effect(strong)

@@ -10,7 +10,7 @@ import torch
 
 import tiny
 from closeness import same_bits
-from stanchion import Concept, ConfigError, load_concept
+from stanchion import Concept, ConfigError, ForceForget, load_concept
 from stanchion.learning.policy_gradient import replay
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.reference import world
@@ -22,13 +22,14 @@ from stanchion.training.recipes.forceforget._refit import Texts, kept_part, refi
 from stanchion.training.recipes.forceforget._reward_models import load_reward
 from stanchion.training.recipes.forceforget._tether import Tether
 from stanchion.training.recipes.forceforget.forceforget import ForceForgetRecipe, Settings
+from tiny_families import flux
 
 TINY = ForceForgetRecipe.presets["tiny"]
 
 
-def trainer(folder, workers=None, concept="weapons", **settings):
+def trainer(folder, workers=None, concept="weapons", made=tiny.pipeline, **settings):
     concept, settings = load_concept(concept), Settings(**{**TINY, **settings})
-    bench = Workbench(tiny.pipeline())
+    bench = Workbench(made())
     run = Run(folder, 0) if workers is None else Run(folder, 0, workers)
     folder.mkdir(parents=True, exist_ok=True)
     return ddpo.Trainer(bench, PromptPool(concept), load_reward(concept, settings, bench.device), settings, run)
@@ -95,8 +96,9 @@ def test_kinds_come_in_their_shares():
 # --- the loop ----------------------------------------------------------------------------------------
 
 
-def test_ratios_are_one_right_after_drawing(tmp_path):
-    made = trainer(tmp_path, explorers=0)
+@pytest.mark.parametrize("model", [tiny.pipeline, flux.on_clip])
+def test_ratios_are_one_right_after_drawing(model, tmp_path):
+    made = trainer(tmp_path, made=model, explorers=0)
     with made.bench.projected(made._guard, made._state):
         drawn, _ = made.draw(np.random.default_rng(0))
         ratios = ratios_of(made, drawn)
@@ -225,8 +227,9 @@ def test_the_refit_is_the_least_squares_it_says(mu):
     assert slope.abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("own", [slice(-4, None), slice(4)])
-def test_the_adapters_rows_and_the_others_are_refitted_apart(own):
+@pytest.mark.parametrize("position", ["end", "begin"])
+def test_the_adapters_rows_and_the_others_are_refitted_apart(position):
+    own = slice(-4, None) if position == "end" else slice(4)
     pipe = tiny.pipeline()
     bench, texts = Workbench(pipe), Texts(["a cat and a knife"], ["a cat and a knife"], ["a photo of a cat", ""])
     layer = next(place.layer for place in bench.text_projections(("k",)))
@@ -234,7 +237,8 @@ def test_the_adapters_rows_and_the_others_are_refitted_apart(own):
     names = [f"{layer}.to_{part}" for part in ("k.lora_down", "k.lora_up", "k.adapter", "q.lora_down", "q.lora_up")]
     down, up = torch.randn(2, stock.shape[1]), torch.randn(len(stock), 2)
     given = dict(zip(names, (down, up, stock + 1, down, up), strict=True))
-    made = refitted(given, bench, texts, 0.3, own)
+    guard = ForceForget("weapons", tensors=given, rows=tiny.CONTEXT, position=position)
+    made = refitted(guard, bench, texts, 0.3, 4.0, np.random.default_rng(0))
     rows = torch.ones(tiny.CONTEXT, dtype=torch.bool)
     rows[own] = False
     says = torch.arange(tiny.CONTEXT) >= 5  # start, a cat and a: the fifth word is the concept's last

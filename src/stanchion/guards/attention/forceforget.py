@@ -131,6 +131,12 @@ class ForceForget(AttentionGuard):
         self.projections = tuple(which for which in ("q", "k", "v") if f"to_{which}" in held)
         self._prepared: dict[tuple[torch.device, torch.dtype], Mapping[tuple[str, str], Projection]] = {}
 
+    @property
+    def own_rows(self) -> slice:
+        """The text rows that the adapter projects."""
+        tokens = self.settings.tokens
+        return slice(-tokens, None) if self.settings.position == "end" else slice(tokens)
+
     def check_tensors(self) -> None:
         """Also that they come in pairs that fit together."""
         super().check_tensors()

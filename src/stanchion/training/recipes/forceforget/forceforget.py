@@ -7,10 +7,12 @@ holds benign predictions in place, and what was learnt is refitted in closed for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from torch import Tensor
 
 from ....config import Count, Natural, NotNegative, Positive, Range, Real, Share, checked
 from ....errors import ConfigError
@@ -44,7 +46,7 @@ class Settings:
         advantages: rewards compared within their "group", or with the "prompt"'s own history as DDPO does.
         advantage_limit: largest advantage either way.
         spread_floor: least deviation that a group's rewards are divided by.
-        steps, eta, guidance_scale: of the sampler.
+        steps, eta, guidance_scale: of the sampler; eta is DDIM's, or on a flow the a of flow-GRPO.
         stochastic: share of the steps, from the noisiest, that are stochastic and learnt from.
         fraction: of these, the share that is drawn by lot for each update.
         updates: optimiser steps an iteration; each takes its share of the pictures.
@@ -187,21 +189,21 @@ class ForceForgetRecipe(Recipe):
         trainer.train()
         tensors = trainer.tensors()
         if self.settings.refit:
-            texts = Texts.drawn(pool, self.settings.refit_texts, np.random.default_rng([run.seed, 1_000_081]))
+            rng = np.random.default_rng([run.seed, 1_000_081])
+            texts = Texts.drawn(pool, self.settings.refit_texts, rng)
             found = trainer.found(texts.benign[: self.settings.refit_texts])
-            tensors = refitted(tensors, bench, texts, self.settings.refit, self._own_rows, found)
+            guard, mu, scale = self._guard(trainer, tensors), self.settings.refit, self.settings.guidance_scale
+            tensors = refitted(guard, bench, texts, mu, scale, rng, found)
+        return self._guard(trainer, {name: value.half().cpu() for name, value in tensors.items()})
+
+    def _guard(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> ForceForget:
+        bench = trainer.bench
         return ForceForget(
             self.concept,
-            tensors={name: value.half().cpu() for name, value in tensors.items()},
+            tensors=tensors,
             base={"unet": bench.base_of(bench.family.denoisers[0])},
             training={"images": trainer.images, "stopped": trainer.stopped, "seconds": round(trainer.seconds, 1)},
             tokens=self.settings.tokens,
             position=self.settings.position,
             rows=trainer.rows,
         )
-
-    @property
-    def _own_rows(self) -> slice:
-        """The text rows that the adapter projects."""
-        tokens = self.settings.tokens
-        return slice(-tokens, None) if self.settings.position == "end" else slice(tokens)
