@@ -126,3 +126,30 @@ def test_tiles_of_sliced_pictures_are_counted_for_their_own(pipe):
         tiny.draw(pipe, PROMPTS)
         alone = attachment.last.guards[0].scores["psnr_to_blank"]
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone))
+
+
+# --- compared with the model's own -------------------------------------------------------------------
+
+
+def test_beside_the_models_own_decoder_pictures_are_its_own_or_blank(pipe):
+    before, plain = {key: value.clone() for key, value in pipe.vae.state_dict().items()}, tiny.draw(pipe, PROMPTS)
+    guard = tiny.guard(NAME, compare="stock")
+    with tiny.guard(NAME).attach(pipe):
+        moderated = tiny.draw(pipe, PROMPTS)
+    apart = patronus_moderator.psnr(2 * moderated - 1, 2 * plain - 1)
+    for limit, refused in ((float(apart.min()) - 1, False), (float(apart.max()) + 1, True)):
+        with tiny.guard(NAME, compare="stock", apart=limit).attach(pipe) as attachment:
+            drawn = tiny.draw(pipe, PROMPTS)
+            (report,) = attachment.last.guards
+            torch.testing.assert_close(torch.tensor(report.scores["psnr_to_stock"][0]), apart, rtol=0, atol=0.05)
+            assert report.acted == (refused, refused)
+        blank = torch.full_like(plain, 0.5 if guard.settings.zero_target == "grey" else 0.0)
+        assert same_bits(drawn, blank if refused else plain)
+    assert all(same_bits(value, before[key]) for key, value in pipe.vae.state_dict().items())
+
+
+def test_beside_another_decoder_it_makes_no_picture(pipe):
+    with torch.no_grad():
+        pipe.vae.decoder.conv_out.bias.add_(1.0)
+    with tiny.guard(NAME, compare="stock").attach(pipe), pytest.raises(ArtefactError, match="made for another decoder"):
+        tiny.draw(pipe)

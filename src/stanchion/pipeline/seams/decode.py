@@ -24,6 +24,15 @@ class Decode(Protocol):
         """What the decoder itself gave in the last call, (B, 3, h, w) each: the pictures, or their tiles."""
         ...
 
+    @property
+    def vae(self) -> Any:
+        """Whose decoder that is."""
+        ...
+
+    def by(self, vae: Any) -> Decode:
+        """The same through another VAE, and past every other guard."""
+        ...
+
     def __call__(self, latents: Tensor) -> Tensor: ...
 
 
@@ -71,6 +80,9 @@ class _Stock:
         self.parts: tuple[Tensor, ...] = ()
         self.result: Tensor | None = None
 
+    def by(self, vae: Any) -> Decode:
+        return _Stock(vae, self.options)
+
     def __call__(self, latents: Tensor) -> Tensor:
         decoder, outputs = self.vae.decoder, list[Tensor]()
         handle = decoder.register_forward_hook(lambda module, args, output: outputs.append(output))
@@ -95,6 +107,13 @@ class _Guarded:
     @property
     def parts(self) -> tuple[Tensor, ...]:
         return self.inner.parts
+
+    @property
+    def vae(self) -> Any:
+        return self.inner.vae
+
+    def by(self, vae: Any) -> Decode:
+        return self.inner.by(vae)
 
     def __call__(self, latents: Tensor) -> Tensor:
         inner, record = self.inner, self.record
