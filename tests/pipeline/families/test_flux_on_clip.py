@@ -11,9 +11,9 @@ from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.targets.deployment import Deployment
 from stanchion.training.recipe import train_guard
-from stanchion.training.recipes.forceforget._read_in_runs import read
-from stanchion.training.recipes.forceforget._refit import Texts, refitted
 from stanchion.training.recipes.forceforget._safe_adapter import SafeAdapter
+from stanchion.training.recipes.forceforget.refit.closed_form import Texts, refitted
+from stanchion.training.recipes.forceforget.refit.in_runs import read
 from stanchion.types import Access
 from tiny_families import flux
 from tiny_families.guards import KNIVES

@@ -18,10 +18,10 @@ from stanchion.training.prompts.pool import TEMPLATES, PromptPool
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.forceforget import _ddpo as ddpo
 from stanchion.training.recipes.forceforget._prompted_policy import Replaying
-from stanchion.training.recipes.forceforget._refit import Texts, kept_part, refitted
 from stanchion.training.recipes.forceforget._reward_models import load_reward
 from stanchion.training.recipes.forceforget._tether import Tether
 from stanchion.training.recipes.forceforget.forceforget import ForceForgetRecipe, Settings
+from stanchion.training.recipes.forceforget.refit.closed_form import Texts, kept_part, refitted
 from tiny_families import flux
 
 TINY = ForceForgetRecipe.presets["tiny"]

@@ -21,8 +21,8 @@ from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import SUBJECTS, PromptPool
 from ...recipe import Recipe, Run
 from ._ddpo import Trainer
-from ._refit import Texts, refitted
 from ._reward_models import load_reward
+from .refit.closed_form import Texts, refitted
 
 AboveZero = Annotated[float, Range(0, 1, above=True)]
 
@@ -58,7 +58,7 @@ class Settings:
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
         rounds: adversarial rounds over the second half of the iterations (``_rounds.py``).
         attacked, search: share of the groups that are drawn under what they found, and updates of each search.
-        refit: weight of benign texts in the refit that ends the training (``_refit.py``); 0 for none.
+        refit: weight of benign texts in the refit that ends the training (``refit``); 0 for none.
         refit_texts: how many of each kind are read for it.
         alpha, beta, l1, l2, reward_scale: of the concept-erasing reward.
         evaluator, captioner, scorer: "reference", or where the model lies: a folder or a Hub id; for the scorer also

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....pipeline.model.workbench import Workbench
+from .....pipeline.model.workbench import Workbench
 
 STEPS = 4  # of a run
 AT_ONCE = 64
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 Rows = tuple[str, bool]  # a layer, and whether they are the rows that the adapter projects
 
 
-class Reader:
+class RowReader:
     """Stands where an attention guard does, changes nothing, and adds up the rows that it is shown.
 
     Attributes:
@@ -62,7 +62,7 @@ def read(
         adapted: (L,) bool, which the adapter projects.
         scale: of guidance.
     """
-    reader, empty = Reader(adapted), bench.encode([""])
+    reader, empty = RowReader(adapted), bench.encode([""])
     with bench.projected(reader):
         for at in range(0, len(texts), AT_ONCE):
             embeds = texts[at : at + AT_ONCE].to(bench.device, bench.dtype)

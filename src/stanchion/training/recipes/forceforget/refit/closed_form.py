@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....concepts import Concept
-from ....guards.attention.forceforget import BIAS, ForceForget, State, prepare
-from ....pipeline.families.base import Place
-from ....pipeline.model.workbench import Workbench
-from ...prompts.captions import everyday, surrounded, thing
-from ...prompts.pool import PromptPool
-from ._read_in_runs import read
+from .....concepts import Concept
+from .....guards.attention.forceforget import BIAS, ForceForget, State, prepare
+from .....pipeline.families.base import Place
+from .....pipeline.model.workbench import Workbench
+from ....prompts.captions import everyday, surrounded, thing
+from ....prompts.pool import PromptPool
+from .in_runs import read
 
 NOTHING = ("", "a photo", "a picture", "something")
 RIDGE = 1e-4  # of the mean benign energy
