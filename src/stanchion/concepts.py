@@ -15,6 +15,8 @@ from .files.text import composed
 
 Kind = Literal["unsafe", "style", "object"]
 KINDS: tuple[Kind, ...] = ("unsafe", "style", "object")
+Role = Literal["unsafe", "paired", "benign", "neighbours", "empty", "i2i"]  # what a prompt set shows of a concept
+ROLES: tuple[Role, ...] = ("unsafe", "paired", "benign", "neighbours", "empty", "i2i")
 LISTS = ("targets", "anchors", "labels", "neighbours")
 
 

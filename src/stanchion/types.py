@@ -1,7 +1,4 @@
-"""The values that rooms hand to one another: frozen, and free of behaviour.
-
-Tensors appear in annotations only, so that this module loads without torch.
-"""
+"""The values that rooms hand to one another: frozen, free of behaviour, and loaded without torch."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .config import Count, checked
 from .limits import check_seed, check_text
+from .streams import TextStream
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +30,7 @@ class PromptEmbeds:
         content: (B, L) bool, true at the prompt's own tokens (no start, end or padding), or None.
         texts: the prompts, or None where the caller passed embeddings in.
         role: "prompt" or "negative": which half of classifier-free guidance they feed.
+        streams: the text encoders whose states these are; ``pipeline/model/text_streams.py`` takes them apart.
     """
 
     embeds: Tensor
@@ -39,6 +38,7 @@ class PromptEmbeds:
     content: Tensor | None = None
     texts: tuple[str, ...] | None = None
     role: Literal["prompt", "negative"] = "prompt"
+    streams: tuple[TextStream, ...] = (TextStream(),)
 
 
 @dataclass(frozen=True)
@@ -169,16 +169,16 @@ class Call(Protocol):
         """What guards may need and the pipeline's family has (``pipeline/families/_needs.py``)."""
         ...
 
-    def words(self, token_ids: Tensor) -> str:
-        """(N,) token ids as text, without start, end and padding."""
+    def words(self, token_ids: Tensor, stream: TextStream = ...) -> str:
+        """(N,) token ids of a stream as text, without start, end and padding."""
         ...
 
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """(len(texts), L, D) states with token ids, encoded as the call's prompt is, by no guard steered."""
         ...
 
-    def read_ids(self, token_ids: Tensor) -> Tensor:
-        """(N, L, D) states of (N, L) token ids, start, end and padding included."""
+    def read_ids(self, token_ids: Tensor, stream: TextStream = ...) -> Tensor:
+        """(N, L, D) states of a stream's (N, L) token ids, start, end and padding included."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Condition:

@@ -11,8 +11,9 @@ import tiny
 from closeness import near, same_bits
 from stanchion import SAFREE, Concept, ConfigError, UnsupportedPipeline
 from stanchion.guards.sayings import Sayings
-from stanchion.guards.text.safree import PRESETS, State, active_steps, projector, trigger_tokens
+from stanchion.guards.text.safree import PRESETS, Known, State, active_steps, projector, trigger_tokens
 from stanchion.pipeline.model.encoding import Encoding
+from stanchion.streams import TextStream
 from stanchion.types import Condition, PromptEmbeds
 
 KNIFE = Concept("knife", "object", ("a knife", "a blade"))
@@ -22,14 +23,14 @@ WIDTH, LENGTH, NEUTRAL, END = 16, 10, 9, 15
 class OrthogonalEncoder:
     """A text encoder whose token k has the state e_k, and whose end holds the mean of all tokens' states."""
 
-    def read_ids(self, ids: torch.Tensor) -> torch.Tensor:
+    def read_ids(self, ids: torch.Tensor, stream: TextStream) -> torch.Tensor:
         states = torch.eye(WIDTH)[ids]
         for row, tokens in zip(states, ids, strict=True):
             last = int((tokens == END).nonzero()[0])
             row[last:] = torch.eye(WIDTH)[tokens[1:last]].mean(0) if last > 1 else 0.0
         return states
 
-    def words(self, ids: torch.Tensor) -> str:
+    def words(self, ids: torch.Tensor, stream: TextStream) -> str:
         return " ".join(str(int(token)) for token in ids)
 
 
@@ -41,10 +42,11 @@ def toy(*tokens: int, **settings: Any) -> tuple[SAFREE, PromptEmbeds, State]:
     call = OrthogonalEncoder()
     said = torch.eye(WIDTH)[1].expand(1, LENGTH, -1)
     once = Sayings(Condition(said), said, said[:0])
-    state = State(call, projector(torch.eye(WIDTH)[1:2], 1), torch.tensor([NEUTRAL]), once, said[0])
+    known = Known(projector(torch.eye(WIDTH)[1:2], 1), torch.tensor([NEUTRAL]), said[0])
+    state = State(call, once, (known,))
     return (
         SAFREE(KNIFE, **{"preset": "published", **settings}),
-        PromptEmbeds(call.read_ids(ids), ids, content, ("toy",)),
+        PromptEmbeds(call.read_ids(ids, TextStream()), ids, content, ("toy",)),
         state,
     )
 
@@ -66,7 +68,7 @@ def test_2_the_token_along_the_concept_is_the_only_trigger():
     guard, embeds, state = toy(3, 4, 1, 5)
     result = guard.steer(embeds, state)
     assert result.details[0]["triggers"] == ["1"] and result.acted.tolist() == [True]
-    assert (result.embeds[0, 3] @ state.concept).norm() < 1e-5
+    assert (result.embeds[0, 3] @ state.streams[0].concept).norm() < 1e-5
 
 
 def test_3_every_other_position_is_bit_equal():
@@ -138,7 +140,7 @@ def test_a_word_said_again_is_left_out_everywhere_and_found_everywhere(tokens):
     result = guard.steer(embeds, state)
     assert result.details[0]["triggers"] == ["1"] * tokens.count(1)
     there = [place for place, token in enumerate(tokens, 1) if token == 1]
-    assert (result.embeds[0, there] @ state.concept).norm() < 1e-5
+    assert (result.embeds[0, there] @ state.streams[0].concept).norm() < 1e-5
 
 
 @pytest.mark.parametrize("prompt", ["a knife a knife", "a blade " * 7, "knife knife knife"])
@@ -154,7 +156,9 @@ def test_no_word_twice_means_one_look_at_the_prompt(pipe):
     """And a neutral word said again is no word: as published, to the bit."""
     read = []
     with SAFREE(KNIFE).attach(pipe), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Encoding, "read_ids", lambda call, ids, at=Encoding.read_ids: read.append(ids) or at(call, ids))
+        patch.setattr(
+            Encoding, "read_ids", lambda call, ids, *stream, at=Encoding.read_ids: read.append(ids) or at(call, ids)
+        )
         tiny.draw(pipe, "a photo of a knife")
         assert len(read) == 1
         tiny.draw(pipe, "the knife and the cat")
@@ -165,8 +169,8 @@ def test_the_scope_after_replaces_what_has_read_the_trigger():
     guard, embeds, state = toy(3, 4, 1, 5, scope="after")
     steered = guard.steer(embeds, state).embeds
     assert same_bits(steered[:, :3], embeds.embeds[:, :3])
-    assert (steered[0, 3:] @ state.concept).norm() < 1e-5
-    assert (embeds.embeds[0, 5:] @ state.concept).norm() > 0.1
+    assert (steered[0, 3:] @ state.streams[0].concept).norm() < 1e-5
+    assert (embeds.embeds[0, 5:] @ state.streams[0].concept).norm() > 0.1
 
 
 def test_each_prompt_has_its_own_number_of_steps(pipe):

@@ -23,7 +23,7 @@ class Caller:
 
     said = 0.0  # what every row of a phrase that is said twice or more holds; said once, it is nothing
 
-    def words(self, token_ids):
+    def words(self, token_ids, stream):
         return " ".join(str(int(token)) for token in token_ids)
 
     def read(self, texts):

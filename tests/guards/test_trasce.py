@@ -13,7 +13,7 @@ from closeness import near, same_bits
 from stanchion import Concept, ConfigError, TraSCE, load_guard
 from stanchion.guards.sayings import Sayings
 from stanchion.guards.trajectory._localised_loss import LocalisedLoss, pull
-from stanchion.guards.trajectory.trasce import TEXT_TRIGGER, State
+from stanchion.guards.trajectory.trasce import FITTED_TO, TEXT_TRIGGER, State
 from stanchion.types import Condition, Step
 
 SHAPE = (2, 4, 8, 8)
@@ -200,11 +200,11 @@ def test_fast_leaves_a_prompt_that_is_far_from_the_concept_as_it_is(pipe):
         assert not same_bits(tiny.draw(pipe, "a cat"), plain)
 
 
-@pytest.mark.parametrize(("offered", "asks"), [((), False), (TEXT_TRIGGER, True)])
+@pytest.mark.parametrize(("offered", "asks"), [((), False), (TEXT_TRIGGER, False), (FITTED_TO, True)])
 def test_fast_acts_always_where_its_trigger_cannot_read(offered, asks):
     fast, faithful = TraSCE("weapons"), TraSCE("weapons", form="faithful")
     assert fast.reads_prompt(offered) is asks and not faithful.reads_prompt(offered)
-    assert "start_token" not in fast.needs and "start_token" in TraSCE("weapons", when="flagged").needs
+    assert "streams" not in fast.needs and "streams" in TraSCE("weapons", when="flagged").needs
 
 
 # --- more of it --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from stanchion.guards.identifier import Identifier
 from stanchion.guards.trajectory.monitor import PictureNetwork
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.base_weights import base_of
+from stanchion.streams import TextStream
 
 KNIVES = Concept("knives", "object", targets=("a knife",), anchors=("a cat",), labels=("knife",))
 
@@ -56,15 +57,28 @@ def _adapters(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]
 
 
 def _wary(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """An identifier that finds everything unsafe, and a map to noise."""
-    denoiser = getattr(pipe, family_of(pipe).denoisers[0])
-    width = denoiser.config.get("cross_attention_dim") or 32  # where it is refused, any will do
+    """For each text encoder an identifier that finds everything unsafe, and a map to noise."""
+    family, tensors, base = family_of(pipe), {}, {}
+    for stream in family.streams(pipe):
+        prefix = "" if stream.name == "text_encoder" else f"{stream.name}."
+        tensors |= {prefix + name: value for name, value in _alert(_width(pipe, stream)).items()}
+        for part in stream.bases:
+            base[part] = base_of(dict(getattr(pipe, family.named(part)).named_parameters()))
+    return tensors, base, {}
+
+
+def _width(pipe: Any, stream: TextStream) -> int:
+    """Of what its encoders say side by side; where it is refused, any will do."""
+    encoders = (getattr(pipe, family_of(pipe).named(part)) for part in stream.bases)
+    return sum(getattr(encoder.config, "hidden_size", 32) for encoder in encoders)
+
+
+def _alert(width: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     identifier = Identifier(width)
     identifier.last.bias.data.fill_(10.0)
     tensors = {name: value.detach() for name, value in identifier.state_dict().items()}
-    tensors |= {"map.weight": torch.randn(width, width) / width**0.5, "map.bias": torch.zeros(width)}
-    return tensors, {"text_encoder": base_of(dict(pipe.text_encoder.named_parameters()))}, {}
+    return tensors | {"map.weight": torch.randn(width, width) / width**0.5, "map.bias": torch.zeros(width)}
 
 
 def _alarmed(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:

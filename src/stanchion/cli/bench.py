@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..concepts import Role
 from ..errors import ConfigError
 from ..files.names import file_name
 from ..files.shards import Shard
 from ..files.writers import Part, writing
-from ..roles import Role
 from .cluster import Ray
 from .limits import FailIf, Strict, hold, leave_unchecked, read_limits
 from .options import OwnPrompts, Processes

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import config, registry
-from ..concepts import BUILT_IN
+from ..concepts import BUILT_IN, Role
 from ..errors import ConfigError
-from ..roles import Role
 from .asked import concept_of, names_of
 from .outputs import check_folder
 

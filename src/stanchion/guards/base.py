@@ -35,6 +35,7 @@ class Guard(ABC):
         needs: what it asks of a family of pipelines beside its stage (``pipeline/families/_needs.py``); where a family
             does not offer that, attaching is refused.
         trained: whether it needs tensors that a recipe of the same name makes.
+        learns_on: what that recipe asks of a family; where it is not offered, tensors must come from elsewhere.
         base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "transformer") and its
             hashes (``base_of``); checked when it is attached.
         based_on: the names that ``base`` must hold: modules, or "weights" for what ``weights`` replaces.
@@ -48,7 +49,8 @@ class Guard(ABC):
     Settings: ClassVar[type] = config.NoSettings
     needs: tuple[str, ...] = ()
     trained: ClassVar[bool] = False
-    based_on: ClassVar[tuple[str, ...]] = ()
+    learns_on: ClassVar[tuple[str, ...]] = ("training",)
+    based_on: tuple[str, ...] = ()
     origin: ClassVar[str] = ""
     watches: ClassVar[bool] = False
 
@@ -103,6 +105,16 @@ class Guard(ABC):
                 f"guard {self.name!r}: its base does not name {', '.join(missing)}, so nobody knows to which model its "
                 f"tensors belong; train it again: 'stanchion train {self.name} --concept … --output FOLDER'."
             )
+
+    def check_streams(self, streams: Sequence[str], cover: str) -> None:
+        """Whether it can read every text encoder's states of a pipeline, by their names (``TextStream.name``).
+
+        Asked of guards that need "streams".
+
+        Raises:
+            ArtefactError: it was trained for others.
+        """
+        return
 
     def check_tensors(self) -> None:
         """Whether its tensors can be what a recipe makes; a guard of which more is known checks that too.

@@ -42,7 +42,7 @@ def support(family: Family, kind: str, guard: type[Guard]) -> Support:
 
 def _needs_training(family: Family, guard: type[Guard]) -> bool:
     """Whether a guard is trained, and nothing here trains it for this family."""
-    return guard.trained and "training" not in family.offers
+    return guard.trained and not set(guard.learns_on) <= set(family.offers)
 
 
 def table() -> list[Support]:

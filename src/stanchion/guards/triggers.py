@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..concepts import Concept
+from ..pipeline.model.text_streams import apart
 from ..types import Call, Condition, Flagged, PromptEmbeds, Step
 
 When = Literal["always", "flagged", "monitor", "flagged_or_monitor"]
@@ -41,8 +42,8 @@ class TextScore:
     """Compares text states; costs an encoding of the phrases, and no prediction.
 
     Every state of the prompt is compared with those of the targets' last words and with all of the anchors', in a few
-    contexts. The highest score counts, so a concept that is named among other things is found. Start tokens are left
-    out: theirs is the same for every prompt.
+    contexts, each text encoder's with its own. The highest score counts, so a concept that is named among other things
+    is found. Start tokens are left out: theirs is the same for every prompt. The threshold was fitted to CLIP.
     """
 
     threshold: ClassVar[float] = 0.4
@@ -50,14 +51,20 @@ class TextScore:
     def __init__(self, reader: ReadsTexts, concept: Concept) -> None:
         anchors, targets = in_contexts(anchors_of(concept)), in_contexts(concept.targets)
         states = reader.read([*targets, *anchors])
-        self._targets = last_words(states)[: len(targets)]
-        self._anchors = states.embeds[len(targets) :, 1:].float().flatten(0, 1)
+        self._streams, count = states.streams, len(targets)
+        self._known = [
+            (last_words(view)[:count], view.embeds[count:, view.streams[0].first :].float().flatten(0, 1))
+            for view in apart(states)
+        ]
 
     def of(self, states: Tensor) -> Tensor:
         """(B,) scores of (B, L, D) text states."""
-        own = states[:, 1:].float()
-        targets, anchors = (others.to(own.device) for others in (self._targets, self._anchors))
-        return nearness(distances(own, targets), distances(own, anchors)).amax(1)
+        scores = []
+        for view, known in zip(apart(PromptEmbeds(states, streams=self._streams)), self._known, strict=True):
+            own = view.embeds[:, view.streams[0].first :].float()
+            targets, anchors = (others.to(own.device) for others in known)
+            scores.append(nearness(distances(own, targets), distances(own, anchors)).amax(1))
+        return torch.stack(scores).amax(0)
 
     def at(self, step: Step) -> Tensor:
         """(B,) scores of the step's prompts."""
@@ -153,9 +160,9 @@ def in_contexts(phrases: tuple[str, ...] | list[str]) -> list[str]:
 
 
 def last_words(phrases: PromptEmbeds) -> Tensor:
-    """(K, D) float32 states of each phrase's last own token; of the start token where it has none."""
+    """(K, D) float32 states of each phrase's last own token; of what stands before it where it has none."""
     assert phrases.content is not None
-    places = phrases.content.sum(1)
+    places = (phrases.content.sum(1) + phrases.streams[0].first - 1).clamp_min(0)
     return phrases.embeds[torch.arange(len(places), device=places.device), places].float()
 
 

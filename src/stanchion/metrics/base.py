@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
-from ..roles import ROLES, Role
+from ..concepts import ROLES, Role
 from ..types import Attempt, Estimate, Labels, Prompt, Unscored
 from .intervals import bootstrap, wider, wilson
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
-from ..concepts import Concept
+from ..concepts import Concept, Role
 from ..reference import world
-from ..roles import Role
 from ..types import Prompt, Start
 
 

@@ -17,11 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..concepts import Role
 from ..config import Real, checked
 from ..errors import ConfigError
 from ..files.documents import decode, parse_json, parse_json_lines
 from ..files.text import folded, lines
-from ..roles import Role
 
 Line = Mapping[str, str]
 DIALECTS: dict[str, dict[str, Any]] = {

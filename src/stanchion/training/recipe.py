@@ -17,6 +17,8 @@ from ..files.writers import writing
 from ..guards.base import Guard
 from ..learning.workers import ALONE, Workers
 from ..limits import check_seed
+from ..pipeline.families import family_of, kind_of
+from ..pipeline.model.text_bench import TextBench
 from ..pipeline.model.workbench import Workbench
 
 
@@ -37,11 +39,13 @@ class Recipe(ABC):
         Settings: a frozen dataclass of everything that decides the outcome beside concept, model and seed.
         presets: settings by name; "default" fits the reference model, "paper" is the paper's own, "tiny" takes
             seconds and is what tests run.
+        opens: what it opens the pipeline with: all of it, or its texts alone, of which more families are known.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    opens: ClassVar[type[TextBench]] = Workbench
 
     def __init__(self, concept: str | Concept, preset: str = "default", **settings: Any) -> None:
         if preset not in self.presets:
@@ -50,7 +54,7 @@ class Recipe(ABC):
         self.settings: Any = config.from_dict(self.Settings, {**self.presets[preset], **settings}, where=self.name)
 
     @abstractmethod
-    def train(self, bench: Workbench, run: Run) -> Guard:
+    def train(self, bench: Any, run: Run) -> Guard:
         """The trained guard. Goes on from what ``run.folder`` holds, to the same result."""
 
 
@@ -78,7 +82,9 @@ def train_guard(
     check_seed(seed, name)
     check_recipe(name, preset, settings)
     recipe: Recipe = registry.get("recipes", name)(concept, preset, **settings)
-    bench, folder = Workbench(pipeline), Path(folder)
+    bench, folder = recipe.opens(pipeline), Path(folder)
+    if recipe.opens is TextBench:
+        family_of(pipeline).check_guards(kind_of(pipeline), [registry.get("guards", name)])
     run = Run(folder / "training", seed, workers)
     with writing(folder) if workers.first else nullcontext():
         _claim(run, recipe, bench)
@@ -105,7 +111,7 @@ def check_recipe(name: str, preset: str, settings: Mapping[str, Any]) -> None:
     config.from_dict(kind.Settings, {**kind.presets[preset], **settings}, where=name)
 
 
-def _claim(run: Run, recipe: Recipe, bench: Workbench) -> None:
+def _claim(run: Run, recipe: Recipe, bench: TextBench) -> None:
     """One folder, one training: going on with other settings would give neither result."""
     wanted = config.fingerprint(
         [recipe.name, recipe.concept.to_dict(), config.to_dict(recipe.settings), run.seed, bench.identity]

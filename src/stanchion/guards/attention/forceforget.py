@@ -119,7 +119,7 @@ class ForceForget(AttentionGuard):
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
         if reads_prompt(self.settings.when):
-            self.needs = (*self.needs, "words", "start_token")
+            self.needs = (*self.needs, "words", "streams")
         if not 0 <= self.settings.scale <= 1:
             raise ConfigError(f"forceforget: scale is {self.settings.scale}; give a number from 0 to 1.")
         if not 1 <= self.settings.tokens < self.settings.rows:

@@ -15,10 +15,15 @@ The reference preset replaces every state after the first trigger too: it has re
 Nor is what becomes of repetition. The paper leaves out one place of many, and no m_j lacks a word that is said twice.
 And a prompt that says nothing but a phrase of the concept, twice or more, has nothing to keep: e' is the empty prompt
 there, and beta 1.
+
+Where several text encoders read the prompt, each has phrases, triggers and projectors of its own, and the highest beta
+is everyone's. T5 has no start token, and each of its states has read the whole prompt: with the scope "after" all of
+them are replaced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
@@ -27,7 +32,9 @@ from torch import Tensor
 
 from ...config import Filled, NotNegative, Range, Real, checked
 from ...errors import ConfigError, UnsupportedPipeline
+from ...pipeline.model.text_streams import apart, together
 from ...pipeline.straight_through import straight_through
+from ...streams import TextStream
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 from ..sayings import Sayings
@@ -66,7 +73,7 @@ class SAFREESettings:
         slope, midpoint: k and m of the filter; they depend on the text encoder.
         filter: the self-validating filter; without it states are replaced in every step.
         alpha: how much farther than the others' mean a trigger's distance must be, as a share; 0 or more.
-        neutral: the word, a single token, that takes a token's place.
+        neutral: the word that takes a token's place: a single token, but for a bare space before it.
     """
 
     preset: Literal["reference", "published"] = "reference"
@@ -81,14 +88,24 @@ class SAFREESettings:
 
 
 @dataclass(frozen=True)
-class State:
-    """One call: itself, P_C (D, D), the neutral token's id, how the concept can be said, the empty prompt (L, D)."""
+class Known:
+    """What is known of one text encoder: P_C (D, D), the neutral token's id (1,), the empty prompt (L, D)."""
 
-    call: Call
     concept: Tensor
     neutral: Tensor
-    sayings: Sayings
     empty: Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """One call: itself, how the concept can be said, and what each text encoder makes of the concept."""
+
+    call: Call
+    sayings: Sayings
+    streams: tuple[Known, ...]
+
+
+Row = tuple[Tensor, Tensor, Tensor]  # a prompt's new states (L, D), where they are new (L,), and beta
 
 
 class SAFREE(TextGuard):
@@ -100,7 +117,7 @@ class SAFREE(TextGuard):
     name = "safree"
     Settings = SAFREESettings
     settings: SAFREESettings
-    needs = ("words", "token_ids", "start_token")
+    needs = ("words", "token_ids", "streams")
 
     @property
     def chosen(self) -> Masking:
@@ -116,17 +133,22 @@ class SAFREE(TextGuard):
         Raises:
             ConfigError: the neutral word is not a single token.
         """
-        neutral = call.read([self.settings.neutral])
-        assert neutral.token_ids is not None and neutral.content is not None
-        ids = neutral.token_ids[neutral.content]
-        if len(ids) != 1:
-            raise ConfigError(f"safree: neutral {self.settings.neutral!r} is {len(ids)} tokens; give a word of one.")
-        phrases = call.read(self.concept.targets)
-        assert phrases.content is not None
-        pooled = at_end(phrases.embeds, phrases.content)
+        neutral, phrases = call.read([self.settings.neutral]), call.read(self.concept.targets)
+        empty = replace(phrases, embeds=call.encode([""]).embeds.float(), token_ids=None, content=None)
+        views = zip(apart(neutral), apart(phrases), apart(empty), strict=True)
+        return State(call, Sayings.of(call, self.concept), tuple(self._known(call, *view) for view in views))
+
+    def _known(self, call: Call, neutral: PromptEmbeds, phrases: PromptEmbeds, empty: PromptEmbeds) -> Known:
+        (stream,) = phrases.streams
+        assert neutral.token_ids is not None and neutral.content is not None and phrases.content is not None
+        own = neutral.token_ids[neutral.content]
+        said = [token for token in own if call.words(token[None], stream)] if len(own) > 1 else list(own)
+        if len(said) != 1:
+            word = self.settings.neutral
+            raise ConfigError(f"safree: neutral {word!r} is {len(said)} tokens; give a word of one.")
+        pooled = at_end(phrases.embeds, phrases.content, stream.first)
         rank = max(1, round(self.chosen.rank * pooled.shape[1]))
-        empty = call.encode([""]).embeds[0].float()
-        return State(call, projector(pooled, rank), ids, Sayings.of(call, self.concept), empty)
+        return Known(projector(pooled, rank), torch.stack(said), empty.embeds[0])
 
     def steer(self, embeds: PromptEmbeds, state: State) -> Steered:
         """Replace trigger tokens of the prompt; the unconditional half of guidance stays what it is.
@@ -145,60 +167,87 @@ class SAFREE(TextGuard):
                 "safree leaves the prompt's words out one by one, which can't be done with prompt_embeds: give the "
                 "prompt as text, or use another guard."
             )
-        known: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}  # copies of a prompt are looked at once
-        rows = []
-        for place, (states, ids) in enumerate(zip(embeds.embeds, embeds.token_ids, strict=True)):
-            content = embeds.content[place]
-            key = (place,) if states.requires_grad else tuple(ids.tolist())
-            if key not in known:
-                known[key] = self._row(states.float(), ids, content, state)
-            rows.append(known[key])
-        steered, triggers, betas = zip(*rows, strict=True)
-        shares = torch.stack(betas)
-        found = shares.tolist()
-        until = torch.tensor([self._until(beta) for beta in found], device=embeds.embeds.device)
+        repeated, views = state.sayings.repeated(embeds.embeds), apart(embeds)
+        found = [
+            self._rows(view, repeated, known, state.call) for view, known in zip(views, state.streams, strict=True)
+        ]
+        steered = together(embeds, [torch.stack([row[0] for row in rows]).to(embeds.embeds.dtype) for rows in found])
+        shares = torch.stack([torch.stack([row[2] for row in rows]) for rows in found]).amax(0)
+        until = torch.tensor([self._until(beta) for beta in shares.tolist()], device=embeds.embeds.device)
         until = straight_through(until, _risk(shares, self.chosen).float(), torch.ones_like(until))
-        details = tuple(self._detail(*row, state) for row in zip(embeds.token_ids, triggers, found, strict=True))
-        acted = torch.stack([trigger.any() for trigger in triggers])
-        return Steered(torch.stack(steered).to(embeds.embeds.dtype), acted, until, details)
+        triggers = [torch.stack([row[1] for row in rows]) for rows in found]
+        acted = torch.stack([one.any(1) for one in triggers]).any(0)
+        details = tuple(self._detail(row, views, triggers, shares, state) for row in range(count))
+        return Steered(steered, acted, until, details)
 
-    def _row(self, states: Tensor, ids: Tensor, content: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """One prompt: its new states (L, D), where they are new (L,), and beta."""
+    def _rows(self, view: PromptEmbeds, repeated: Tensor, known: Known, call: Call) -> list[Row]:
+        """What becomes of each prompt in one stream; copies of a prompt are looked at once."""
+        assert view.token_ids is not None and view.content is not None
+        seen: dict[tuple[int, ...], Row] = {}
+        rows = []
+        for place, (states, ids, content) in enumerate(zip(view.embeds, view.token_ids, view.content, strict=True)):
+            key = (place,) if states.requires_grad else tuple(ids.tolist())
+            if key not in seen:
+                again = bool(repeated[place])
+                seen[key] = self._row(states.float(), ids, content, view.streams[0], known, call, again=again)
+            rows.append(seen[key])
+        return rows
+
+    def _row(
+        self, states: Tensor, ids: Tensor, content: Tensor, stream: TextStream, known: Known, call: Call, *, again: bool
+    ) -> Row:
+        """One prompt; ``again``: it only repeats a phrase of the concept."""
         places = content.nonzero().flatten()
         if len(places) == 0:
             return states, content, states.new_zeros(())
-        if state.sayings.repeated(states[None]).any():
-            return state.empty, content, states.new_ones(())
-        equal, alone = same_token(ids[places], state.neutral)
-        pooled = self._without(alone, ids, content, state)
-        wordless = pooled if torch.equal(equal, alone) else self._without(equal, ids, content, state)
+        if again:
+            return known.empty, content, states.new_ones(())
+
+        def without(out: Tensor) -> Tensor:
+            """(n, D) pooled states of the prompt, each with those of its tokens replaced that (n, n) says."""
+            left_out = ids.repeat(len(out), 1)
+            left_out[:, content] = torch.where(out, known.neutral, left_out[:, content])
+            return at_end(call.read_ids(left_out, stream), content[None], stream.first)
+
+        equal, alone = same_token(ids[places], known.neutral)
+        pooled = without(alone)
+        wordless = pooled if torch.equal(equal, alone) else without(equal)
         triggers = torch.zeros_like(content)
-        triggers[places] = trigger_tokens(wordless, equal, state.concept, self.settings.alpha)
-        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(state.concept)).to(states) - state.concept)
+        triggers[places] = trigger_tokens(wordless, equal, known.concept, self.settings.alpha)
+        filtered = states @ projector(pooled, len(pooled)) @ (torch.eye(len(known.concept)).to(states) - known.concept)
         seen = slice(0, int(places[-1]) + 2)
         beta = 1 - torch.cosine_similarity(filtered[seen], states[seen], dim=1).mean()
-        rows = triggers if self.chosen.scope == "triggers" else triggers.cumsum(0) > 0
-        return torch.where(rows[:, None], filtered, states), triggers, beta
+        return torch.where(self._replaced(triggers, stream)[:, None], filtered, states), triggers, beta
 
-    def _without(self, out: Tensor, ids: Tensor, content: Tensor, state: State) -> Tensor:
-        """(n, D) pooled states of a prompt's (L,) ids, each with those of its own tokens replaced that (n, n) says."""
-        left_out = ids.repeat(len(out), 1)
-        left_out[:, content] = torch.where(out, state.neutral, left_out[:, content])
-        return at_end(state.call.read_ids(left_out), content[None])
+    def _replaced(self, triggers: Tensor, stream: TextStream) -> Tensor:
+        """(L,) bool: the states that are replaced, those at the triggers or all that have read one."""
+        if self.chosen.scope == "triggers":
+            return triggers
+        return triggers.cumsum(0) > 0 if stream.causal else triggers.any().expand_as(triggers)
 
     def _until(self, beta: float) -> float:
         """The fraction of the schedule up to which e' is read: between steps n and n + 1 of 50."""
         return (active_steps(beta, self.chosen) + 0.5) / SCHEDULE if self.settings.filter else 1.0
 
-    def _detail(self, ids: Tensor, triggers: Tensor, beta: float, state: State) -> dict[str, Any]:
-        words = [state.call.words(token[None]) for token in ids[triggers]]
-        rows = triggers.nonzero().flatten().tolist()
-        return {"triggers": words, "rows": rows, "beta": round(beta, 4), "until": round(self._until(beta), 3)}
+    def _detail(
+        self, row: int, views: Sequence[PromptEmbeds], triggers: Sequence[Tensor], betas: Tensor, state: State
+    ) -> dict[str, Any]:
+        words: list[str] = []
+        for view, found in zip(views, triggers, strict=True):
+            assert view.token_ids is not None
+            words += [state.call.words(token[None], view.streams[0]) for token in view.token_ids[row][found[row]]]
+        rows = [found[row].nonzero().flatten().tolist() for found in triggers]
+        beta = float(betas[row].detach())
+        about = {"beta": round(beta, 4), "until": round(self._until(beta), 3)}
+        return {"triggers": words, "rows": rows[0] if len(rows) == 1 else rows, **about}
 
 
-def at_end(states: Tensor, content: Tensor) -> Tensor:
-    """(N, L, D) states to (N, D) float32 ones at the end-of-text token, right behind the content (N or 1, L)."""
-    ends = (content.sum(1) + 1).expand(len(states))
+def at_end(states: Tensor, content: Tensor, first: int) -> Tensor:
+    """(N, L, D) states to (N, D) float32 ones at the end-of-text token, right behind the content (N or 1, L).
+
+    ``first`` is the row of the text's first token.
+    """
+    ends = (content.sum(1) + first).expand(len(states))
     return states[torch.arange(len(states), device=states.device), ends].float()
 
 

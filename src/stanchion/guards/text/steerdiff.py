@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -12,12 +12,15 @@ from torch.nn.functional import linear
 
 from ...config import Share, checked
 from ...errors import ArtefactError, ConfigError
+from ...pipeline.model.text_streams import apart, together
 from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 from ..identifier import LONGEST, Identifier
 from ..sayings import Sayings
 
+WHOLE = "text_encoder"  # the stream of tensors whose names say none
+MAP = "map.bias"
 NAMING = "naming."  # layers of the identifier that names what was found
 NAMED = 0.5  # its probability from which on a window is named
 
@@ -31,8 +34,8 @@ class SteerDiffSettings:
         eps: share of the mapped state in the new one, 0 (nothing) to 1 (the map alone). A flagged prompt that says
             nothing but one of the concept's phrases, twice or more, gets the map alone.
         tau: probability in [0, 1] above which a window is unsafe; the recipe calibrates one half on safe captions.
-        scope: "prompt" steers every row of a flagged prompt but the first, as the authors' code does; "span" only the
-            tokens that were flagged, as the paper's words have it.
+        scope: "prompt" steers every row of a flagged prompt but a start token's, as the authors' code does; "span" only
+            the tokens that were flagged, as the paper's words have it.
         end_token: whether windows may hold the prompt's end token, in which causal text encoders gather what was said;
             the paper's may not.
     """
@@ -67,6 +70,16 @@ class _Parts:
     bias: Tensor
 
 
+@dataclass(frozen=True)
+class _Look:
+    """One stream of prompts: the parts for it, (B, L, 9) what they name, and in each flagged prompt the spans."""
+
+    view: PromptEmbeds
+    parts: _Parts
+    named: Tensor
+    found: list[list[tuple[int, int]]]
+
+
 class SteerDiff(TextGuard):
     """SteerDiff (Zhang, He, Chen, arXiv 2410.02710): e' = eps (W e + b) + (1 - eps) e, Eq. 3, where a prompt is unsafe.
 
@@ -78,29 +91,55 @@ class SteerDiff(TextGuard):
     causal encoder carries a phrase on into the padding, and ``prompt_embeds`` come without tokens. The other one says
     of a flagged prompt which of its own words it was. An identifier that is alone searches the prompt's own tokens,
     where they are known.
+
+    Where several text encoders read the prompt, or one that is no CLIP, each stream of states has tensors of its own,
+    ``t5.map.weight`` and so on. A prompt that is unsafe in one of them is steered in all.
     """
 
     name = "steerdiff"
     Settings = SteerDiffSettings
-    needs = ("words", "start_token")
+    needs = ("words", "streams")
     trained = True
-    based_on = ("text_encoder",)
+    learns_on = ("words", "streams")
+    based_on: tuple[str, ...] = (WHOLE,)
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        self._on: dict[torch.device, _Parts] = {}
-        self._names = any(name.startswith(NAMING) for name in self.tensors)
+        self._on: dict[torch.device, dict[str, _Parts]] = {}
+        self._names = any(name.endswith(f"{NAMING}last.bias") for name in self.tensors)
+        prefixes = [name.removesuffix(MAP) for name in self.tensors if name.endswith(MAP)] or [""]
+        self._prefixes = {prefix.rstrip(".") or WHOLE: prefix for prefix in prefixes}
+        self.based_on = tuple(self._prefixes)
 
     def check_tensors(self) -> None:
-        """Also that they are an identifier's layers and a map, of one width."""
+        """Also that they are an identifier's layers and a map, of one width in each stream."""
         super().check_tensors()
-        width = max(1, self.tensors["map.bias"].numel()) if "map.bias" in self.tensors else 1
-        with torch.device("meta"):
-            layers = Identifier(width).state_dict()
-        shapes = {name: tuple(value.shape) for name, value in layers.items()}
-        if self._names:
-            shapes |= {f"{NAMING}{name}": shape for name, shape in shapes.items()}
-        self.check_shapes({**shapes, "map.weight": (width, width), "map.bias": (width,)})
+        wanted: dict[str, tuple[int, ...]] = {}
+        for prefix in self._prefixes.values():
+            width = max(1, self.tensors[prefix + MAP].numel()) if prefix + MAP in self.tensors else 1
+            with torch.device("meta"):
+                layers = Identifier(width).state_dict()
+            shapes = {name: tuple(value.shape) for name, value in layers.items()}
+            if self._names:
+                shapes |= {f"{NAMING}{name}": shape for name, shape in shapes.items()}
+            shapes |= {"map.weight": (width, width), MAP: (width,)}
+            wanted |= {prefix + name: shape for name, shape in shapes.items()}
+        self.check_shapes(wanted)
+
+    def check_streams(self, streams: Sequence[str], cover: str) -> None:
+        """Also that it was trained for every text encoder of the pipeline, or for some where that is enough.
+
+        Raises:
+            ArtefactError: with the names of the streams.
+        """
+        own = tuple(self._prefixes)
+        unread, absent = set(streams) - set(own), set(own) - set(streams)
+        if absent or (unread and cover == "whole"):
+            partly = "" if absent else ", or attach it with cover='partial', which lets the others pass"
+            raise ArtefactError(
+                f"steerdiff was trained for {' and '.join(own)}, and this pipeline's prompts are read by "
+                f"{' and '.join(streams)}: train it on this pipeline{partly}."
+            )
 
     def begin(self, call: Call) -> Call:
         """The call itself, which can read token ids.
@@ -115,16 +154,19 @@ class SteerDiff(TextGuard):
             )
         return call
 
-    def _parts(self, device: torch.device) -> _Parts:
-        """The tensors where the text states are; moved once for a device, and kept."""
+    def _parts(self, device: torch.device) -> dict[str, _Parts]:
+        """By stream, the tensors where the text states are; moved once for a device, and kept."""
         if device not in self._on:
-            tensors = {name: value.to(device, torch.float32) for name, value in self.tensors.items()}
-            weight, bias = tensors.pop("map.weight"), tensors.pop("map.bias")
-            naming = {name.removeprefix(NAMING): tensors.pop(name) for name in list(tensors) if name.startswith(NAMING)}
-            first = _identifier(tensors, len(bias))
-            second = _identifier(naming, len(bias)) if naming else first
-            self._on[device] = _Parts(first, second, weight, bias)
+            self._on[device] = {name: self._read(prefix, device) for name, prefix in self._prefixes.items()}
         return self._on[device]
+
+    def _read(self, prefix: str, device: torch.device) -> _Parts:
+        own = {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+        tensors = {name: value.to(device, torch.float32) for name, value in own.items()}
+        weight, bias = tensors.pop("map.weight"), tensors.pop(MAP)
+        naming = {name.removeprefix(NAMING): tensors.pop(name) for name in list(tensors) if name.startswith(NAMING)}
+        first = _identifier(tensors, len(bias))
+        return _Parts(first, _identifier(naming, len(bias)) if naming else first, weight, bias)
 
     def steer(self, embeds: PromptEmbeds, state: Call) -> Steered:
         """The prompt's half with its unsafe rows mapped; ``details`` say for each prompt what was found, and how sure.
@@ -137,50 +179,66 @@ class SteerDiff(TextGuard):
         untouched = torch.zeros(len(embeds.embeds), dtype=torch.bool, device=embeds.embeds.device)
         if embeds.role == "negative":
             return Steered(embeds.embeds, untouched)
-        states, parts = embeds.embeds.float(), self._parts(embeds.embeds.device)
+        known = replace(embeds, streams=tuple(one for one in embeds.streams if one.name in self._prefixes))
+        views, parts = apart(known), self._parts(embeds.embeds.device)
+        scores = [self._scan(view, parts[view.streams[0].name]) for view in views]
+        highest = torch.stack([one.flatten(1).amax(1) for one in scores]).amax(0)
+        flagged = ~(highest.detach() <= self.settings.tau)  # a score that is no number flags as well
+        looks = [self._look(view, parts, one.detach(), flagged) for view, one in zip(views, scores, strict=True)]
+        details = tuple(_detail(row, highest.detach(), looks, state) for row in range(len(untouched)))
+        if not (flagged.any() or highest.requires_grad):
+            return Steered(embeds.embeds, untouched, details=details)
+        repeated = Sayings.of(state, self.concept).repeated(embeds.embeds)  # nothing beside the phrase to keep
+        steered = [self._mapped(look, repeated, highest) for look in looks]
+        return Steered(together(known, steered), flagged, details=details)
+
+    def _scan(self, view: PromptEmbeds, parts: _Parts) -> Tensor:
+        """(B, L, 9): how sure each window of a stream is unsafe, 0 where no window is searched."""
+        states = view.embeds.float()
         if states.shape[-1] != len(parts.bias):
             raise ArtefactError(
                 f"steerdiff maps states of width {len(parts.bias)}, not {states.shape[-1]}: retrain it."
             )
-        soft = parts.identifier.scan(states, _everywhere(embeds) if self._names else self._searched(embeds))
-        scores = soft.detach()
-        flagged = ~(scores.flatten(1).amax(1) <= self.settings.tau)  # a score that is no number flags as well
-        named = self._naming(embeds, scores, flagged)
+        return parts.identifier.scan(states, _everywhere(view) if self._names else self._searched(view))
+
+    def _look(self, view: PromptEmbeds, parts: Mapping[str, _Parts], scores: Tensor, flagged: Tensor) -> _Look:
+        own = parts[view.streams[0].name]
+        named = self._naming(view, own, scores, flagged)
         found = [self._spans(prompt) if hit else [] for prompt, hit in zip(named, flagged.tolist(), strict=True)]
-        words = [_words(embeds, state, row, spans) for row, spans in enumerate(found)]
-        details = tuple(_detail(*prompt) for prompt in zip(scores, named, found, words, strict=True))
-        if not (any(found) or soft.requires_grad):
-            return Steered(embeds.embeds, untouched, details=details)
-        alone = linear(states, parts.weight, parts.bias)
+        return _Look(view, own, named, found)
+
+    def _mapped(self, look: _Look, repeated: Tensor, highest: Tensor) -> Tensor:
+        """(B, L, D) states of a stream, the rows of unsafe prompts mapped: wholly where they only repeat a phrase."""
+        embeds, first = look.view.embeds, look.view.streams[0].first
+        states = embeds.float()
+        alone = linear(states, look.parts.weight, look.parts.bias)
         mapped = self.settings.eps * alone + (1 - self.settings.eps) * states
-        repeated = Sayings.of(state, self.concept).repeated(embeds.embeds)  # nothing beside the phrase to keep
-        mapped = torch.where(repeated[:, None, None], alone, mapped).to(embeds.embeds.dtype)
-        rows = self._rows(found, states)[..., None]
-        steered = torch.where(rows, mapped, embeds.embeds)
-        if soft.requires_grad:
-            would = self._rows([self._spans(prompt) for prompt in named], states)[..., None]
-            steered = straight_through(steered, soft.flatten(1).amax(1), (mapped - embeds.embeds) * would)
-        return Steered(steered, flagged, details=details)
+        mapped = torch.where(repeated[:, None, None], alone, mapped).to(embeds.dtype)
+        rows = self._rows(look.found, states, first)[..., None]
+        steered = torch.where(rows, mapped, embeds)
+        if highest.requires_grad:
+            would = self._rows([self._spans(prompt) for prompt in look.named], states, first)[..., None]
+            steered = straight_through(steered, highest, (mapped - embeds) * would)
+        return steered
 
     @torch.no_grad()
-    def _naming(self, embeds: PromptEmbeds, scores: Tensor, flagged: Tensor) -> Tensor:
+    def _naming(self, view: PromptEmbeds, parts: _Parts, scores: Tensor, flagged: Tensor) -> Tensor:
         """(B, L, 9): how sure each window of a flagged prompt is a phrase; the scores where one identifier is all."""
-        parts = self._parts(scores.device)
         if parts.naming is parts.identifier or not flagged.any():
             return scores
         named, rows = scores.clone(), flagged.nonzero().flatten()
-        named[rows] = parts.naming.scan(embeds.embeds[rows].float(), self._searched(embeds)[rows])
+        named[rows] = parts.naming.scan(view.embeds[rows].float(), self._searched(view)[rows])
         return named
 
-    def _searched(self, embeds: PromptEmbeds) -> Tensor:
-        """(B, L) bool: the rows of the prompt's own tokens; every one but the first where these are not known."""
-        if embeds.content is None:
-            return _everywhere(embeds)
+    def _searched(self, view: PromptEmbeds) -> Tensor:
+        """(B, L) bool: the rows of the prompt's own tokens; all behind a start token where these are not known."""
+        if view.content is None:
+            return _everywhere(view)
         if not self.settings.end_token:
-            return embeds.content
-        lengths = embeds.content.sum(1, keepdim=True)
-        rows = torch.arange(embeds.content.shape[1], device=lengths.device)
-        return (rows > 0) & (rows <= lengths + 1)
+            return view.content
+        first, lengths = view.streams[0].first, view.content.sum(1, keepdim=True)
+        rows = torch.arange(view.content.shape[1], device=lengths.device)
+        return (rows >= first) & (rows <= lengths + first)
 
     def _spans(self, scores: Tensor) -> list[tuple[int, int]]:
         """What to steer or report in a flagged prompt; its best window where no single token is a hit."""
@@ -189,26 +247,24 @@ class SteerDiff(TextGuard):
         start, last = divmod(int(scores.argmax()), LONGEST)
         return [(start, start + last + 1)]
 
-    def _rows(self, found: list[list[tuple[int, int]]], states: Tensor) -> Tensor:
+    def _rows(self, found: list[list[tuple[int, int]]], states: Tensor, first: int) -> Tensor:
         """(B, L) bool: the rows to map."""
         rows = torch.zeros(states.shape[:2], dtype=torch.bool)
         for prompt, spans in enumerate(found):
-            for start, end in spans if self.settings.scope == "span" else [(1, None)] * bool(spans):
+            for start, end in spans if self.settings.scope == "span" else [(first, None)] * bool(spans):
                 rows[prompt, start:end] = True
         return rows.to(states.device)
 
 
-def _everywhere(embeds: PromptEmbeds) -> Tensor:
-    """(B, L) bool: every row but the start token's."""
-    rows = torch.arange(embeds.embeds.shape[1], device=embeds.embeds.device)
-    return (rows > 0).expand(embeds.embeds.shape[:2])
+def _everywhere(view: PromptEmbeds) -> Tensor:
+    """(B, L) bool: every row but a start token's."""
+    rows = torch.arange(view.embeds.shape[1], device=view.embeds.device)
+    return (rows >= view.streams[0].first).expand(view.embeds.shape[:2])
 
 
-def _words(embeds: PromptEmbeds, call: Call, row: int, spans: list[tuple[int, int]]) -> list[str | None]:
-    """What the spans say; None where the caller gave states without tokens."""
-    if embeds.token_ids is None:
-        return [None] * len(spans)
-    return [call.words(embeds.token_ids[row, start:end]) for start, end in spans]
+def _words(view: PromptEmbeds, call: Call, row: int, start: int, end: int) -> str | None:
+    """What a span says; None where the caller gave states without tokens."""
+    return None if view.token_ids is None else call.words(view.token_ids[row, start:end], view.streams[0])
 
 
 def _identifier(tensors: Mapping[str, Tensor], width: int) -> Identifier:
@@ -218,10 +274,15 @@ def _identifier(tensors: Mapping[str, Tensor], width: int) -> Identifier:
     return identifier.requires_grad_(False)
 
 
-def _detail(scores: Tensor, named: Tensor, spans: list[tuple[int, int]], words: list[str | None]) -> dict[str, Any]:
-    """What the report says of one prompt: the highest score, and of each span its words, rows and highest score."""
-    found = [
-        {"words": said, "rows": [start, end], "score": round(float(named[start:end].max()), 4)}
-        for said, (start, end) in zip(words, spans, strict=True)
-    ]
-    return {"score": round(float(scores.max()), 4), "flagged": found}
+def _detail(row: int, highest: Tensor, looks: Sequence[_Look], call: Call) -> dict[str, Any]:
+    """What the report says of one prompt: the highest score, and of each span its words, rows and highest score.
+
+    And its stream, where there are several.
+    """
+    found = []
+    for look in looks:
+        stream = {"stream": look.view.streams[0].name} if len(looks) > 1 else {}
+        for start, end in look.found[row]:
+            said, score = _words(look.view, call, row, start, end), float(look.named[row, start:end].max())
+            found.append({"words": said, "rows": [start, end], "score": round(score, 4), **stream})
+    return {"score": round(float(highest[row]), 4), "flagged": found}

@@ -42,7 +42,8 @@ PRESETS = {  # a, b, sigma of the kernel "code"
     "style": (1.0, 1.0, 0.25),
     "object": (1.0, 1.0, 1.0),
 }
-TEXT_TRIGGER = ("start_token",)  # what the trigger "text" needs of a pipeline
+TEXT_TRIGGER = ("streams",)  # what the trigger "text" needs of a pipeline
+FITTED_TO = ("start_token",)  # and what its threshold was fitted to, CLIP
 ROUNDING = 1e-9  # a step of b w(d) below this is lost in rounding to float32
 PRESET_OF_KIND = {"unsafe": "violence", "style": "style", "object": "object"}
 
@@ -64,7 +65,8 @@ class TraSCESettings:
             where float32 would lose it (1e-9).
         when: "always", or "flagged": the concept's prediction is skipped where the prompt is far from the concept;
             "monitor": until the guard ``monitor`` beside it has seen the concept; or "flagged_or_monitor". "auto" is
-            "flagged" in the form "fast" on pipelines whose text states the trigger can read, else "always".
+            "flagged" in the form "fast" on pipelines whose text states are CLIP's (for the trigger "text", whose
+            threshold was fitted to these), else "always".
         trigger: what says so: "text" compares text states, "noise" the predictions of the first steps.
         threshold: score in [-1, 1] from which on a prompt is flagged: -1 is an anchor, 1 the concept; None takes
             the trigger's own, 0.4 for "text" and 0.05 for "noise".
@@ -122,11 +124,11 @@ class TraSCE(TrajectoryGuard):
         return self.settings.trigger == "text" and self._asks_trigger(offers)
 
     def _asks_trigger(self, offers: Sequence[str]) -> bool:
-        """As is set, and by itself only where the trigger can read the texts of a pipeline that offers this."""
+        """As is set, and by itself only where the trigger's threshold was fitted to the texts of such a pipeline."""
         chosen = self.settings
         if chosen.when != "auto":
             return reads_prompt(chosen.when)
-        return chosen.form == "fast" and (chosen.trigger == "noise" or set(TEXT_TRIGGER) <= set(offers))
+        return chosen.form == "fast" and (chosen.trigger == "noise" or set(FITTED_TO) <= set(offers))
 
     def _trigger(self, call: Call) -> Trigger:
         chosen = self.settings

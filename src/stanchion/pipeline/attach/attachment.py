@@ -60,6 +60,8 @@ class Attachment(AbstractContextManager["Attachment"]):
         self.cover = cover
         self.family = family_of(pipeline)
         self.family.check_guards(kind_of(pipeline), self.guards, cover)
+        for guard in (guard for guard in self.guards if "streams" in guard.needs):
+            guard.check_streams([stream.name for stream in self.family.streams(pipeline)], cover)
         self.last: Report | None = None
         self._stock = type(pipeline)
         self._modules: dict[str, Any] = {name: getattr(pipeline, name, None) for name in self.family.modules}

@@ -12,8 +12,10 @@ NEEDS: Mapping[str, str] = {
     "text": "its prompts are encoded inside a chat template, and which rows of the text states are the prompt's own is "
     "not known (cover='partial' hands all of them to the guard, as they are)",
     "words": "which of its text states belong to which words is not known",
-    "token_ids": "the guard reads states of token ids and pools them at the end-of-text token, as CLIP's are; no such "
-    "thing is known of its text encoder",
+    "token_ids": "the guard leaves the prompt's tokens out one by one, and how its text encoder reads token ids alone "
+    "is not known",
+    "streams": "which of its text states are which text encoder's, and where a text begins and ends in them, is not "
+    "known",
     "start_token": "the guard takes the text states' first row for a start token and all rows for one encoder's, which "
     "they are not",
     "padded_text": "the guard's adapter has the last rows of text that is padded to one length, and its prompts are "

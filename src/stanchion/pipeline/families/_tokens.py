@@ -6,8 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ...errors import ConfigError, UnsupportedPipeline
 from ...limits import check_text
+from ...streams import TextStream
 from ._values import Said, Stream
 
 _NAME = re.compile(r"(negative_)?prompt(_\d)?")
@@ -70,3 +74,29 @@ def prompt_and_negative(
         given = arguments.get("negative_prompt_embeds") is not None
         said.append(Said("negative", negative, None if given else arguments["negative_prompt"] or "", beside[1]))
     return said
+
+
+def t5_stream(name: str = "t5", **where: Any) -> TextStream:
+    """T5's: no start token, the end token right behind the text, and every state has read all of it."""
+    return TextStream(name, first=0, causal=False, bases=(name,), **where)
+
+
+def t5_states(encoder: Any, ids: Tensor, stream: str) -> Tensor:
+    """(N, L, D) T5's states of (N, L) token ids, padding read, masked, or masked and zeroed, as the stream's name says.
+
+    Padding is what stands behind all else: a text may spell it out before its words.
+    """
+    if stream == "t5":
+        states: Tensor = encoder(ids)[0]
+        return states
+    mask = 1 - (ids == encoder.config.pad_token_id).long().flip(1).cumprod(1).flip(1)
+    states = encoder(ids, attention_mask=mask)[0]
+    return states * mask[..., None] if stream == "t5_zeroed" else states
+
+
+def padded_with(ids: Tensor, tokenizer: Any, padding: int) -> Tensor:
+    """(B, L) ids with another padding behind the end token, which may be what the first tokenizer pads with."""
+    behind = (ids == tokenizer.pad_token_id).flip(1).cumprod(1).flip(1).bool()
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        behind = behind & torch.cat([torch.zeros_like(behind[:, :1]), behind[:, :-1]], 1)
+    return ids.masked_fill(behind, padding)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import FLOW
-from ._tokens import prompt_and_negative, stream
+from ._tokens import prompt_and_negative, stream, t5_states, t5_stream
 from .base import Family, Place, Said, Stream
 
 REGISTERS = 8  # learned rows before the text, in every block
@@ -22,7 +23,8 @@ class AuraFlow(Family):
     title = "AuraFlow"
     classes = ("AuraFlowPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words", "padded_text", "padding_read")
+    offers = ("text", "words", "token_ids", "streams", "padded_text", "padding_read")
+    parts: ClassVar[Mapping[str, str]] = {"t5_zeroed": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     time_scale = 1000.0
 
@@ -36,8 +38,14 @@ class AuraFlow(Family):
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments, negative=2)
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (t5_stream("t5_zeroed"),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        return t5_states(pipe.text_encoder, ids, stream)
 
     def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
         """Joint blocks project [registers; text], single ones [registers; text; picture]."""

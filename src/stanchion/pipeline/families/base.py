@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
+from ...streams import TextStream
 from ...types import Condition
 from ..noise import process_of
 from ..stages import Stage
@@ -41,6 +42,7 @@ class Family:
         encoding: arguments of a call on which it depends how texts are encoded.
         states_of: the attribute that holds the encoder of the text states.
         reader: the attribute that holds the tokenizer of the token ids that guards see.
+        parts: what artefacts call its text encoders (``TextStream.bases``), where that is no attribute's name.
         offers: what guards may need (``_needs.py``) and the family has; the rest is refused when a guard is attached.
         variants: stages whose guards work in another way than on Stable Diffusion, and in which.
         sample: the denoiser's input that holds latents.
@@ -68,6 +70,7 @@ class Family:
     encoding: ClassVar[tuple[str, ...]] = ()
     states_of: ClassVar[str] = "text_encoder"
     reader: ClassVar[str] = "tokenizer"
+    parts: ClassVar[Mapping[str, str]] = {}
     offers: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[Mapping[str, str]] = {}
     sample: ClassVar[str] = "hidden_states"
@@ -112,8 +115,8 @@ class Family:
         return (*self.denoisers, "vae", *(name for name in self.encoders if name.startswith("text_encoder")))
 
     def named(self, part: str) -> str:
-        """The attribute that holds what guards call their "text_encoder" or their "unet"; any other is its own name."""
-        return {"text_encoder": self.states_of, "unet": self.denoisers[0]}.get(part, part)
+        """The attribute that holds what guards call "text_encoder" or "unet", or a stream; else the name itself."""
+        return {"text_encoder": self.states_of, "unet": self.denoisers[0], **self.parts}.get(part, part)
 
     def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
         """The arguments of a call with which ``count`` pictures are guided that far, beside prompt, size and steps."""
@@ -158,11 +161,7 @@ class Family:
                 raise UnsupportedPipeline(f"guard {guard.name!r} can't stand on {kind} ({self.title}): {reason}.")
 
     def check_training(self) -> None:
-        """Refuse where training and white-box attacks don't know the denoiser.
-
-        Raises:
-            UnsupportedPipeline: with the reason.
-        """
+        """Raise ``UnsupportedPipeline`` where training and white-box attacks don't know the denoiser."""
         if "training" not in self.offers:
             raise UnsupportedPipeline(f"{self.title} can be guarded, but not trained or attacked: {NEEDS['training']}.")
 
@@ -188,6 +187,10 @@ class Family:
         """Texts as the pipeline's tokenizers get them, by the arguments of its ``encode_prompt``."""
         return list(texts)
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        """The text encoders whose states the text states are, and where; one of a causal CLIP unless it says else."""
+        return (TextStream(),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         """Which tokens the states (B, L, D) are of: one stream a tokenizer.
 
@@ -201,8 +204,8 @@ class Family:
         streams = self.token_streams(pipe, texts, states)
         return torch.cat([one.ids for one in streams], 1), torch.cat([one.content for one in streams], 1)
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
-        """(N, L, D) states of (N, L) token ids."""
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        """(N, L, D) states of (N, L) token ids of the stream of that name."""
         raise UnsupportedPipeline(NEEDS["token_ids"])
 
     # --- denoiser ------------------------------------------------------------------------------------

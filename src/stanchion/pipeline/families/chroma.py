@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ...streams import TextStream
 from ...types import Condition
 from ._flux_blocks import FluxBlocks
 from ._needs import FLOW
-from ._tokens import prompt_and_negative, stream
+from ._tokens import prompt_and_negative, stream, t5_states, t5_stream
 from .base import TEXT, Pass, Said, Stream
 
 
@@ -23,7 +24,8 @@ class Chroma(FluxBlocks):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("ChromaPipeline", "ChromaImg2ImgPipeline")
     encoding = ("max_sequence_length",)
-    offers = ("text", "words", "padded_text")
+    offers = ("text", "words", "token_ids", "streams", "padded_text")
+    parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     conditions = (TEXT, "attention_mask")
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
@@ -49,5 +51,11 @@ class Chroma(FluxBlocks):
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments, negative=3)
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (t5_stream("t5_masked"),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        return t5_states(pipe.text_encoder, ids, stream)

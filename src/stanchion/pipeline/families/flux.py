@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from ...streams import TextStream
 from ...types import Condition
 from ._flux_blocks import FluxBlocks
 from ._needs import FLOW, PAST, POOLED
-from ._tokens import stream
+from ._tokens import stream, t5_states, t5_stream
 from ._trainable import TrainableFlux
 from .base import TEXT, Said, Stream
 
@@ -26,7 +27,8 @@ class Flux(FluxBlocks):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
     reader = "tokenizer_2"
-    offers: ClassVar[tuple[str, ...]] = ("text", "words", "padded_text", "padding_read")
+    offers: ClassVar[tuple[str, ...]] = ("text", "words", "token_ids", "streams", "padded_text", "padding_read")
+    parts: ClassVar[Mapping[str, str]] = {"t5": "text_encoder_2"}
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
     variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "attention": PAST, "trajectory": FLOW}
@@ -57,8 +59,14 @@ class Flux(FluxBlocks):
         texts = None if arguments["prompt_embeds"] is not None else arguments["prompt_2"] or arguments["prompt"]
         return [Said("negative" if calls else "prompt", 0, texts, 1)]
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (t5_stream(tokenizer="tokenizer_2"),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer_2, texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        return t5_states(pipe.text_encoder_2, ids, stream)
 
 
 class FluxOnClip(TrainableFlux, Flux):
@@ -68,14 +76,17 @@ class FluxOnClip(TrainableFlux, Flux):
     """
 
     title = "FLUX.1 on one CLIP"
-    offers = ("text", "words", "token_ids", "start_token", "padded_text", "padding_read", "training")
+    offers = ("text", "words", "token_ids", "streams", "start_token", "padded_text", "padding_read", "training")
 
     def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
         """True guidance by the empty prompt, and no more rows of text than CLIP has places."""
         places = pipe.text_encoder_2.config.max_position_embeddings
         return {"true_cfg_scale": guidance_scale, "negative_prompt": [""] * count, "max_sequence_length": places}
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (TextStream(),)
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
         states: Tensor = pipe.text_encoder_2(ids)[0]
         return states
 

@@ -9,9 +9,10 @@ import torch
 from diffusers.utils import is_bs4_available, is_ftfy_available
 from torch import Tensor
 
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import GUIDED
-from ._tokens import prompt_and_negative, stream
+from ._tokens import prompt_and_negative, stream, t5_states, t5_stream
 from .base import TEXT, Family, Pass, Said, Stream
 
 
@@ -22,7 +23,8 @@ class PixArt(Family):
     title = "PixArt"
     classes = ("PixArtSigmaPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words", "padded_text")
+    offers = ("text", "words", "token_ids", "streams", "padded_text")
+    parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}
     conditions = (TEXT, "encoder_attention_mask")
     inputs = ("added_cond_kwargs",)
@@ -48,8 +50,14 @@ class PixArt(Family):
         spoken: list[str] = pipe._text_preprocessing(list(texts), clean_caption=clean)
         return spoken
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (t5_stream("t5_masked"),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        return t5_states(pipe.text_encoder, ids, stream)
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:
         sample = one.inputs["hidden_states"]

@@ -28,7 +28,7 @@ class StableDiffusion(TrainableUNet, UNet):
         "StableDiffusionControlNetImg2ImgPipeline",
         "StableDiffusionControlNetInpaintPipeline",
     )
-    offers = ("text", "words", "token_ids", "start_token", "padded_text", "padding_read", "training")
+    offers = ("text", "words", "token_ids", "streams", "start_token", "padded_text", "padding_read", "training")
 
     unguided = True
 
@@ -45,7 +45,7 @@ class StableDiffusion(TrainableUNet, UNet):
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
         encoder = pipe.text_encoder
         if encoder is None:
             raise UnsupportedPipeline("the guard must encode token ids: keep text_encoder on the pipeline.")

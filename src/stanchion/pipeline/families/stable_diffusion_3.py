@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import FLOW, PAST, POOLED
-from ._tokens import prompt_and_negative, stream
+from ._tokens import padded_with, prompt_and_negative, stream, t5_states, t5_stream
 from .base import TEXT, Family, Pass, Place, Said, Stream
 
 
@@ -24,7 +25,8 @@ class StableDiffusion3(Family):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
     optional = ("text_encoder_3", "tokenizer_3")
     encoding = ("clip_skip", "max_sequence_length")
-    offers = ("text", "words", "padded_text", "padding_read")
+    offers = ("text", "words", "token_ids", "streams", "padded_text", "padding_read")
+    parts: ClassVar[Mapping[str, str]] = {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5": "text_encoder_3"}
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
     variants: ClassVar[Mapping[str, str]] = {"text": POOLED, "attention": PAST, "trajectory": FLOW}
@@ -41,6 +43,20 @@ class StableDiffusion3(Family):
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments, pooled=(2, 3))
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        """Both CLIPs have the same tokens, and the same rows: one's columns stand beside the other's."""
+        if pipe.text_encoder is None or pipe.text_encoder_2 is None:
+            return super().streams(pipe)  # for which no guard of several was trained
+        rows, tokenizers = (0, pipe.tokenizer_max_length), ("tokenizer", "tokenizer_2")
+        first, second = (getattr(pipe, name).config.hidden_size for name in ("text_encoder", "text_encoder_2"))
+        columns = {"clip_l": (0, first), "clip_g": (first, first + second)}
+        clips = (
+            TextStream(name, rows, columns[name], tokenizer=tokenizer, bases=(name,))
+            for name, tokenizer in zip(columns, tokenizers, strict=True)
+        )
+        rest = t5_stream(rows=(rows[1], None), tokenizer="tokenizer_3")
+        return (*clips, *([] if pipe.text_encoder_3 is None else [rest]))
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         first, device = pipe.tokenizer_max_length, states.device
         clip, rest = stream(pipe, pipe.tokenizer, texts, first, device=device), states.shape[1] - first
@@ -48,6 +64,15 @@ class StableDiffusion3(Family):
             ids, content = (pad(one, (0, rest)) for one in (clip.ids, clip.content))
             return [clip._replace(ids=ids, content=content)]
         return [clip, stream(pipe, pipe.tokenizer_3, texts, rest, device=device, start=first)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        encoder = getattr(pipe, self.parts[stream])
+        if stream == "t5":
+            return t5_states(encoder, ids, stream)
+        if stream == "clip_g":
+            ids = padded_with(ids, pipe.tokenizer, pipe.tokenizer_2.pad_token_id)
+        states: Tensor = encoder(ids, output_hidden_states=True).hidden_states[-2 - (clip_skip or 0)]
+        return states
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:
         return torch.ones_like(one.inputs["hidden_states"][:, : denoiser.config.out_channels])

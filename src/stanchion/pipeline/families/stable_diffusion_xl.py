@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import GUIDED, PAST, POOLED
-from ._tokens import prompt_and_negative, stream
+from ._tokens import padded_with, prompt_and_negative, stream
 from ._unet import UNet
 from .base import TEXT, Pass, Said, Stream
 
@@ -33,7 +34,7 @@ class StableDiffusionXL(UNet):
         "StableDiffusionXLControlNetInpaintPipeline",
     )
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-    offers = ("text", "words", "token_ids", "start_token", "padded_text", "padding_read")
+    offers = ("text", "words", "token_ids", "streams", "start_token", "padded_text", "padding_read")
     added: ClassVar[tuple[str, ...]] = ("text_embeds", "time_ids")  # inside added_cond_kwargs
     conditions = (TEXT, *added, *UNet.residuals)
     pooled = "text_embeds"
@@ -53,12 +54,15 @@ class StableDiffusionXL(UNet):
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments, pooled=(2, 3))
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (TextStream(bases=("text_encoder", "text_encoder_2")),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
         layer = -2 if clip_skip is None else -(clip_skip + 2)
-        other = _padded_with(ids, pipe.tokenizer, pipe.tokenizer_2.pad_token_id)
+        other = padded_with(ids, pipe.tokenizer, pipe.tokenizer_2.pad_token_id)
         read = ((pipe.text_encoder, ids), (pipe.text_encoder_2, other))
         return torch.cat([encoder(own, output_hidden_states=True).hidden_states[layer] for encoder, own in read], -1)
 
@@ -70,11 +74,3 @@ class StableDiffusionXL(UNet):
     def unbind(self, one: Pass) -> dict[str, Any]:
         own = {name: value for name, value in one.inputs.items() if name not in self.added}
         return {**own, "added_cond_kwargs": {name: one.inputs[name] for name in self.added}}
-
-
-def _padded_with(ids: Tensor, tokenizer: Any, padding: int) -> Tensor:
-    """(B, L) ids with another padding behind the end token, which may be what the first tokenizer pads with."""
-    behind = (ids == tokenizer.pad_token_id).flip(1).cumprod(1).flip(1).bool()
-    if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        behind = behind & torch.cat([torch.zeros_like(behind[:, :1]), behind[:, :-1]], 1)
-    return ids.masked_fill(behind, padding)

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import FLOW
-from ._tokens import prompt_and_negative, stream
+from ._tokens import prompt_and_negative, stream, t5_states, t5_stream
 from .base import Family, Said, Stream
 
 
@@ -22,7 +23,8 @@ class Wan(Family):
     classes = ("WanPipeline",)
     denoisers = ("transformer", "transformer_2")
     encoding = ("max_sequence_length",)
-    offers = ("text", "words")
+    offers = ("text", "words", "token_ids", "streams")
+    parts: ClassVar[Mapping[str, str]] = {"t5_zeroed": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     halves = ("prompt",)
 
@@ -52,5 +54,11 @@ class Wan(Family):
         clean = import_module("diffusers.pipelines.wan.pipeline_wan").prompt_clean
         return [clean(text) for text in texts]
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        return (t5_stream("t5_zeroed"),)
+
     def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+        return t5_states(pipe.text_encoder, ids, stream)

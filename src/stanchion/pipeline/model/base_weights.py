@@ -51,7 +51,7 @@ def check_bases(pipe: Any, guards: tuple[Any, ...], named: Callable[[str], str])
         for name, base in guard.base.items():
             if name == "weights":
                 continue
-            if not hasattr(pipe, named(name)):
+            if getattr(pipe, named(name), None) is None:
                 raise ArtefactError(f"guard {guard.name!r} was trained on a {name}, which this pipeline does not have.")
             if (name, base) not in known:
                 stored = {path: original_of(p) for path, p in getattr(pipe, named(name)).named_parameters()}

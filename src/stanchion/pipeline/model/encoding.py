@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
+from ...streams import TextStream
 from ...types import Condition, Flagged, PromptEmbeds
 from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
@@ -42,9 +43,10 @@ class Encoding:
         """What guards may need and the family has."""
         return self.family.offers
 
-    def words(self, token_ids: Tensor) -> str:
-        """(N,) token ids as text, without start, end and padding."""
-        return getattr(self.pipe, self.family.reader).decode(token_ids, skip_special_tokens=True).strip()
+    def words(self, token_ids: Tensor, stream: TextStream | None = None) -> str:
+        """(N,) token ids as text, without start, end and padding; ``stream`` says whose, where there are several."""
+        tokenizer = getattr(self.pipe, stream.tokenizer if stream else self.family.reader)
+        return tokenizer.decode(token_ids, skip_special_tokens=True).strip()
 
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """(len(texts), L, D) states with their token ids.
@@ -55,16 +57,18 @@ class Encoding:
         embeds = self.encode(texts).embeds
         with alone_with(*self.family.tokenizers_of(self.pipe)):
             ids, content = self.family.tokens(self.pipe, self._spoken(texts), embeds)
-        return PromptEmbeds(embeds, ids, content, tuple(texts))
+        return PromptEmbeds(embeds, ids, content, tuple(texts), streams=self.family.streams(self.pipe))
 
     @torch.no_grad()
-    def read_ids(self, token_ids: Tensor) -> Tensor:
+    def read_ids(self, token_ids: Tensor, stream: TextStream | None = None) -> Tensor:
         """(N, L, D) states of (N, L) token ids, as ``encode_prompt`` makes them of its tokenizer's.
+
+        ``stream`` says of which text encoder, where there are several.
 
         Raises:
             UnsupportedPipeline: the pipeline has no text encoder, or its family none that reads ids alone.
         """
-        return self.family.read_ids(self.pipe, token_ids, self.clip_skip)
+        return self.family.read_ids(self.pipe, token_ids, self.clip_skip, (stream or TextStream()).name)
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""

@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import AlreadyAttached, ConfigError
+from ...errors import ConfigError
 from ...registry import unknown
-from ...types import PromptEmbeds
-from ..families import family_of
 from ..families.base import Place
 from ..noise import regression_of
-from .base_weights import base_of
+from .text_bench import TextBench
 
 PARTS = {  # what the paths of a part's parameters begin with; None: as the family says
     "denoiser": r"",
@@ -29,7 +26,7 @@ PARTS = {  # what the paths of a part's parameters begin with; None: as the fami
 }
 
 
-class Workbench:
+class Workbench(TextBench):
     """An unguarded pipeline of a supported family, opened up. Its weights are frozen by whoever trains beside them.
 
     What a text says to the denoiser is one tensor here, (R, D): its states (L, D), and where the family has a vector
@@ -45,11 +42,8 @@ class Workbench:
     """
 
     def __init__(self, pipe: Any) -> None:
-        if getattr(type(pipe), "_stanchion", None):
-            raise AlreadyAttached("guards are trained on an unguarded pipeline: detach first.")
-        self.family: Any = family_of(pipe)
+        super().__init__(pipe)
         self.family.check_training()
-        self.pipe = pipe
         self.path = regression_of(pipe.scheduler, self.device)
 
     @property
@@ -78,14 +72,10 @@ class Workbench:
         shape: tuple[int, ...] = self.family.latent_shape(self.pipe)
         return shape
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """Names the weights of text encoder, denoiser and autoencoder."""
         return "-".join(self.base_of(name)[:12] for name in ("text_encoder", self.family.denoisers[0], "vae"))
-
-    def base_of(self, module: str) -> str:
-        """What an artefact's ``base`` holds of one module of the pipeline: its weights' hashes."""
-        return base_of(dict(getattr(self.pipe, self.family.named(module)).named_parameters()))
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """(len(texts), R, D), padded as the pipeline pads."""
@@ -96,22 +86,6 @@ class Workbench:
         said = self.family.encode(self.pipe, texts, self.family.arguments(self.pipe, 1.0, len(texts)))
         rows: Tensor = self.family.packed(said)
         return rows
-
-    def states(self, texts: Sequence[str]) -> Tensor:
-        """(len(texts), L, D) text states alone."""
-        states: Tensor = self.family.unpacked(self.encode(texts)).embeds
-        return states
-
-    def read(self, texts: Sequence[str]) -> PromptEmbeds:
-        """The same with token ids and the mask of the texts' own tokens."""
-        embeds = self.states(texts)
-        ids, content = self.family.tokens(self.pipe, texts, embeds)
-        return PromptEmbeds(embeds, ids, content, tuple(texts))
-
-    def lengths(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens of its own each text has, whole as it is given."""
-        spoken = self.pipe.maybe_convert_prompt(list(texts), self.pipe.tokenizer)
-        return [len(ids) for ids in self.pipe.tokenizer(spoken, add_special_tokens=False, verbose=False).input_ids]
 
     def predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, denoiser: Any = None) -> Tensor:
         """What the denoiser sees in x_t (B, …): noise, or in a flow velocity; differentiable. ``timesteps`` () or (B,).

@@ -272,7 +272,8 @@ class TextSeam:
         if texts is not None and "words" in self.family.offers:
             ids, content = self.family.tokens(self.pipe, texts, embeds)
         own = embeds.clone()
-        view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role)
+        streams = self.family.streams(self.pipe)
+        view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role, streams)
         known = _SteeredStates(TextChain(self.records, view))
         self._known.append(known)
         return known

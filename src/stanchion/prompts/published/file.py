@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...roles import Role
+from ...concepts import Role
 from ..tables import Selection
 from .base import PublishedPrompts
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....concepts import Concept
+from ....concepts import Concept, Role
 from ....errors import ConfigError
 from ....prompts.base import Draft, WorldPrompts, benign_objects, unsafe_drafts
 from ....reference import world
-from ....roles import Role
 from ....types import Prompt
 from ...spec.weight_spec import Trial
 from .finetuning_data import subject_of

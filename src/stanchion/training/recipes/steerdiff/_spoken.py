@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ....learning.workers import Workers
-from ....pipeline.model.workbench import Workbench
+from ....pipeline.model.text_bench import TextBench
 from ._phrases import Framed
 
 ENCODED_AT_ONCE = 64
@@ -39,6 +39,7 @@ class Spoken:
         counterparts: (N, L, D) the same captions with the harmless phrase.
         safe: (M, L, D) safe captions.
         lengths: the number of tokens of each of those.
+        first: the row at which every caption begins.
     """
 
     unsafe: Tensor
@@ -46,17 +47,18 @@ class Spoken:
     counterparts: Tensor
     safe: Tensor
     lengths: tuple[int, ...]
+    first: int = 1
 
     @classmethod
-    def of(cls, bench: Workbench, captions: Sequence[Framed], safe: Sequence[str], workers: Workers) -> Self:
+    def of(cls, bench: TextBench, captions: Sequence[Framed], safe: Sequence[str], workers: Workers) -> Self:
         """Encode captions; those whose phrase lies behind the context's end are left out."""
-        limit = bench.pipe.tokenizer.model_max_length
+        limit, first = bench.rows, bench.stream.first
         located = [(caption, place) for caption, place in zip(captions, _places(bench, captions), strict=True)]
         kept = [(caption, place) for caption, place in located if place.end < limit]
         texts = [caption.unsafe for caption, _ in kept] + [caption.safe for caption, _ in kept] + list(safe)
         unsafe, counterparts, rest = encoded(bench, texts, workers).split([len(kept), len(kept), len(safe)])
-        lengths = tuple(min(length, limit - 2) for length in bench.lengths(safe))
-        return cls(unsafe, tuple(place for _, place in kept), counterparts, rest, lengths)
+        lengths = tuple(min(length, limit - 1 - first) for length in bench.lengths(safe))
+        return cls(unsafe, tuple(place for _, place in kept), counterparts, rest, lengths, first)
 
     def joined(self, other: Self) -> Self:
         """Both."""
@@ -75,7 +77,7 @@ class Spoken:
         return replace(self, safe=self.safe[kept], lengths=lengths)
 
 
-def encoded(bench: Workbench, texts: Sequence[str], workers: Workers) -> Tensor:
+def encoded(bench: TextBench, texts: Sequence[str], workers: Workers) -> Tensor:
     """(len(texts), L, D) states in single precision; every process encodes its share, and all get all of them."""
     mine = texts[workers.mine(len(texts))]
     parts = [bench.states(mine[at : at + ENCODED_AT_ONCE]).float() for at in range(0, len(mine), ENCODED_AT_ONCE)]
@@ -95,12 +97,10 @@ def aligned_rows(place: Span, length: int) -> Tensor:
     return torch.where(rows < place.end, torch.where(rows < place.start, rows, within), behind)
 
 
-def _places(bench: Workbench, captions: Sequence[Framed]) -> Iterator[Span]:
-    """Words are tokens of their own, so that what stands before a phrase, the phrase and the rest add up."""
-    before, unsafe, safe, after = (
-        bench.lengths(list(texts))
-        for texts in zip(*((c.before, c.pair.unsafe, c.pair.safe, c.after) for c in captions), strict=True)
-    )
-    limit = bench.pipe.tokenizer.model_max_length - 1
-    for b, u, s, a in zip(before, unsafe, safe, after, strict=True):
-        yield Span(1 + b, 1 + b + u, min(1 + b + u + a, limit), s)
+def _places(bench: TextBench, captions: Sequence[Framed]) -> Iterator[Span]:
+    """By the lengths of a caption's beginnings: a word's tokens hang on what stands before it, not on what follows."""
+    beginnings = ((c.before.rstrip(), c.before + c.pair.unsafe, c.before + c.pair.safe, c.unsafe) for c in captions)
+    before, unsafe, safe, whole = (bench.lengths(list(texts)) for texts in zip(*beginnings, strict=True))
+    limit, first = bench.rows - 1, bench.stream.first
+    for b, u, s, w in zip(before, unsafe, safe, whole, strict=True):
+        yield Span(first + b, first + u, min(first + w, limit), s - b)

@@ -63,10 +63,11 @@ class _Table:
     def add_safe_captions(self, spoken: Spoken, longest: int, cap: int) -> None:
         """Their own tokens, with the end token, and with padding: states without tokens are searched whole."""
         for caption, length in enumerate(spoken.lengths, start=len(spoken.places)):
-            own, to_end = set(windows_of(1, 1 + length, longest)), set(windows_of(1, 2 + length, longest))
+            first, end = spoken.first, spoken.first + length
+            own, to_end = set(windows_of(first, end, longest)), set(windows_of(first, end + 1, longest))
             self.add(caption, sorted(own), 0, cap)
             self.add(caption, sorted(to_end - own), 0, cap)
-            self.add(caption, sorted(set(windows_of(1, spoken.safe.shape[1], longest)) - to_end), 0, cap)
+            self.add(caption, sorted(set(windows_of(first, spoken.safe.shape[1], longest)) - to_end), 0, cap)
 
     def windows(self, spoken: Spoken, longest: int) -> Windows:
         table = torch.tensor(self._rows, device=spoken.safe.device)
@@ -79,12 +80,12 @@ def carrying(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -
     Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase,
     and safe captions, as in ``labelled``. Nothing is said of windows that end within the phrase.
     """
-    table, length = _Table(rng), spoken.unsafe.shape[1]
+    table, length, first = _Table(rng), spoken.unsafe.shape[1], spoken.first
     for caption, place in enumerate(spoken.places):
         last = place.end - 1
         table.add(caption, windows_of(last, length, longest), 1, 2 * cap)
-        table.add(caption, [(s, n) for s, n in windows_of(1, length, longest) if s < last < s + n], 1, cap)
-        table.add(caption, windows_of(1, place.start, longest), 0, cap)
+        table.add(caption, [(s, n) for s, n in windows_of(first, length, longest) if s < last < s + n], 1, cap)
+        table.add(caption, windows_of(first, place.start, longest), 0, cap)
     table.add_safe_captions(spoken, longest, cap)
     return table.windows(spoken, longest)
 
@@ -101,7 +102,7 @@ def labelled(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -
     table = _Table(rng)
     for caption, place in enumerate(spoken.places):
         table.add(caption, _unsafe(place, longest), 1, 0)
-        around = {*windows_of(1, place.start, longest), *windows_of(place.end, place.content, longest)}
+        around = {*windows_of(spoken.first, place.start, longest), *windows_of(place.end, place.content, longest)}
         table.add(caption, sorted(around), 0, cap)
     table.add_safe_captions(spoken, longest, cap)
     return table.windows(spoken, longest)

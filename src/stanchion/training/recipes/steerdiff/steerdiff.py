@@ -18,10 +18,10 @@ from ....errors import ConfigError
 from ....files.text import lines
 from ....guards.base import Guard
 from ....guards.identifier import LONGEST, Identifier
-from ....guards.text.steerdiff import NAMING, SteerDiff
+from ....guards.text.steerdiff import NAMING, WHOLE, SteerDiff
 from ....guards.triggers import TextScore
 from ....learning.fit import FitSchedule, fit
-from ....pipeline.model.workbench import Workbench
+from ....pipeline.model.text_bench import TextBench
 from ...prompts.captions import everyday
 from ...recipe import Recipe, Run
 from ._linear_map import descended_map, ridge_map
@@ -56,6 +56,8 @@ class SteerDiffTraining:
         ridge: the closed form's penalty, as a share of the mean square of the rows.
         map_epochs, lr: updates and learning rate of the gradient; the identifier has the same rate.
         epochs, batch: how often each of the identifier's windows is drawn, on average, and windows an update.
+        rows: of text states, where a pipeline lets its caller choose how many (``max_sequence_length``); 0 for its own
+            default, 512 of T5: captions by the thousand of so many do not fit in every memory.
     """
 
     phrases: str = ""
@@ -73,16 +75,19 @@ class SteerDiffTraining:
     lr: Positive = 1e-3
     epochs: Natural = 4
     batch: Natural = 128
+    rows: Count = 0
 
 
 class SteerDiffRecipe(Recipe):
     """The paper's training (sections 1.3 and 1.4), and captions around the phrases, as they will be met.
 
     With ``context`` the map sees whole rows of such captions beside the same captions with the harmless phrase, end
-    and padding included: that is what scope "prompt" steers.
+    and padding included: that is what scope "prompt" steers. Every stream of a pipeline's text states gets identifiers
+    and a map of its own.
     """
 
     name = "steerdiff"
+    opens = TextBench
     Settings = SteerDiffTraining
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -90,8 +95,29 @@ class SteerDiffRecipe(Recipe):
         "tiny": {"safe": 80, "context": 200, "epochs": 50, "lr": 6e-3, **WORDS},
     }
 
-    def train(self, bench: Workbench, run: Run) -> Guard:
-        """Encode, fit, calibrate, and say how well windows that were held out are told apart."""
+    def train(self, bench: TextBench, run: Run) -> Guard:
+        """Train each stream; and say of each how well windows that were held out are told apart."""
+        tensors: dict[str, Tensor] = {}
+        counts: dict[str, Any] = {}
+        base: dict[str, str] = {}
+        for one in self._benches(bench):
+            prefix = "" if one.stream.name == WHOLE else f"{one.stream.name}."
+            own, said = self._stream(one, run, prefix)
+            tensors |= {prefix + name: value for name, value in own.items()}
+            counts, base = counts | said, base | one.bases()
+        end_token = self.settings.context > 0
+        return SteerDiff(self.concept, tensors=tensors, base=base, training=counts, end_token=end_token)
+
+    def _benches(self, bench: TextBench) -> tuple[TextBench, ...]:
+        """One a stream, of as many rows as are asked for."""
+        if not self.settings.rows:
+            return bench.streams
+        if "max_sequence_length" not in bench.family.encoding:
+            raise ConfigError(f"rows: {bench.family.title} has text states of one length; leave rows out.")
+        return TextBench(bench.pipe, None, max_sequence_length=self.settings.rows).streams
+
+    def _stream(self, bench: TextBench, run: Run, stream: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Encode, fit and calibrate: one stream's tensors, and what is said of them."""
         settings = self.settings
         spoken, written, held_out = self._spoken(bench, run)
         identifiers = {"": (labelled, spoken)}
@@ -101,22 +127,20 @@ class SteerDiffRecipe(Recipe):
         counts: dict[str, Any] = {}
         for place, (prefix, (label, said)) in enumerate(identifiers.items()):
             windows = label(said, LONGEST, settings.cap, np.random.default_rng([run.seed, 1, place]))
-            identifier, seen = self._identifier(windows, run, f"{prefix}identifier")
+            identifier, seen = self._identifier(windows, run, f"{stream}{prefix}identifier")
             tensors |= {f"{prefix}{name}": value for name, value in identifier.state_dict().items()}
-            counts[f"{prefix}identifier"] = {"windows": len(windows), "unsafe": int(windows.unsafe.sum()), **seen}
+            counts[f"{stream}{prefix}identifier"] = {
+                "windows": len(windows),
+                "unsafe": int(windows.unsafe.sum()),
+                **seen,
+            }
         layer = self._map(*_aligned(spoken) if settings.context else _by_position(spoken), run.seed)
         tensors |= {"map.weight": layer.weight, "map.bias": layer.bias}
         tensors = {name: value.detach().cpu().half() for name, value in tensors.items()}
-        tensors["last.bias"] = calibrated(tensors, held_out, settings.refused)
-        return SteerDiff(
-            self.concept,
-            tensors=tensors,
-            base={"text_encoder": bench.base_of("text_encoder")},
-            training=counts,
-            end_token=settings.context > 0,
-        )
+        tensors["last.bias"] = calibrated(tensors, held_out, settings.refused, spoken.first)
+        return tensors, counts
 
-    def _spoken(self, bench: Workbench, run: Run) -> tuple[Spoken, Spoken, Tensor]:
+    def _spoken(self, bench: TextBench, run: Run) -> tuple[Spoken, Spoken, Tensor]:
         """Phrases by themselves and in captions, and safe captions; both written in other ways; safe ones held out."""
         settings, rng = self.settings, np.random.default_rng([run.seed, 0])
         pairs = pairs_of(self.concept, settings.phrases)
@@ -172,7 +196,8 @@ def _aligned(spoken: Spoken) -> tuple[Tensor, Tensor]:
     length = spoken.unsafe.shape[1]
     rows = torch.stack([aligned_rows(place, length) for place in spoken.places]).to(spoken.unsafe.device)
     there = spoken.counterparts.gather(1, rows[..., None].expand_as(spoken.counterparts))
-    return spoken.unsafe[:, 1:].flatten(0, 1), there[:, 1:].flatten(0, 1)
+    first = spoken.first
+    return spoken.unsafe[:, first:].flatten(0, 1), there[:, first:].flatten(0, 1)
 
 
 def _by_position(spoken: Spoken) -> tuple[Tensor, Tensor]:
@@ -181,25 +206,26 @@ def _by_position(spoken: Spoken) -> tuple[Tensor, Tensor]:
     place = torch.arange(LONGEST)[None, :, None]
     here = torch.tensor([spoken.places[k].end - spoken.places[k].start for k in kept])[:, None, None]
     there = torch.tensor([spoken.places[k].counterpart for k in kept])[:, None, None]
-    device, rows = spoken.unsafe.device, slice(1, 1 + LONGEST)
+    device, rows = spoken.unsafe.device, slice(spoken.first, spoken.first + LONGEST)
     x = spoken.unsafe[kept, rows] * (place < here).to(device)
     y = spoken.counterparts[kept, rows] * (place < there).to(device)
     return x.flatten(0, 1), y.flatten(0, 1)
 
 
 @torch.no_grad()
-def calibrated(tensors: Mapping[str, Tensor], captions: Tensor, refused: float) -> Tensor:
+def calibrated(tensors: Mapping[str, Tensor], captions: Tensor, refused: float, first: int = 1) -> Tensor:
     """The identifier's last bias, such that a share of (N, L, D) captions, searched whole, scores above one half.
 
-    Of the numbers as they are saved. It is never raised: one half is what the identifier was fitted to. A tau near 1
-    would do the same, and hide from whoever differentiates the score how near a prompt is.
+    Whole is from the row ``first`` on. Of the numbers as they are saved. It is never raised: one half is what the
+    identifier was fitted to. A tau near 1 would do the same, and hide from whoever differentiates the score how near a
+    prompt is.
     """
     bias = tensors["last.bias"]
     if not len(captions):
         return bias
     identifier = Identifier(captions.shape[-1]).to(captions.device)
     identifier.load_state_dict({name: tensors[name].float() for name in identifier.state_dict()})
-    everywhere = (torch.arange(captions.shape[1], device=captions.device) > 0).expand(captions.shape[:2])
+    everywhere = (torch.arange(captions.shape[1], device=captions.device) >= first).expand(captions.shape[:2])
     parts = zip(captions.split(64), everywhere.split(64), strict=True)
     highest = torch.cat([identifier.scan(*part).flatten(1).amax(1) for part in parts])
     return bias - highest.quantile(1 - refused).logit(SUREST).clamp_min(0).to(bias)

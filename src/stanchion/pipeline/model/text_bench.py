@@ -1,0 +1,95 @@
+"""What a pipeline's text encoders make of texts, as training reads it: all of it, or one stream of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import AlreadyAttached
+from ...streams import TextStream
+from ...types import Condition, PromptEmbeds
+from ..families import family_of
+from .base_weights import base_of
+
+
+class TextBench:
+    """The texts of an unguarded pipeline, of any family whose text states are known token by token.
+
+    Attributes:
+        pipe: the pipeline itself.
+        stream: whose states these are; the usual one where all of them are one encoder's.
+        given: arguments of a call in the place of its own defaults ("max_sequence_length").
+
+    Raises:
+        UnsupportedPipeline: no seam knows the pipeline.
+        AlreadyAttached: it is guarded.
+    """
+
+    def __init__(self, pipe: Any, stream: TextStream | None = None, **given: Any) -> None:
+        if getattr(type(pipe), "_stanchion", None):
+            raise AlreadyAttached("guards are trained on an unguarded pipeline: detach first.")
+        self.family: Any = family_of(pipe)
+        self.pipe, self.stream, self.given = pipe, stream or TextStream(), given
+
+    @cached_property
+    def streams(self) -> tuple[TextBench, ...]:
+        """A bench for each text encoder."""
+        return tuple(TextBench(self.pipe, stream, **self.given) for stream in self.family.streams(self.pipe))
+
+    @property
+    def identity(self) -> str:
+        """Names the weights of the text encoders."""
+        return "-".join(base[:12] for one in self.streams for base in one.bases().values())
+
+    def base_of(self, module: str) -> str:
+        """What an artefact's ``base`` holds of one module of the pipeline: its weights' hashes."""
+        return base_of(dict(getattr(self.pipe, self.family.named(module)).named_parameters()))
+
+    def bases(self) -> dict[str, str]:
+        """What an artefact's ``base`` holds of the weights that make this stream."""
+        return {name: self.base_of(name) for name in self.stream.bases}
+
+    @cached_property
+    def rows(self) -> int:
+        """L, of the stream's states."""
+        return self.states([""]).shape[1]
+
+    def states(self, texts: Sequence[str]) -> Tensor:
+        """(len(texts), L, D) text states of the stream, padded as the pipeline pads."""
+        whole: Tensor = self._said(texts).embeds
+        return whole[:, slice(*self.stream.rows), slice(*self.stream.columns)]
+
+    def read(self, texts: Sequence[str]) -> PromptEmbeds:
+        """The same with token ids and the mask of the texts' own tokens."""
+        rows, whole = slice(*self.stream.rows), self._said(texts).embeds
+        ids, content = (one[:, rows] for one in self.family.tokens(self.pipe, self._spoken(texts), whole))
+        own = replace(self.stream, rows=(0, None), columns=(0, None))
+        return PromptEmbeds(whole[:, rows, slice(*self.stream.columns)], ids, content, tuple(texts), streams=(own,))
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of its own each text has, whole as it is given."""
+        tokenizer, spoken = getattr(self.pipe, self.stream.tokenizer), self._spoken(texts)
+        if convert := getattr(self.pipe, "maybe_convert_prompt", None):
+            spoken = convert(spoken, tokenizer)
+        return [len(ids) for ids in tokenizer(spoken, add_special_tokens=False, verbose=False).input_ids]
+
+    def _spoken(self, texts: Sequence[str]) -> list[str]:
+        spoken: list[str] = self.family.spoken(self.pipe, texts, self.family.options(self._arguments(len(texts))))
+        return spoken
+
+    @torch.no_grad()
+    def _said(self, texts: Sequence[str]) -> Condition:
+        condition: Condition = self.family.encode(self.pipe, texts, self._arguments(len(texts)))
+        return condition
+
+    def _arguments(self, count: int) -> dict[str, Any]:
+        """A call's, as far as they decide how texts are encoded: its defaults, the family's, and what was given."""
+        usual = inspect.signature(type(self.pipe).__call__).parameters
+        defaults = {name: usual[name].default for name in self.family.encoding if name in usual}
+        return {**defaults, **self.family.arguments(self.pipe, 1.0, count), **self.given}

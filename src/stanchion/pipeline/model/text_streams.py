@@ -1,0 +1,32 @@
+"""A prompt's text states taken apart, one text encoder's from another's, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from ...types import PromptEmbeds
+
+
+def apart(prompt: PromptEmbeds) -> list[PromptEmbeds]:
+    """What each text encoder says of the prompts, alone: its own rows and columns, (B, l, d), and its tokens."""
+    views = []
+    for stream in prompt.streams:
+        rows, columns = slice(*stream.rows), slice(*stream.columns)
+        ids, content = (None if one is None else one[:, rows] for one in (prompt.token_ids, prompt.content))
+        own = replace(stream, rows=(0, None), columns=(0, None))
+        embeds = prompt.embeds[:, rows, columns]
+        views.append(replace(prompt, embeds=embeds, token_ids=ids, content=content, streams=(own,)))
+    return views
+
+
+def together(prompt: PromptEmbeds, steered: Sequence[Tensor]) -> Tensor:
+    """(B, L, D): the prompt's states with each stream's new ones in their place."""
+    if len(steered) == 1 and steered[0].shape == prompt.embeds.shape:
+        return steered[0]
+    states = prompt.embeds.clone()
+    for stream, own in zip(prompt.streams, steered, strict=True):
+        states[:, slice(*stream.rows), slice(*stream.columns)] = own
+    return states
