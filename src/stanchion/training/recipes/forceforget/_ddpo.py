@@ -25,12 +25,12 @@ from ....learning.policy_gradient import (
 )
 from ....pipeline.freezing import frozen
 from ....pipeline.model.workbench import Workbench
+from ...adversarial_rounds import Rounds
 from ...prompts.pool import PromptPool, Task
 from ...recipe import Run
 from ...rewards import ConceptErasingReward, Reward
 from ._beginnings import Beginnings
 from ._prompted_policy import Guidance, Replaying, Sampled, Sampling
-from ._rounds import Rounds
 from ._safe_adapter import SafeAdapter
 from ._tether import Tether
 

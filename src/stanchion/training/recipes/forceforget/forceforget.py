@@ -56,7 +56,7 @@ class Settings:
         empty_gradient: whether the empty prompt's prediction is learnt from too; costs as much again.
         tether: weight of the tether on benign prompts; 0 for none.
         tether_prompts, tether_batch: unguarded runs kept for it, and states of theirs an update.
-        rounds: adversarial rounds over the second half of the iterations (``_rounds.py``).
+        rounds: adversarial rounds over the second half of the iterations (``training/adversarial_rounds.py``).
         attacked, search: share of the groups that are drawn under what they found, and updates of each search.
         refit: weight of benign texts in the refit that ends the training (``refit``); 0 for none.
         refit_texts: how many of each kind are read for it.

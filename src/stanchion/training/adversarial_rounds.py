@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....pipeline.model.workbench import Workbench
-from ...prompts.pool import PromptPool, Task
-from ...searched_states import NewWord, StateSearch
+from ..pipeline.model.workbench import Workbench
+from .prompts.pool import PromptPool, Task
+from .searched_states import NewWord, StateSearch
 
 TEXTS = 32  # harmless prompts of a search
 BATCH = 16
