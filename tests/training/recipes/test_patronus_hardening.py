@@ -18,6 +18,7 @@ from stanchion.learning.simulated_attack import Attacker, SimulatedAttack
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.recipe import train_guard
 from stanchion.training.recipes.patronus.patronus_hardening import HardeningLosses, PatronusHardeningRecipe
+from stanchion.training.steered_states import steered_states
 
 FEW = {"align_steps": 2, "harden_steps": 2}
 
@@ -66,6 +67,23 @@ def test_an_anchors_targets_are_taken_where_pictures_are_recognised(pipe, monkey
     for step in range(20):
         losses.unsafe(pipe.unet, np.random.default_rng(step))
     assert losses.bench.alpha_bar[torch.cat(seen)].min() >= losses.settings.recognisable
+
+
+def test_what_a_text_guard_before_it_makes_of_prompts_stays(pipe):
+    guard, bench, texts, read = tiny.guard("steerdiff", tau=0.0), Workbench(pipe), ["a knife and a cat", "a gun"], []
+    states = steered_states(bench, texts, [guard])
+    handle = pipe.unet.register_forward_pre_hook(
+        lambda module, args, inputs: read.append(inputs["encoder_hidden_states"]), with_kwargs=True
+    )
+    with guard.attach(pipe):
+        tiny.draw(pipe, texts, steps=1)
+    handle.remove()
+    torch.testing.assert_close(states, read[0].chunk(2)[1])
+    assert not same_bits(states, bench.encode(texts))
+    with pytest.raises(ConfigError, match="negative_prompt steers no prompt"):
+        steered_states(bench, texts, [tiny.guard("negative_prompt")])
+    kept = losses_of(bench, guards={str(tiny._trained("steerdiff")): {"tau": 0.0}}, steered=2).kept
+    assert len(kept.latents) == 16 + 16 // 2
 
 
 def test_pictures_may_be_ones_own(pipe, tmp_path):

@@ -57,15 +57,14 @@ class Kept:
 
 
 @torch.no_grad()
-def drawn(bench: Workbench, texts: Sequence[str], *, steps: int, scale: float, seed: int) -> Tensor:
-    """(len(texts), C, H, W) latents of pictures that the pipeline draws."""
-    noise = torch.randn(len(texts), *bench.latent_shape, generator=torch.Generator().manual_seed(seed))
+def drawn(bench: Workbench, said: Sequence[str] | Tensor, *, steps: int, scale: float, seed: int) -> Tensor:
+    """(len(said), C, H, W) latents of pictures that the pipeline draws of texts, or of their states (N, R, D)."""
+    noise = torch.randn(len(said), *bench.latent_shape, generator=torch.Generator().manual_seed(seed))
     empty, pictures = bench.encode([""]), []
-    for rows in torch.arange(len(texts)).split(BATCH):
+    for rows in torch.arange(len(said)).split(BATCH):
         start = noise[rows].to(bench.device, bench.dtype)
-        *_, (_, latents) = bench.trajectory(
-            bench.encode([texts[row] for row in rows]), empty, start, steps=steps, scale=scale
-        )
+        states = said[rows] if isinstance(said, Tensor) else bench.encode([said[row] for row in rows])
+        *_, (_, latents) = bench.trajectory(states, empty, start, steps=steps, scale=scale)
         pictures.append(latents)
     return torch.cat(pictures).float()
 
@@ -108,16 +107,22 @@ def benign_texts(concept: Concept, count: int, rng: np.random.Generator) -> list
 
 @torch.no_grad()
 def kept(
-    bench: Workbench, pictures: Tensor, shown: Sequence[str], read: Sequence[str], count: int, rng: np.random.Generator
+    bench: Workbench,
+    pictures: Tensor,
+    shown: Sequence[str] | Tensor,
+    read: Sequence[str] | Tensor,
+    count: int,
+    rng: np.random.Generator,
 ) -> Kept:
     """``count`` noisy versions of ``pictures``, each under what is ``shown`` and, now and then, the empty prompt.
 
     The prediction that stays is the original's under ``shown``; the prompt that it stays for is ``read``, the same
-    but where one text shall read as another.
+    but where one text shall read as another. Both are texts, or states (N, R, D).
     """
-    table = bench.encode(["", *shown, *read])
+    parts = [said if isinstance(said, Tensor) else bench.encode(said) for said in ([""], shown, read)]
+    table = torch.cat(parts)
     rows = torch.from_numpy(rng.integers(len(pictures), size=count))
-    unsaid = torch.from_numpy(rng.random(count) < (0.3 if list(shown) == list(read) else 0.0))
+    unsaid = torch.from_numpy(rng.random(count) < (0.3 if shown is read else 0.0))
     teacher = torch.where(unsaid, 0, rows + 1)
     prompts = torch.where(unsaid, 0, rows + 1 + len(shown))
     random = torch.Generator().manual_seed(int(rng.integers(2**62)))

@@ -24,6 +24,7 @@ from ....config import Count, Natural, NotNegative, Positive, Share, checked
 from ....errors import ConfigError, UnsupportedPipeline
 from ....files.tensors import save_tensors
 from ....guards.base import Guard
+from ....guards.loading import stack_of
 from ....guards.weights.patronus_hardening import PatronusHardening
 from ....learning.fit import FitSchedule, fit
 from ....learning.low_rank import LowRank
@@ -31,7 +32,9 @@ from ....learning.simulated_attack import Attackers, PersistentAttack
 from ....learning.workers import ALONE, Workers
 from ....pipeline.model.base_weights import base_of
 from ....pipeline.model.workbench import Workbench
+from ...prompts.pool import PromptPool
 from ...recipe import Recipe, Run
+from ...steered_states import steered_states
 from ._hardening_data import Kept, UnsafePictures, benign_texts, drawn, from_folder, joined, kept, unsafe_tasks
 
 MAX_SNR = 5.0
@@ -62,6 +65,9 @@ class HardeningTraining:
         unsafe_pictures, benign_pictures: drawn with ``sampling_steps`` and ``guidance_scale``.
         unsafe_images: a folder with pictures of the concept to use instead, captioned by text files beside them.
         kept: noisy benign samples whose predictions are held.
+        guards: text guards by name, or folders of saved ones, each with its settings, that shall stand before it: what
+            is drawn of their steered states stays as well.
+        steered: pictures of these.
     """
 
     target: Literal["zero", "black_latent", "anchor"] = "zero"
@@ -89,6 +95,8 @@ class HardeningTraining:
     benign_pictures: Natural = 320
     unsafe_images: str = ""
     kept: Natural = 6400
+    guards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steered: Natural = 320
     sampling_steps: Natural = 20
     guidance_scale: NotNegative = 4.0
 
@@ -210,7 +218,18 @@ class PatronusHardeningRecipe(Recipe):
             wanted = [task.wanted for task in tasks]
             instead = drawn(bench, wanted, seed=seed + 2, **sampling)
             benign = joined(benign, kept(bench, instead, wanted, told, settings.kept // 4, rng))
+        if settings.guards:
+            states = self._steered(bench, rng)
+            pictures = drawn(bench, states, seed=seed + 3, **sampling)
+            benign = joined(benign, kept(bench, pictures, states, states, settings.kept // 2, rng))
         return unsafe, benign
+
+    def _steered(self, bench: Workbench, rng: np.random.Generator) -> Tensor:
+        """(steered, R, D): what the guards before it make of prompts for the concept, most of them pairs."""
+        settings, pool = self.settings, PromptPool(self.concept)
+        texts = [pool.draw("single" if place % 4 == 3 else "pair", rng).text for place in range(settings.steered)]
+        guards = stack_of(list(settings.guards), self.concept, settings.guards).guards
+        return steered_states(bench, texts, guards)
 
 
 class HardeningLosses:
