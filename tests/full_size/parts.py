@@ -42,6 +42,8 @@ def made(name: str) -> Any:
             parts = full.parts()
     finally:
         torch.set_default_dtype(torch.float32)
+    scheduler = parts["scheduler"]
+    parts["scheduler"] = type(scheduler).from_config(scheduler.config)  # its tables are numpy's too: on the CPU
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             part.eval().to("cuda", torch.bfloat16)  # buffers too, which are made in other places and types
