@@ -17,6 +17,7 @@ from stanchion.training.recipes.forceforget.refit.in_runs import read
 from stanchion.types import Access
 from tiny_families import flux
 from tiny_families.guards import KNIVES
+from tiny_families.guards import guard as made
 
 PROMPTS = ["a knife and a cat", "a knife"]
 
@@ -30,7 +31,7 @@ def draw(pipe, **options):
     generators = [torch.Generator().manual_seed(place) for place in range(len(PROMPTS))]
     guidance = family_of(pipe).arguments(pipe, 4.0, len(PROMPTS))
     how = {"num_inference_steps": 2, "output_type": "pt", "generator": generators, **guidance, **options}
-    return pipe(prompt=PROMPTS, **how).images
+    return pipe(**{"prompt": PROMPTS, **how}).images
 
 
 def test_only_one_clip_without_distilled_guidance_is_such():
@@ -79,10 +80,10 @@ def test_the_velocity_that_is_wanted_leads_back_to_the_picture(pipe):
     assert near(bench.path.moved(noisy, wanted, times[:, None, None], None), clean, spread=1e-5)
 
 
-@pytest.mark.parametrize("name", ["none", "trasce", "safree"])
+@pytest.mark.parametrize("name", ["none", "trasce", "safree", "forceforget"])
 def test_a_white_box_attacker_sees_what_the_pipeline_draws_with(name, pipe):
     """A step of Euler by the guarded prediction at x_t is the pipeline's own."""
-    guard = None if name == "none" else load_guard(name, KNIVES)
+    guard = None if name == "none" else made(name, pipe)
     attached = guard.attach(pipe) if guard else None
     seen: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -199,3 +200,15 @@ def test_a_refit_takes_back_most_of_what_harmless_texts_would_feel(pipe):
         return total
 
     assert effect(moved) > effect(weak) > 100 * effect(strong)
+
+
+def test_forceforget_may_act_where_the_prompt_is_near_the_concept(pipe):
+    prompts = {"prompt": ["a cat", "a knife"]}
+    plain, guard = draw(pipe, **prompts), made("forceforget", pipe)
+    drawn = {}
+    for when in ("always", "flagged"):
+        with ForceForget(KNIVES, tensors=guard.tensors, base=guard.base, rows=77, when=when).attach(pipe) as attachment:
+            drawn[when] = draw(pipe, **prompts)
+    assert attachment.last.acted == (False, True)
+    assert near(drawn["flagged"], torch.stack([plain[0], drawn["always"][1]]))
+    assert not near(drawn["always"][0], plain[0])
