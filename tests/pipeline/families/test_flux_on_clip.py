@@ -44,8 +44,8 @@ def test_only_one_clip_without_distilled_guidance_is_such():
         next(other.text_encoder_2.parameters()).add_(1)
     for pipe in (distilled, other):
         assert "training" not in family_of(pipe).offers
-        with pytest.raises(UnsupportedPipeline, match="token ids"):
-            load_guard("safree", KNIVES).attach(pipe)
+        with pytest.raises(UnsupportedPipeline, match="not trained or attacked"):
+            Workbench(pipe)
 
 
 def test_safree_reads_its_words_and_comes_off(pipe):
