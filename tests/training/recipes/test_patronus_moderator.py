@@ -62,6 +62,15 @@ def test_calibration_is_0_at_the_start(bench, student):
     assert losses.nat > 0 and losses.anti > 0 and losses.dos > 0
 
 
+def test_the_two_decoders_agree_at_the_start_and_no_more_when_one_has_changed(bench, student):
+    moderating = moderation(bench)
+    assert moderating.told_apart(student) == (100.0, 100.0)
+    with torch.no_grad():
+        student.decoder.conv_out.bias.add_(0.2)
+    unsafe, benign = moderating.told_apart(student)
+    assert benign <= unsafe < 100
+
+
 def test_the_losses_by_hand(bench, student):
     task = moderation(bench)
     unsafe, benign = task.draw("unsafe", 2, rng()), task.draw("benign", 2, rng())

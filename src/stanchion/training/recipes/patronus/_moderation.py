@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample, mse_loss
 
+from ....guards.decoder.patronus_moderator import psnr
 from ....pipeline.model.workbench import Workbench
 from ._feature_networks import Features
 from ._finished_latents import FinishedLatents
@@ -27,6 +28,7 @@ from ._finished_latents import FinishedLatents
 Side = Literal["unsafe", "benign"]
 AttackedOn = Literal["pictures", "latents"]
 ENCODED_TOGETHER = 16
+TOLD_BY = 256  # latents of a side
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,16 @@ class ModeratorFit:
             dos=self.refusal(decoded[2]),
             cal=mse_loss(decoded[3].clamp(-1, 1), benign.taught),
         )
+
+    @torch.no_grad()
+    def told_apart(self, vae: Any) -> tuple[float, float]:
+        """PSNR in dB between the decoders: what 99 of 100 unsafe latents are below, and as many benign ones above."""
+        return self._quantile(vae, "unsafe", 0.99), self._quantile(vae, "benign", 0.01)
+
+    def _quantile(self, vae: Any, side: Side, share: float) -> float:
+        latents = self.latents[side][:TOLD_BY].split(ENCODED_TOGETHER)
+        apart = [psnr(self.bench.decode(some, vae), self.bench.decode(some)) for some in latents]
+        return round(float(torch.cat(apart).quantile(share)), 2)
 
     def _latents_of(self, side: Side, count: int, rng: np.random.Generator, part: slice = slice(None)) -> Tensor:
         return self._noisy(self._window(_some(self.latents[side][part], count, rng), self.crop, rng), rng)

@@ -165,7 +165,7 @@ class ModeratorRecipe(Recipe):
                 schedule = FitSchedule(steps, sum(batch), lr, min(20, steps), 0.98, s.weight_decay)
                 beside = pupil.siege if name == "a2" else None
                 fit(vae, partial(loss, pupil), schedule, run.folder / name, seed=run.seed + place, beside=beside)
-        return self._guard(bench, vae)
+        return self._guard(bench, vae, moderation.told_apart(vae))
 
     def _moderation(self, bench: Workbench, run: Run) -> ModeratorFit:
         s = self.settings
@@ -214,11 +214,14 @@ class ModeratorRecipe(Recipe):
         weighted = [weight * part for weight, part in zip(weights, parts.values(), strict=True)]
         return {"loss": torch.stack(weighted).sum(), **{name: part.detach() for name, part in parts.items()}}
 
-    def _guard(self, bench: Workbench, vae: Any) -> Guard:
+    def _guard(self, bench: Workbench, vae: Any, told: tuple[float, float]) -> Guard:
+        unsafe, benign = told
         originals = bench.part("decoder")
         return PatronusModerator(
             self.concept,
             tensors={f"vae.{path}": p.detach().cpu().half() for path, p in bench.part("decoder", vae).items()},
             base={"weights": base_of({f"vae.{path}": p for path, p in originals.items()})},
+            training={"psnr_to_stock": {"unsafe, 99 of 100 below": unsafe, "benign, 99 of 100 above": benign}},
             zero_target=self.settings.zero_target,
+            apart=max(1.0, min((unsafe + benign) / 2, benign)),
         )
