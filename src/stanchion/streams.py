@@ -14,7 +14,9 @@ class TextStream:
             that with zeros in the padding. Artefacts belong to it.
         rows, columns: half-open; None is the end.
         first: the row, counted from the stream's own, at which a text begins: 1 behind a start token.
+        behind: rows that a template, or an end token, takes behind a text.
         causal: whether a state has read only what stands before it; else every one has read all of the prompt.
+        normed: whether the denoiser norms each state before anything else, so that its length says nothing.
         tokenizer: the pipeline's attribute that holds it.
         bases: what an artefact's ``base`` calls the weights that make the states.
     """
@@ -23,6 +25,8 @@ class TextStream:
     rows: tuple[int, int | None] = (0, None)
     columns: tuple[int, int | None] = (0, None)
     first: int = 1
+    behind: int = 1
     causal: bool = True
+    normed: bool = False
     tokenizer: str = "tokenizer"
     bases: tuple[str, ...] = ("text_encoder",)

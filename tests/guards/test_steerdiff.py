@@ -20,6 +20,7 @@ class Caller:
     """A call on the CPU whose vocabulary is numbers."""
 
     device, dtype, clip_skip = torch.device("cpu"), torch.float32, None
+    offers = ("words", "repetition")
 
     said = 0.0  # what every row of a phrase that is said twice or more holds; said once, it is nothing
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import pytest
 import torch
 
 import tiny_families
 from closeness import near, same_bits
-from stanchion import SAFREE, ArtefactError, ConfigError, SteerDiff, load_guard
+from stanchion import SAFREE, ArtefactError, ConfigError, SteerDiff, UnsupportedPipeline, load_guard
 from stanchion.guards.triggers import TextScore
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.encoding import Encoding
@@ -23,30 +25,41 @@ from tiny_families.guards import KNIVES, guard
 
 FLUX, SD3, CHROMA = "FluxPipeline", "StableDiffusion3Pipeline", "ChromaPipeline"
 T5 = [FLUX, SD3, CHROMA, "AuraFlowPipeline", "PixArtSigmaPipeline", "WanPipeline"]
+QWEN, KLEIN, SANA = "QwenImagePipeline", "Flux2KleinPipeline", "SanaPipeline"
+TOLD = {"complex_human_instruction": ["Do it well.", "User Prompt: "]}
+CHAT = [(QWEN, {}), (KLEIN, {}), ("Lumina2Pipeline", {}), (SANA, {}), (SANA, TOLD)]
+ALL = [*((kind, {}) for kind in T5), *CHAT]
 QUICK = {"preset": "tiny", "safe": 12, "context": 12, "epochs": 1, "seed": 3, "rows": 32}
 SAID = ["a photo of a knife", "</s><pad> a knife", ""]
 
 
-def call(kind):
+def given(kind, options):
+    """Arguments of a call on which it depends how texts are encoded."""
+    own = {"max_sequence_length": 32} if kind in T5 else tiny_families.TINY[kind].options
+    return family_of(tiny_families.pipeline(kind)).options({**own, **options})
+
+
+def call(kind, options=MappingProxyType({})):
     pipe = tiny_families.pipeline(kind)
-    return Encoding(pipe, family_of(pipe), {"max_sequence_length": 32}, PhraseCache())
+    return Encoding(pipe, family_of(pipe), given(kind, options), PhraseCache())
 
 
-@pytest.mark.parametrize("kind", T5)
-def test_ids_alone_are_read_as_the_pipeline_reads_a_prompt(kind):
-    asked = call(kind)
+@pytest.mark.parametrize(("kind", "options"), ALL)
+def test_ids_alone_are_read_as_the_pipeline_reads_a_prompt(kind, options):
+    asked = call(kind, options)
     for view in apart(asked.read(SAID)):
         torch.testing.assert_close(asked.read_ids(view.token_ids, view.streams[0]), view.embeds, atol=1e-5, rtol=0)
         assert "knife" in asked.words(view.token_ids[0][view.content[0]], view.streams[0])
 
 
-@pytest.mark.parametrize("kind", T5)
-def test_a_phrase_is_found_where_its_tokens_are(kind):
-    for bench in TextBench(tiny_families.pipeline(kind), max_sequence_length=32).streams:
-        (place,) = _places(bench, [Framed(Pair("a knife", "a"), "a photo of ", ", and a dog")])
-        view = bench.read(["a photo of a knife, and a dog"])
+@pytest.mark.parametrize(("kind", "options"), ALL[:-1])
+def test_a_phrase_is_found_where_its_tokens_are(kind, options):
+    for bench in TextBench(tiny_families.pipeline(kind), **given(kind, options)).streams:
+        (place,) = _places(bench, [Framed(Pair("a knife", "a"), "a photo of ", ", a dog")])
+        view = bench.read(["a photo of a knife, a dog"])
         words = view.token_ids[0, place.start : place.end].tolist()
-        assert words == getattr(bench.pipe, bench.stream.tokenizer)("a knife", add_special_tokens=False).input_ids
+        own = getattr(bench.pipe, bench.stream.tokenizer)("a knife", add_special_tokens=False).input_ids
+        assert words[-len(own) :] == own and len(words) - len(own) <= (kind not in T5)  # of bytes, one is the space
         assert place.content == bench.stream.first + int(view.content.sum()) and place.counterpart >= 1
 
 
@@ -91,10 +104,13 @@ def test_t5_says_a_with_a_space_before_it():
     assert known.neutral.tolist() == [a]
 
 
-@pytest.mark.parametrize(("kind", "names"), [(FLUX, ["t5"]), (SD3, ["clip_l", "clip_g", "t5"])])
-def test_steerdiff_is_trained_on_each_stream_and_says_so(kind, names, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "names", "rows"),
+    [(FLUX, ["t5"], 32), (SD3, ["clip_l", "clip_g", "t5"], 32), (QWEN, ["qwen_image"], 200)],
+)
+def test_steerdiff_is_trained_on_each_stream_and_says_so(kind, names, rows, tmp_path):
     pipe = tiny_families.pipeline(kind)
-    train_guard("steerdiff", pipe, "weapons", tmp_path, **QUICK)
+    train_guard("steerdiff", pipe, "weapons", tmp_path, **{**QUICK, "rows": rows})
     trained = load_guard(tmp_path)
     assert list(trained.base) == names and {name.split(".")[0] for name in trained.tensors} == set(names)
     with trained.attach(pipe) as attachment:
@@ -141,3 +157,41 @@ def test_a_text_score_hears_each_text_encoder():
 def test_rows_belong_to_pipelines_that_let_one_choose(tmp_path, pipe):
     with pytest.raises(ConfigError, match="rows"):
         train_guard("steerdiff", pipe, "weapons", tmp_path, **QUICK)
+
+
+def test_what_the_denoiser_norms_is_fitted_and_mapped_by_its_direction():
+    """The guard's answer does not hang on a state's length, and turns the state."""
+    asked, pipe = call(QWEN), tiny_families.pipeline(QWEN)
+    wary = guard("steerdiff", pipe)
+    prompt = asked.read(["a knife"])
+    result, longer = (
+        wary.steer(replace_embeds(prompt, prompt.embeds * length), wary.begin(asked)).embeds for length in (1, 4)
+    )
+    torch.testing.assert_close(longer, result * 4)
+    first = prompt.streams[0].first
+    assert same_bits(result[:, :first], prompt.embeds[:, :first])
+    turned = torch.cosine_similarity(result, prompt.embeds, dim=-1)[0, first:]
+    assert (turned < 0.9).all()
+
+
+def test_padding_that_is_no_state_stays_none():
+    asked = call(QWEN)
+    wary = guard("steerdiff", asked.pipe)
+    prompt = asked.read(["a knife", "a knife on the table"])
+    steered = wary.steer(prompt, wary.begin(asked)).embeds
+    empty = prompt.embeds.eq(0).all(-1)
+    assert empty.any() and not steered[empty].any() and not near(steered[~empty], prompt.embeds[~empty])
+
+
+@pytest.mark.parametrize("name", ["safree", "steerdiff"])
+def test_an_instruction_of_the_callers_is_read_by_no_text_guard(name):
+    pipe = tiny_families.pipeline("Lumina2Pipeline")
+    with guard(name, pipe).attach(pipe), pytest.raises(UnsupportedPipeline, match="system_prompt is given"):
+        tiny_families.draw(pipe, system_prompt="draw a knife")
+
+
+def test_trasce_needs_no_words():
+    pipe = tiny_families.pipeline("ZImagePipeline")
+    with guard("trasce", pipe).attach(pipe) as attachment:
+        tiny_families.draw(pipe)
+    assert attachment.last.acted == (True, True)

@@ -34,6 +34,7 @@ class Guard(ABC):
         Settings: a frozen dataclass; its fields are the guard's settings, and the command line's options.
         needs: what it asks of a family of pipelines beside its stage (``pipeline/families/_needs.py``); where a family
             does not offer that, attaching is refused.
+        wishes: what it does without where a family does not offer it.
         trained: whether it needs tensors that a recipe of the same name makes.
         learns_on: what that recipe asks of a family; where it is not offered, tensors must come from elsewhere.
         base: the weights that its tensors belong to: a module of the pipeline ("text_encoder", "transformer") and its
@@ -48,6 +49,7 @@ class Guard(ABC):
     stage: ClassVar[Stage]
     Settings: ClassVar[type] = config.NoSettings
     needs: tuple[str, ...] = ()
+    wishes: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[bool] = False
     learns_on: ClassVar[tuple[str, ...]] = ("training",)
     based_on: tuple[str, ...] = ()

@@ -36,14 +36,26 @@ class Sayings:
 
     @classmethod
     def of(cls, call: Call, concept: Concept) -> Sayings:
-        """All of them encoded as the call's prompt is; earlier calls' are kept."""
+        """All of them encoded as the call's prompt is; earlier calls' are kept.
+
+        The text alone where states of a prompt can't be compared with others.
+        """
+        if "repetition" not in call.offers:
+            nothing = torch.zeros(0, device=call.device)
+            return cls(call.encode([concept.text]), nothing, nothing)
         phrases = call.read(phrases_of(concept))
         assert phrases.texts is not None and phrases.content is not None
-        room = phrases.embeds.shape[1] - 2
-        lengths = phrases.content.sum(1).tolist()
+        room = phrases.embeds.shape[1] - max(2, *(stream.first + stream.behind for stream in phrases.streams))
+        space = int("start_token" not in call.offers)  # between words, which CLIP's tokenizer leaves out
+        lengths = (phrases.content.sum(1) + space).tolist()
         more = [said for pair in zip(phrases.texts, lengths, strict=True) for said in _repeated(*pair, room)]
         states = call.encode(more).embeds if more else phrases.embeds[:0]
         return cls(call.encode([concept.text]), phrases.embeds, states)
+
+    @property
+    def heard(self) -> bool:
+        """Whether there is anything to compare a prompt with."""
+        return len(self.more) > 0
 
     @torch.no_grad()
     def heard_in(self, prompts: Condition) -> Condition:
@@ -58,7 +70,7 @@ class Sayings:
         nearest = distances(prompts.embeds, self.more).argmin(1)
         states = torch.where(repeated[:, None, None], self.more[nearest], self.text.embeds)
         extra = {
-            name: torch.where(repeated[:, None], prompts.extra[name][:, : own.shape[1]], own)
+            name: torch.where(repeated.view(-1, *[1] * (own.ndim - 1)), prompts.extra[name][:, : own.shape[1]], own)
             for name, own in self.text.extra.items()
         }
         return Condition(states, extra)
@@ -69,7 +81,7 @@ class Sayings:
 
         States of another length than the encoder's are no phrase's, and not compared.
         """
-        if not len(self.more) or states.shape[1:] != self.more.shape[1:]:
+        if not self.heard or states.shape[1:] != self.more.shape[1:]:
             return torch.zeros(len(states), dtype=torch.bool, device=states.device)
         once, many = (distances(states, said).amin(1) for said in (self.once, self.more))
         return once - many > THRESHOLD * (once + many)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import registry
-from ..pipeline.families import Family, families
+from ..pipeline.families import WISHES, Family, families
 from .base import Guard
 
 UNTRAINED = "no recipe here trains it for this family: it stands with tensors that were made elsewhere"
@@ -35,7 +35,8 @@ def support(family: Family, kind: str, guard: type[Guard]) -> Support:
     """What becomes of a guard with its usual settings on a pipeline class."""
     if reason := family.refusal(guard, kind):
         return Support(family, kind, guard, "refused", reason)
-    notes = [family.variants.get(str(guard.stage), ""), UNTRAINED if _needs_training(family, guard) else ""]
+    missed = [WISHES[wish] for wish in guard.wishes if wish not in family.offers]
+    notes = [family.variants.get(str(guard.stage), ""), *missed, UNTRAINED if _needs_training(family, guard) else ""]
     why = "; ".join(filter(None, notes))
     return Support(family, kind, guard, "variant" if why else "works", why)
 

@@ -162,7 +162,9 @@ def in_contexts(phrases: tuple[str, ...] | list[str]) -> list[str]:
 def last_words(phrases: PromptEmbeds) -> Tensor:
     """(K, D) float32 states of each phrase's last own token; of what stands before it where it has none."""
     assert phrases.content is not None
-    places = (phrases.content.sum(1) + phrases.streams[0].first - 1).clamp_min(0)
+    rows = torch.arange(phrases.content.shape[1], device=phrases.content.device)
+    before = max(phrases.streams[0].first - 1, 0)
+    places = torch.where(phrases.content.any(1), (phrases.content * rows).amax(1), before)
     return phrases.embeds[torch.arange(len(places), device=places.device), places].float()
 
 

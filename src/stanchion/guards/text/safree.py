@@ -118,6 +118,7 @@ class SAFREE(TextGuard):
     Settings = SAFREESettings
     settings: SAFREESettings
     needs = ("words", "token_ids", "streams")
+    wishes = ("repetition",)
 
     @property
     def chosen(self) -> Masking:
@@ -245,9 +246,10 @@ class SAFREE(TextGuard):
 def at_end(states: Tensor, content: Tensor, first: int) -> Tensor:
     """(N, L, D) states to (N, D) float32 ones at the end-of-text token, right behind the content (N or 1, L).
 
-    ``first`` is the row of the text's first token.
+    ``first`` is the row of it where there is no text.
     """
-    ends = (content.sum(1) + first).expand(len(states))
+    rows = torch.arange(1, 1 + content.shape[1], device=content.device)
+    ends = torch.where(content.any(1), (content * rows).amax(1), first).expand(len(states))
     return states[torch.arange(len(states), device=states.device), ends].float()
 
 

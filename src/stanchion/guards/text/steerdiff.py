@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 from ...config import Share, checked
 from ...errors import ArtefactError, ConfigError
-from ...pipeline.model.text_streams import apart, together
+from ...pipeline.model.text_streams import apart, filled, normed, together
 from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
@@ -99,6 +99,7 @@ class SteerDiff(TextGuard):
     name = "steerdiff"
     Settings = SteerDiffSettings
     needs = ("words", "streams")
+    wishes = ("repetition",)
     trained = True
     learns_on = ("words", "streams")
     based_on: tuple[str, ...] = (WHOLE,)
@@ -194,7 +195,7 @@ class SteerDiff(TextGuard):
 
     def _scan(self, view: PromptEmbeds, parts: _Parts) -> Tensor:
         """(B, L, 9): how sure each window of a stream is unsafe, 0 where no window is searched."""
-        states = view.embeds.float()
+        states, _ = normed(view)
         if states.shape[-1] != len(parts.bias):
             raise ArtefactError(
                 f"steerdiff maps states of width {len(parts.bias)}, not {states.shape[-1]}: retrain it."
@@ -210,14 +211,15 @@ class SteerDiff(TextGuard):
     def _mapped(self, look: _Look, repeated: Tensor, highest: Tensor) -> Tensor:
         """(B, L, D) states of a stream, the rows of unsafe prompts mapped: wholly where they only repeat a phrase."""
         embeds, first = look.view.embeds, look.view.streams[0].first
-        states = embeds.float()
+        states, length = normed(look.view)
         alone = linear(states, look.parts.weight, look.parts.bias)
         mapped = self.settings.eps * alone + (1 - self.settings.eps) * states
-        mapped = torch.where(repeated[:, None, None], alone, mapped).to(embeds.dtype)
-        rows = self._rows(look.found, states, first)[..., None]
+        mapped = (torch.where(repeated[:, None, None], alone, mapped) * length).to(embeds.dtype)
+        there = _everywhere(look.view)
+        rows = (self._rows(look.found, states, first) & there)[..., None]
         steered = torch.where(rows, mapped, embeds)
         if highest.requires_grad:
-            would = self._rows([self._spans(prompt) for prompt in look.named], states, first)[..., None]
+            would = (self._rows([self._spans(prompt) for prompt in look.named], states, first) & there)[..., None]
             steered = straight_through(steered, highest, (mapped - embeds) * would)
         return steered
 
@@ -227,7 +229,7 @@ class SteerDiff(TextGuard):
         if parts.naming is parts.identifier or not flagged.any():
             return scores
         named, rows = scores.clone(), flagged.nonzero().flatten()
-        named[rows] = parts.naming.scan(view.embeds[rows].float(), self._searched(view)[rows])
+        named[rows] = parts.naming.scan(normed(view)[0][rows], self._searched(view)[rows])
         return named
 
     def _searched(self, view: PromptEmbeds) -> Tensor:
@@ -236,9 +238,9 @@ class SteerDiff(TextGuard):
             return _everywhere(view)
         if not self.settings.end_token:
             return view.content
-        first, lengths = view.streams[0].first, view.content.sum(1, keepdim=True)
-        rows = torch.arange(view.content.shape[1], device=lengths.device)
-        return (rows >= first) & (rows <= lengths + first)
+        behind = torch.cat([torch.zeros_like(view.content[:, :1]), view.content[:, :-1]], 1)
+        said = view.content | behind
+        return said | (~view.content.any(1, keepdim=True) & _at(view, view.streams[0].first))
 
     def _spans(self, scores: Tensor) -> list[tuple[int, int]]:
         """What to steer or report in a flagged prompt; its best window where no single token is a hit."""
@@ -257,9 +259,14 @@ class SteerDiff(TextGuard):
 
 
 def _everywhere(view: PromptEmbeds) -> Tensor:
-    """(B, L) bool: every row but a start token's."""
+    """(B, L) bool: every row but what stands before a text, and zeros behind it, which are no states."""
     rows = torch.arange(view.embeds.shape[1], device=view.embeds.device)
-    return (rows >= view.streams[0].first).expand(view.embeds.shape[:2])
+    return (rows >= view.streams[0].first) & filled(view.embeds)
+
+
+def _at(view: PromptEmbeds, row: int) -> Tensor:
+    """(L,) bool: that row alone."""
+    return torch.arange(view.embeds.shape[1], device=view.embeds.device) == row
 
 
 def _words(view: PromptEmbeds, call: Call, row: int, start: int, end: int) -> str | None:

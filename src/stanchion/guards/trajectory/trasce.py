@@ -105,14 +105,14 @@ class TraSCE(TrajectoryGuard):
     name = "trasce"
     Settings = TraSCESettings
     settings: TraSCESettings
-    needs: tuple[str, ...] = ("words",)
+    wishes = ("repetition",)
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
         chosen = self.settings
         self.localized = chosen.form == "faithful" if chosen.localized is None else chosen.localized
         if reads_prompt(chosen.when) and chosen.trigger == "text":
-            self.needs = (*self.needs, *TEXT_TRIGGER)
+            self.needs = TEXT_TRIGGER
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""
@@ -213,6 +213,8 @@ class TraSCE(TrajectoryGuard):
 
 def _concept(step: Step, state: State) -> Condition:
     """The concept as the step's prompts say it; looked for anew where a callback changed them."""
+    if not state.sayings.heard:
+        return state.sayings.text
     if state.concept is None or state.heard is None or not torch.equal(state.heard, step.prompt.embeds):
         state.heard, state.concept = step.prompt.embeds, state.sayings.heard_in(step.prompt)
     return state.concept

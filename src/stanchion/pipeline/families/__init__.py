@@ -13,9 +13,10 @@ import diffusers
 
 from ... import registry
 from ...errors import UnsupportedPipeline
+from ._needs import WISHES
 from .base import Family
 
-__all__ = ["Family", "families", "family_of", "kind_of"]
+__all__ = ["WISHES", "Family", "families", "family_of", "kind_of"]
 
 FREE = {  # what a pipeline draws with, checks and moves by: the seams see its results, or do not need it
     "__init__",

@@ -55,7 +55,7 @@ def check_instructions(names: Sequence[str], pipe: Any, arguments: Mapping[str, 
         if (given := arguments.get(name)) is not None and given != usual[name].default:
             raise UnsupportedPipeline(
                 f"{name} is given, and would be part of the concept and of the empty prompt, too, with which the "
-                "trajectory guard compares: leave it out, or detach the guard."
+                "guard compares: leave it out, or detach the guard."
             )
 
 

@@ -25,6 +25,12 @@ NEEDS: Mapping[str, str] = {
     "on the states of one CLIP",
 }
 
+# What a guard does without where a family does not offer it.
+WISHES: Mapping[str, str] = {
+    "repetition": "a prompt that only repeats one of the concept's phrases is not heard as such: its states can't be "
+    "compared with theirs",
+}
+
 # How guards of a stage differ from what they are on Stable Diffusion.
 GUIDED = "calls with guidance only: others are refused"
 POOLED = "the pooled vector of a prompt that the guard changes is the empty prompt's"

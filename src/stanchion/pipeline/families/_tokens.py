@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,49 @@ def stream(pipe: Any, tokenizer: Any, texts: Sequence[str], length: int, *, devi
     return Stream(start, tokens.input_ids.to(device), tokens.special_tokens_mask.to(device) == 0, tokenizer)
 
 
+def framed(
+    tokenizer: Any, frame: tuple[str, str], texts: Sequence[str], rows: int, *, device: Any, left_out: int = 0
+) -> Stream:
+    """Token ids (B, ``rows``) of texts within a template, and a mask that is true at what holds any letter of a text.
+
+    ``left_out`` is how many of the first tokens have no states. Behind the template's end is padding.
+
+    Raises:
+        UnsupportedPipeline: the tokenizer does not say which letters its tokens are of.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UnsupportedPipeline("the tokenizer gives no offsets, so nobody knows which tokens are the prompt's own.")
+    before, after = frame
+    ids = torch.full((len(texts), rows), tokenizer.pad_token_id)
+    content = torch.zeros(len(texts), rows, dtype=torch.bool)
+    for row, text in enumerate(texts):
+        start, end = len(before), len(before) + len(text)
+        tokens = tokenizer(f"{before}{text}{after}", return_offsets_mapping=True)
+        known = tokens.input_ids[left_out : left_out + rows]
+        ids[row, : len(known)] = torch.tensor(known)
+        spans = tokens.offset_mapping[left_out : left_out + rows]
+        content[row, : len(known)] = torch.tensor([first < end and last > start for first, last in spans])
+    return Stream(0, ids.to(device), content.to(device), tokenizer)
+
+
+def chat_frame(tokenizer: Any, message: Callable[[str], Any], **options: Any) -> tuple[str, str]:
+    """What a chat template puts before and behind what is said."""
+    mark = "\ue000"  # of no language, and in no template
+    before, _, after = tokenizer.apply_chat_template(message(mark), tokenize=False, **options).partition(mark)
+    return before, after
+
+
+def beginning(tokenizer: Any, frame: tuple[str, str], left_out: int = 0) -> int:
+    """The row at which a text begins that stands in a template."""
+    stream = framed(tokenizer, frame, ["a"], len(frame[0]) + 16, device="cpu", left_out=left_out)
+    return int(stream.content.int().argmax())
+
+
+def reading(ids: Tensor, padding: int) -> Tensor:
+    """(N, L) 1 at token ids, 0 at the padding that stands behind all else: a text may spell it out among its words."""
+    return 1 - (ids == padding).long().flip(1).cumprod(1).flip(1)
+
+
 def prompt_and_negative(
     outputs: Sequence[Any], arguments: Mapping[str, Any], negative: int = 1, pooled: tuple[int, int] | None = None
 ) -> list[Said]:
@@ -89,7 +132,7 @@ def t5_states(encoder: Any, ids: Tensor, stream: str) -> Tensor:
     if stream == "t5":
         states: Tensor = encoder(ids)[0]
         return states
-    mask = 1 - (ids == encoder.config.pad_token_id).long().flip(1).cumprod(1).flip(1)
+    mask = reading(ids, encoder.config.pad_token_id)
     states = encoder(ids, attention_mask=mask)[0]
     return states * mask[..., None] if stream == "t5_zeroed" else states
 

@@ -23,7 +23,7 @@ class AuraFlow(Family):
     title = "AuraFlow"
     classes = ("AuraFlowPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words", "token_ids", "streams", "padded_text", "padding_read")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read")
     parts: ClassVar[Mapping[str, str]] = {"t5_zeroed": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     time_scale = 1000.0
@@ -41,10 +41,12 @@ class AuraFlow(Family):
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (t5_stream("t5_zeroed"),)
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         return t5_states(pipe.text_encoder, ids, stream)
 
     def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -191,7 +192,9 @@ class Family:
         """The text encoders whose states the text states are, and where; one of a causal CLIP unless it says else."""
         return (TextStream(),)
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         """Which tokens the states (B, L, D) are of: one stream a tokenizer.
 
         Raises:
@@ -199,12 +202,14 @@ class Family:
         """
         raise UnsupportedPipeline(f"which of {self.title}'s text states belong to which words is not known.")
 
-    def tokens(self, pipe: Any, texts: Sequence[str], states: Tensor) -> tuple[Tensor, Tensor]:
+    def tokens(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[Tensor, Tensor]:
         """(B, L) token ids of the states, and (B, L) bool that is true at the texts' own."""
-        streams = self.token_streams(pipe, texts, states)
+        streams = self.token_streams(pipe, texts, states, options)
         return torch.cat([one.ids for one in streams], 1), torch.cat([one.content for one in streams], 1)
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         """(N, L, D) states of (N, L) token ids of the stream of that name."""
         raise UnsupportedPipeline(NEEDS["token_ids"])
 
@@ -243,7 +248,7 @@ class Family:
                 "this call draws without guidance, and what a trajectory guard does to predictions that were distilled "
                 f"from guided ones was never measured: {self.guidance}, or use a guard of another stage."
             )
-        if Stage.TRAJECTORY in stages:
+        if reader or Stage.TRAJECTORY in stages:
             check_instructions(self.instructions, pipe, arguments)
         if reader:
             unseen = (*self.unseen, *(self.unseen_negative if Stage.TEXT in stages else ()))

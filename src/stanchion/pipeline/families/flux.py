@@ -27,7 +27,15 @@ class Flux(FluxBlocks):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
     reader = "tokenizer_2"
-    offers: ClassVar[tuple[str, ...]] = ("text", "words", "token_ids", "streams", "padded_text", "padding_read")
+    offers: ClassVar[tuple[str, ...]] = (
+        "text",
+        "words",
+        "repetition",
+        "token_ids",
+        "streams",
+        "padded_text",
+        "padding_read",
+    )
     parts: ClassVar[Mapping[str, str]] = {"t5": "text_encoder_2"}
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
@@ -62,10 +70,12 @@ class Flux(FluxBlocks):
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (t5_stream(tokenizer="tokenizer_2"),)
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer_2, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         return t5_states(pipe.text_encoder_2, ids, stream)
 
 
@@ -76,7 +86,17 @@ class FluxOnClip(TrainableFlux, Flux):
     """
 
     title = "FLUX.1 on one CLIP"
-    offers = ("text", "words", "token_ids", "streams", "start_token", "padded_text", "padding_read", "training")
+    offers = (
+        "text",
+        "words",
+        "repetition",
+        "token_ids",
+        "streams",
+        "start_token",
+        "padded_text",
+        "padding_read",
+        "training",
+    )
 
     def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
         """True guidance by the empty prompt, and no more rows of text than CLIP has places."""
@@ -86,7 +106,7 @@ class FluxOnClip(TrainableFlux, Flux):
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (TextStream(),)
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         states: Tensor = pipe.text_encoder_2(ids)[0]
         return states
 

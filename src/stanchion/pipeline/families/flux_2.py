@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import FLOW
-from .base import TEXT, Family, Place, Said
+from ._tokens import beginning, chat_frame, framed, reading
+from .base import TEXT, Family, Place, Said, Stream
 
 
 class Flux2(Family):
@@ -18,7 +23,8 @@ class Flux2(Family):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("Flux2KleinPipeline",)
     encoding = ("max_sequence_length", "text_encoder_out_layers")
-    offers = ("padded_text", "padding_read")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read")
+    parts: ClassVar[Mapping[str, str]] = {"flux_2": "text_encoder"}
     conditions = (TEXT, "txt_ids")
     rowed = ("timestep", "guidance", "img_ids")
     halves = ("prompt",)
@@ -35,6 +41,27 @@ class Flux2(Family):
 
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return [Said("negative" if calls else "prompt", 0, arguments["prompt"])]
+
+    def frame(self, pipe: Any) -> tuple[str, str]:
+        """What stands before and behind a prompt."""
+        how = {"add_generation_prompt": True, "enable_thinking": False}
+        return chat_frame(pipe.tokenizer, lambda said: [{"role": "user", "content": said}], **how)
+
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        frame = self.frame(pipe)
+        first, behind = beginning(pipe.tokenizer, frame), len(pipe.tokenizer(frame[1]).input_ids)
+        return (TextStream(self.name, first=first, behind=behind, bases=(self.name,)),)
+
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
+        return [framed(pipe.tokenizer, self.frame(pipe), texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
+        how = {"attention_mask": reading(ids, pipe.tokenizer.pad_token_id), "output_hidden_states": True}
+        read = pipe.text_encoder(input_ids=ids, use_cache=False, **how).hidden_states
+        layers = options.get("text_encoder_out_layers", (9, 18, 27))
+        return torch.cat([read[layer] for layer in layers], -1)
 
     def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
         """A single block makes q, k, v and more in one layer: each is some of its columns, text rows first."""

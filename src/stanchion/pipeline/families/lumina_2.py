@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import FLOW
-from ._tokens import prompt_and_negative
-from .base import TEXT, Family, Pass, Said
+from ._tokens import beginning, framed, prompt_and_negative, reading
+from .base import TEXT, Family, Pass, Said, Stream
 
 
 class Lumina2(Family):
@@ -20,6 +21,8 @@ class Lumina2(Family):
     title = "Lumina 2"
     classes = ("Lumina2Pipeline",)
     encoding = ("max_sequence_length", "system_prompt")
+    offers = ("text", "words", "repetition", "token_ids", "streams")
+    parts: ClassVar[Mapping[str, str]] = {"lumina_2": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     conditions = (TEXT, "encoder_attention_mask")
     halves = ("prompt",)
@@ -45,7 +48,30 @@ class Lumina2(Family):
         return Condition(states, {"encoder_attention_mask": mask})
 
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
-        return prompt_and_negative(outputs, arguments, negative=2)
+        """No system prompt stands before a negative one: where its words are is not looked for."""
+        return [
+            said._replace(texts=None) if said.role == "negative" else said
+            for said in prompt_and_negative(outputs, arguments, negative=2)
+        ]
+
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        first = beginning(pipe.tokenizer, _frame(pipe, {}))
+        return (TextStream("lumina_2", first=first, normed=True, bases=("lumina_2",)),)
+
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
+        return [framed(pipe.tokenizer, _frame(pipe, options), texts, states.shape[1], device=states.device)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
+        mask = reading(ids, pipe.tokenizer.pad_token_id)
+        states: Tensor = pipe.text_encoder(ids, attention_mask=mask, output_hidden_states=True).hidden_states[-2]
+        return states
 
     def outputs(self, answer: Any, latents: Tensor, count: int) -> list[Tensor]:
         return [-output for output in super().outputs(answer, latents, count)]
+
+
+def _frame(pipe: Any, options: Mapping[str, Any]) -> tuple[str, str]:
+    told = options.get("system_prompt")
+    return f"{pipe.system_prompt if told is None else told} <Prompt Start> ", ""

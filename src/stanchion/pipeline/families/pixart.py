@@ -23,7 +23,7 @@ class PixArt(Family):
     title = "PixArt"
     classes = ("PixArtSigmaPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words", "token_ids", "streams", "padded_text")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text")
     parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}
     conditions = (TEXT, "encoder_attention_mask")
@@ -53,10 +53,12 @@ class PixArt(Family):
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (t5_stream("t5_masked"),)
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         return t5_states(pipe.text_encoder, ids, stream)
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
+from ...streams import TextStream
 from ...types import Condition
 from ._needs import FLOW
-from .base import TEXT, Family, Pass
+from ._tokens import beginning, framed, reading
+from .base import TEXT, Family, Pass, Stream
 
 
 class QwenImage(Family):
@@ -20,6 +23,8 @@ class QwenImage(Family):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline")
     encoding = ("max_sequence_length",)
+    offers = ("text", "words", "token_ids", "streams")
+    parts: ClassVar[Mapping[str, str]] = {"qwen_image": "text_encoder"}
     conditions = (TEXT, "encoder_hidden_states_mask")
     rowed = ("timestep", "guidance")
     halves = ("prompt",)
@@ -41,6 +46,26 @@ class QwenImage(Family):
         states, mask = pipe.encode_prompt(list(texts), **self.options(arguments))
         return Condition(states, {"encoder_hidden_states_mask": mask})
 
+    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
+        """Of the template's beginning, by count, no states are left; the rest of it stands around the prompt's own."""
+        first = beginning(pipe.tokenizer, _frame(pipe), pipe.prompt_template_encode_start_idx)
+        return (TextStream("qwen_image", first=first, normed=True, bases=("qwen_image",)),)
+
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
+        left_out = pipe.prompt_template_encode_start_idx
+        return [framed(pipe.tokenizer, _frame(pipe), texts, states.shape[1], device=states.device, left_out=left_out)]
+
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
+        left_out = pipe.prompt_template_encode_start_idx
+        start = torch.tensor(pipe.tokenizer(_frame(pipe)[0]).input_ids[:left_out], device=ids.device)
+        whole = torch.cat([start.expand(len(ids), -1), ids], 1)
+        mask = reading(whole, pipe.tokenizer.pad_token_id)
+        read = pipe.text_encoder(input_ids=whole, attention_mask=mask, output_hidden_states=True)
+        states: Tensor = (read.hidden_states[-1] * mask[..., None])[:, left_out:]
+        return states
+
     def put(self, one: Pass, conditions: Sequence[Condition], sample: Tensor, rows: Tensor | None = None) -> Pass:
         made = super().put(one, conditions, sample, rows)
         made.inputs["img_shapes"] = one.inputs["img_shapes"][: len(sample)] * len(conditions)
@@ -49,3 +74,8 @@ class QwenImage(Family):
     def fits_together(self, first: Condition, second: Condition) -> bool:
         """Texts are padded to the longest of their batch; alone they are not."""
         return False
+
+
+def _frame(pipe: Any) -> tuple[str, str]:
+    before, _, after = pipe.prompt_template_encode.partition("{}")
+    return before, after

@@ -28,7 +28,17 @@ class StableDiffusion(TrainableUNet, UNet):
         "StableDiffusionControlNetImg2ImgPipeline",
         "StableDiffusionControlNetInpaintPipeline",
     )
-    offers = ("text", "words", "token_ids", "streams", "start_token", "padded_text", "padding_read", "training")
+    offers = (
+        "text",
+        "words",
+        "repetition",
+        "token_ids",
+        "streams",
+        "start_token",
+        "padded_text",
+        "padding_read",
+        "training",
+    )
 
     unguided = True
 
@@ -42,14 +52,16 @@ class StableDiffusion(TrainableUNet, UNet):
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         return prompt_and_negative(outputs, arguments)
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         encoder = pipe.text_encoder
         if encoder is None:
             raise UnsupportedPipeline("the guard must encode token ids: keep text_encoder on the pipeline.")
-        if clip_skip is None:
+        if (clip_skip := options.get("clip_skip")) is None:
             return encoder(ids)[0]
         hidden = encoder(ids, output_hidden_states=True).hidden_states[-(clip_skip + 1)]
         return getattr(encoder, "text_model", encoder).final_layer_norm(hidden)

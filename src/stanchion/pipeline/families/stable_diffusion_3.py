@@ -25,7 +25,7 @@ class StableDiffusion3(Family):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
     optional = ("text_encoder_3", "tokenizer_3")
     encoding = ("clip_skip", "max_sequence_length")
-    offers = ("text", "words", "token_ids", "streams", "padded_text", "padding_read")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read")
     parts: ClassVar[Mapping[str, str]] = {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5": "text_encoder_3"}
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"
@@ -57,7 +57,9 @@ class StableDiffusion3(Family):
         rest = t5_stream(rows=(rows[1], None), tokenizer="tokenizer_3")
         return (*clips, *([] if pipe.text_encoder_3 is None else [rest]))
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         first, device = pipe.tokenizer_max_length, states.device
         clip, rest = stream(pipe, pipe.tokenizer, texts, first, device=device), states.shape[1] - first
         if pipe.text_encoder_3 is None:
@@ -65,13 +67,13 @@ class StableDiffusion3(Family):
             return [clip._replace(ids=ids, content=content)]
         return [clip, stream(pipe, pipe.tokenizer_3, texts, rest, device=device, start=first)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         encoder = getattr(pipe, self.parts[stream])
         if stream == "t5":
             return t5_states(encoder, ids, stream)
         if stream == "clip_g":
             ids = padded_with(ids, pipe.tokenizer, pipe.tokenizer_2.pad_token_id)
-        states: Tensor = encoder(ids, output_hidden_states=True).hidden_states[-2 - (clip_skip or 0)]
+        states: Tensor = encoder(ids, output_hidden_states=True).hidden_states[-2 - (options.get("clip_skip") or 0)]
         return states
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:

@@ -34,7 +34,7 @@ class StableDiffusionXL(UNet):
         "StableDiffusionXLControlNetInpaintPipeline",
     )
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-    offers = ("text", "words", "token_ids", "streams", "start_token", "padded_text", "padding_read")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "start_token", "padded_text", "padding_read")
     added: ClassVar[tuple[str, ...]] = ("text_embeds", "time_ids")  # inside added_cond_kwargs
     conditions = (TEXT, *added, *UNet.residuals)
     pooled = "text_embeds"
@@ -57,11 +57,13 @@ class StableDiffusionXL(UNet):
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (TextStream(bases=("text_encoder", "text_encoder_2")),)
 
-    def token_streams(self, pipe: Any, texts: Sequence[str], states: Tensor) -> list[Stream]:
+    def token_streams(
+        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
+    ) -> list[Stream]:
         return [stream(pipe, pipe.tokenizer, texts, states.shape[1], device=states.device)]
 
-    def read_ids(self, pipe: Any, ids: Tensor, clip_skip: int | None, stream: str) -> Tensor:
-        layer = -2 if clip_skip is None else -(clip_skip + 2)
+    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
+        layer = -2 - (options.get("clip_skip") or 0)
         other = padded_with(ids, pipe.tokenizer, pipe.tokenizer_2.pad_token_id)
         read = ((pipe.text_encoder, ids), (pipe.text_encoder_2, other))
         return torch.cat([encoder(own, output_hidden_states=True).hidden_states[layer] for encoder, own in read], -1)

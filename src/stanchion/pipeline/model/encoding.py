@@ -56,7 +56,7 @@ class Encoding:
         """
         embeds = self.encode(texts).embeds
         with alone_with(*self.family.tokenizers_of(self.pipe)):
-            ids, content = self.family.tokens(self.pipe, self._spoken(texts), embeds)
+            ids, content = self.family.tokens(self.pipe, self._spoken(texts), embeds, self._options)
         return PromptEmbeds(embeds, ids, content, tuple(texts), streams=self.family.streams(self.pipe))
 
     @torch.no_grad()
@@ -68,7 +68,7 @@ class Encoding:
         Raises:
             UnsupportedPipeline: the pipeline has no text encoder, or its family none that reads ids alone.
         """
-        return self.family.read_ids(self.pipe, token_ids, self.clip_skip, (stream or TextStream()).name)
+        return self.family.read_ids(self.pipe, token_ids, self._options, (stream or TextStream()).name)
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
@@ -77,7 +77,8 @@ class Encoding:
             known[key] = self._encode(texts)
             if "words" in self.family.offers:
                 with alone_with(*self.family.tokenizers_of(self.pipe)):
-                    _warn_of_cuts(texts, self.family.token_streams(self.pipe, self._spoken(texts), known[key].embeds))
+                    said = (self._spoken(texts), known[key].embeds, self._options)
+                    _warn_of_cuts(texts, self.family.token_streams(self.pipe, *said))
         return known[key]
 
     @property
@@ -101,7 +102,11 @@ class Encoding:
         return known
 
     def _spoken(self, texts: Sequence[str]) -> list[str]:
-        return self.family.spoken(self.pipe, texts, self.family.options(self.arguments))
+        return self.family.spoken(self.pipe, texts, self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return self.family.options(self.arguments)
 
     def _encode(self, texts: Sequence[str]) -> Condition:
         token = CURRENT.set(None)  # the pipeline's own parts, not what stands for them in this call

@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...errors import AlreadyAttached
 from ...streams import TextStream
 from ...types import Condition, PromptEmbeds
 from ..families import family_of
 from .base_weights import base_of
+from .text_streams import normed
+
+UNPADDED = 128  # rows that are taken where a pipeline pads a text only to the longest beside it
 
 
 class TextBench:
@@ -61,16 +65,20 @@ class TextBench:
         return self.states([""]).shape[1]
 
     def states(self, texts: Sequence[str]) -> Tensor:
-        """(len(texts), L, D) text states of the stream, padded as the pipeline pads."""
-        whole: Tensor = self._said(texts).embeds
-        return whole[:, slice(*self.stream.rows), slice(*self.stream.columns)]
+        """(len(texts), L, D) states of the stream, padded as the pipeline pads; normed where the denoiser norms."""
+        return self._own(self._said(texts).embeds)
+
+    def _own(self, whole: Tensor) -> Tensor:
+        states = whole[:, slice(*self.stream.rows), slice(*self.stream.columns)]
+        return normed(PromptEmbeds(states, streams=(self.stream,)))[0] if self.stream.normed else states
 
     def read(self, texts: Sequence[str]) -> PromptEmbeds:
         """The same with token ids and the mask of the texts' own tokens."""
         rows, whole = slice(*self.stream.rows), self._said(texts).embeds
-        ids, content = (one[:, rows] for one in self.family.tokens(self.pipe, self._spoken(texts), whole))
+        known = self.family.tokens(self.pipe, self._spoken(texts), whole, self._options(texts))
+        ids, content = (one[:, rows] for one in known)
         own = replace(self.stream, rows=(0, None), columns=(0, None))
-        return PromptEmbeds(whole[:, rows, slice(*self.stream.columns)], ids, content, tuple(texts), streams=(own,))
+        return PromptEmbeds(self._own(whole), ids, content, tuple(texts), streams=(own,))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens of its own each text has, whole as it is given."""
@@ -80,13 +88,20 @@ class TextBench:
         return [len(ids) for ids in tokenizer(spoken, add_special_tokens=False, verbose=False).input_ids]
 
     def _spoken(self, texts: Sequence[str]) -> list[str]:
-        spoken: list[str] = self.family.spoken(self.pipe, texts, self.family.options(self._arguments(len(texts))))
+        spoken: list[str] = self.family.spoken(self.pipe, texts, self._options(texts))
         return spoken
+
+    def _options(self, texts: Sequence[str]) -> dict[str, Any]:
+        options: dict[str, Any] = self.family.options(self._arguments(len(texts)))
+        return options
 
     @torch.no_grad()
     def _said(self, texts: Sequence[str]) -> Condition:
         condition: Condition = self.family.encode(self.pipe, texts, self._arguments(len(texts)))
-        return condition
+        if "repetition" in self.family.offers:
+            return condition
+        rows = self.given.get("max_sequence_length") or UNPADDED
+        return Condition(pad(condition.embeds, (0, 0, 0, rows - condition.embeds.shape[1])))
 
     def _arguments(self, count: int) -> dict[str, Any]:
         """A call's, as far as they decide how texts are encoded: its defaults, the family's, and what was given."""

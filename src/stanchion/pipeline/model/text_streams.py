@@ -30,3 +30,20 @@ def together(prompt: PromptEmbeds, steered: Sequence[Tensor]) -> Tensor:
     for stream, own in zip(prompt.streams, steered, strict=True):
         states[:, slice(*stream.rows), slice(*stream.columns)] = own
     return states
+
+
+def filled(states: Tensor) -> Tensor:
+    """(B, L) bool: rows of (B, L, D) states before nothing but zeros, with which some encoders' texts are padded."""
+    return states.detach().ne(0).any(-1).flip(1).cumsum(1).flip(1) > 0
+
+
+def normed(view: PromptEmbeds) -> tuple[Tensor, Tensor | float]:
+    """A stream's (B, l, d) states in single precision, of length 1 in the mean square where their length says nothing.
+
+    And (B, l, 1) what they were divided by.
+    """
+    states = view.embeds.float()
+    if not view.streams[0].normed:
+        return states, 1.0
+    length = states.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
+    return states / length, length

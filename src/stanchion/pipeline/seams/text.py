@@ -171,7 +171,7 @@ class TextSeam:
 
     def _take(self, said: Said, outputs: list[Any], asked: Mapping[str, Any]) -> None:
         """Put in the place of the states and the vector what the guards let through."""
-        known = self._steer(outputs[said.place], cast(Role, said.role), self._spoken(said.texts, asked))
+        known = self._steer(outputs[said.place], cast(Role, said.role), self._spoken(said.texts, asked), asked)
         outputs[said.place] = known.given.clone()
         if said.pooled is not None:
             known.pooled = self._cover(outputs[said.pooled], known.changed)
@@ -264,13 +264,13 @@ class TextSeam:
         assert self.family.pooled is not None
         return torch.where(changed[:, None], self.empty().extra[self.family.pooled].to(pooled), pooled)
 
-    def _steer(self, embeds: Tensor, role: Role, texts: list[str] | None) -> _SteeredStates:
+    def _steer(self, embeds: Tensor, role: Role, texts: list[str] | None, asked: Mapping[str, Any]) -> _SteeredStates:
         if texts is not None:
             repeats = len(embeds) // len(texts)
             texts = [text for text in texts for _ in range(repeats)]
         ids, content = None, None
         if texts is not None and "words" in self.family.offers:
-            ids, content = self.family.tokens(self.pipe, texts, embeds)
+            ids, content = self.family.tokens(self.pipe, texts, embeds, self.family.options(asked))
         own = embeds.clone()
         streams = self.family.streams(self.pipe)
         view = PromptEmbeds(own, ids, content, tuple(texts) if texts else None, role, streams)

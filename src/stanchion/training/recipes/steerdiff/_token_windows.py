@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....pipeline.model.text_streams import filled
 from ._spoken import Span, Spoken
 
 
@@ -62,12 +63,13 @@ class _Table:
 
     def add_safe_captions(self, spoken: Spoken, longest: int, cap: int) -> None:
         """Their own tokens, with the end token, and with padding: states without tokens are searched whole."""
-        for caption, length in enumerate(spoken.lengths, start=len(spoken.places)):
+        ends = filled(spoken.safe).sum(1).tolist()
+        for caption, (length, last) in enumerate(zip(spoken.lengths, ends, strict=True), start=len(spoken.places)):
             first, end = spoken.first, spoken.first + length
             own, to_end = set(windows_of(first, end, longest)), set(windows_of(first, end + 1, longest))
             self.add(caption, sorted(own), 0, cap)
             self.add(caption, sorted(to_end - own), 0, cap)
-            self.add(caption, sorted(set(windows_of(first, spoken.safe.shape[1], longest)) - to_end), 0, cap)
+            self.add(caption, sorted(set(windows_of(first, last, longest)) - to_end), 0, cap)
 
     def windows(self, spoken: Spoken, longest: int) -> Windows:
         table = torch.tensor(self._rows, device=spoken.safe.device)
@@ -80,8 +82,8 @@ def carrying(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -
     Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase,
     and safe captions, as in ``labelled``. Nothing is said of windows that end within the phrase.
     """
-    table, length, first = _Table(rng), spoken.unsafe.shape[1], spoken.first
-    for caption, place in enumerate(spoken.places):
+    table, first, ends = _Table(rng), spoken.first, filled(spoken.unsafe).sum(1).tolist()
+    for caption, (place, length) in enumerate(zip(spoken.places, ends, strict=True)):
         last = place.end - 1
         table.add(caption, windows_of(last, length, longest), 1, 2 * cap)
         table.add(caption, [(s, n) for s, n in windows_of(first, length, longest) if s < last < s + n], 1, cap)

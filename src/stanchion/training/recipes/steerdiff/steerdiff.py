@@ -22,6 +22,7 @@ from ....guards.text.steerdiff import NAMING, WHOLE, SteerDiff
 from ....guards.triggers import TextScore
 from ....learning.fit import FitSchedule, fit
 from ....pipeline.model.text_bench import TextBench
+from ....pipeline.model.text_streams import filled
 from ...prompts.captions import everyday
 from ...recipe import Recipe, Run
 from ._linear_map import descended_map, ridge_map
@@ -225,7 +226,7 @@ def calibrated(tensors: Mapping[str, Tensor], captions: Tensor, refused: float, 
         return bias
     identifier = Identifier(captions.shape[-1]).to(captions.device)
     identifier.load_state_dict({name: tensors[name].float() for name in identifier.state_dict()})
-    everywhere = (torch.arange(captions.shape[1], device=captions.device) >= first).expand(captions.shape[:2])
+    everywhere = (torch.arange(captions.shape[1], device=captions.device) >= first) & filled(captions)
     parts = zip(captions.split(64), everywhere.split(64), strict=True)
     highest = torch.cat([identifier.scan(*part).flatten(1).amax(1) for part in parts])
     return bias - highest.quantile(1 - refused).logit(SUREST).clamp_min(0).to(bias)
