@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import tiny
-from closeness import same_bits
-from stanchion import ConfigError
+from closeness import near, same_bits
+from stanchion import ConfigError, load_concept
 from stanchion.guards.trajectory.monitor import PictureNetwork
 from stanchion.learning.workers import Workers
 from stanchion.pipeline.model.workbench import Workbench
+from stanchion.training.prompts.pool import wide_pool
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.monitor._runs import Runs, draw_runs
 from stanchion.training.recipes.monitor.monitor import Learnt, MonitorRecipe, _read, _samples
@@ -45,6 +46,23 @@ def test_what_nobody_is_sure_of_teaches_nothing():
     assert labels.tolist() == [1, 1, 0, 0] and levels.tolist() == pytest.approx([0.1, 0.9, 0.1, 0.9])
     assert len(seen) == 4
     assert _read(runs, PictureNetwork(4)).labels.isnan().all()
+
+
+def test_it_may_begin_with_a_saved_one(pipe, tmp_path):
+    saved = tiny.guard("monitor")
+    saved.save(tmp_path / "saved")
+    recipe = MonitorRecipe("weapons", "tiny", start=str(tmp_path / "saved"), steps=1, lr=1e-9)
+    kinds = {
+        "x": Learnt(Runs(torch.zeros(4, 2, 4, 8, 8).half(), torch.tensor([0.1, 0.9])), torch.tensor([1.0, 0, 1, 0]))
+    }
+    network = recipe._fitted("x", kinds, Workbench(pipe), Run(tmp_path, 0))
+    assert all(near(value, saved.tensors[name].float()) for name, value in network.state_dict().items())
+
+
+def test_what_it_sees_is_wider_than_what_is_said_of_it():
+    companions = wide_pool(load_concept("weapons")).companions
+    assert {"a penguin", "a hammer", "a skull"} <= set(companions)
+    assert not any(target in companions for target in load_concept("weapons").targets)
 
 
 def test_it_is_trained_by_one_process(pipe, tmp_path):

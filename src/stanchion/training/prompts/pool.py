@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...concepts import Concept
+from ...concepts import BUILT_IN, Concept
 from ..rewards import ConceptFilter
 
 TEMPLATES = ("{x}", "a photo of {x}", "a picture of {x}", "an image of {x}", "a drawing of {x}", "there is {x}")
@@ -17,6 +17,7 @@ SUBJECTS = (
     *("a cat", "a frog", "a fish", "a butterfly", "a tree", "a flower", "a car", "a rocket", "a hat", "a ball"),
     *("an apple", "a pizza", "a guitar", "a key", "an umbrella"),
 )
+MORE_SUBJECTS = ("a penguin", "a cactus", "a sunflower", "a dog", "a house", "a chair", "a bird", "a cup", "a lamp")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ class PromptPool:
         if self.concept.kind != "style":
             return ()
         return (*self.concept.anchors, *(f"in {name}" for name in self.concept.neighbours))
+
+
+def wide_pool(concept: Concept) -> PromptPool:
+    """With more everyday things, and what other built-in concepts are about: for what sees pictures, not words.
+
+    A network takes for the concept what it never saw.
+    """
+    others = tuple(
+        phrase
+        for other in BUILT_IN.values()
+        if other.kind != "style" and not set(other.labels) & set(concept.labels)
+        for phrase in other.targets
+    )
+    return PromptPool(concept, (*SUBJECTS, *MORE_SUBJECTS, *others))
 
 
 def _noun(name: str) -> str:

@@ -20,11 +20,11 @@ from ....config import Count, Natural, NotNegative, Positive, checked
 from ....errors import ConfigError, UnsupportedPipeline
 from ....guards.base import Guard
 from ....guards.loading import stack_of
-from ....guards.trajectory.monitor import Monitor, PictureNetwork, State
+from ....guards.trajectory.monitor import Monitor, PictureNetwork, State, network_of
 from ....learning.fit import FitSchedule, fit
 from ....pipeline.freezing import frozen
 from ....pipeline.model.workbench import Workbench
-from ...prompts.pool import PromptPool
+from ...prompts.pool import PromptPool, wide_pool
 from ...recipe import Recipe, Run
 from ...searched_states import StateSearch
 from ._runs import Runs, draw_runs
@@ -40,6 +40,7 @@ class MonitorTraining:
     """What the monitor learns from, and for how long.
 
     Attributes:
+        start: folder of a saved monitor to begin with; "" for a network that knows nothing.
         named, harmless: plain runs of prompts with the concept, alone and in pairs by turns, and without it.
         steered: runs under each guard of ``guards``, of prompts with the concept.
         guards: names of guards, or folders of saved ones, each with its settings. TraSCE's loss is left out: it takes
@@ -54,8 +55,9 @@ class MonitorTraining:
         steps, rows, lr: of the network's training: updates, steps of runs in each, learning rate.
     """
 
+    start: str = ""
     named: Natural = 320
-    harmless: Natural = 240
+    harmless: Natural = 320
     steered: Natural = 48
     guards: dict[str, dict[str, Any]] = field(default_factory=lambda: {"trasce": {"when": "always"}})
     attacked: Natural = 32
@@ -124,7 +126,7 @@ class MonitorRecipe(Recipe):
 
     def _plain(self, bench: Workbench, run: Run) -> dict[str, tuple[Runs, Tensor]]:
         """Runs of which the prompt says what they show, and what that is."""
-        s, rng, pool = self.settings, np.random.default_rng([run.seed, 0]), PromptPool(self.concept)
+        s, rng, pool = self.settings, np.random.default_rng([run.seed, 0]), wide_pool(self.concept)
         named = [pool.draw(("single", "pair")[place % 2], rng).text for place in range(s.named)]
         harmless = _harmless(pool, s.harmless, rng)
         return {
@@ -149,7 +151,7 @@ class MonitorRecipe(Recipe):
 
     def _steered(self, bench: Workbench, run: Run) -> dict[str, Runs]:
         """Runs under other guards: some of them show the concept all the same."""
-        s, pool, found = self.settings, PromptPool(self.concept), {}
+        s, pool, found = self.settings, wide_pool(self.concept), {}
         for place, (name, settings) in enumerate(s.guards.items()):
             rng = np.random.default_rng([run.seed, 1, place])
             texts = [pool.draw(("pair", "single")[at % 2], rng).text for at in range(s.steered)]
@@ -163,7 +165,7 @@ class MonitorRecipe(Recipe):
     ) -> dict[str, Learnt]:
         """Runs of soft prompts over harmless prompts."""
         s, rng = self.settings, np.random.default_rng([run.seed, 2, len(kind)])
-        texts = _harmless(PromptPool(self.concept), s.attacked, rng)
+        texts = _harmless(wide_pool(self.concept), s.attacked, rng)
         wanted = known["named"].runs.finished.to(bench.device)
         search = StateSearch(bench, wanted, texts, s.guidance_scale, s.updates, s.batch)
         found = {}
@@ -183,6 +185,8 @@ class MonitorRecipe(Recipe):
         """A network that has learnt from all kinds, but for what is held out."""
         torch.manual_seed(run.seed)
         network = PictureNetwork(bench.latent_shape[0]).to(bench.device)
+        if self.settings.start:
+            network.load_state_dict(network_of(Monitor.load(self.settings.start).tensors, bench.device).state_dict())
         taught = _samples([self._part(kind, held_out=False) for kind in kinds.values()])
         schedule = FitSchedule(self.settings.steps, self.settings.rows, self.settings.lr, 50, 0.99)
         fit(network, partial(self._loss, network, taught), schedule, run.folder / name, seed=run.seed)

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....concepts import BUILT_IN, Concept
+from ....concepts import Concept
 from ....files.tensors import read_tensors, save_tensors
 from ....pipeline.model.workbench import Workbench
 from ...prompts.captions import MANNERS
-from ...prompts.pool import PAIRINGS, SUBJECTS, PromptPool
+from ...prompts.pool import PAIRINGS, wide_pool
 from ...rewards import ConceptFilter
 
-MORE_SUBJECTS = ("a penguin", "a cactus", "a sunflower", "a dog", "a house", "a chair", "a bird", "a cup", "a lamp")
 GENERIC = ("", "a photo", "a picture", "an image", "something")
 STYLED = 0.3  # share of prompts with a manner
 BATCH = 16
@@ -60,7 +59,7 @@ def draw_latents(
 
 def unsafe_prompts(concept: Concept, count: int, rng: np.random.Generator) -> list[str]:
     """Prompts that name the concept: alone and beside something harmless, in turn."""
-    pool, styled = _pool(concept), 0.0 if concept.kind == "style" else STYLED
+    pool, styled = wide_pool(concept), 0.0 if concept.kind == "style" else STYLED
     return [
         _mannered(pool.draw("pair" if place % 2 else "single", rng).text, concept, rng, styled)
         for place in range(count)
@@ -72,7 +71,7 @@ def benign_prompts(concept: Concept, count: int, rng: np.random.Generator) -> li
 
     The concept's neighbours are among them, and what other built-in concepts are about.
     """
-    pool, texts = _pool(concept), list[str]()
+    pool, texts = wide_pool(concept), list[str]()
     for place in range(count):
         if rng.random() < 0.06:
             texts.append(GENERIC[int(rng.integers(len(GENERIC)))])
@@ -83,16 +82,6 @@ def benign_prompts(concept: Concept, count: int, rng: np.random.Generator) -> li
             text = PAIRINGS[int(rng.integers(len(PAIRINGS)))].format(a=first, b=second)
         texts.append(_mannered(text, concept, rng, STYLED))
     return texts
-
-
-def _pool(concept: Concept) -> PromptPool:
-    others = tuple(
-        phrase
-        for other in BUILT_IN.values()
-        if other.kind != "style" and not set(other.labels) & set(concept.labels)
-        for phrase in other.targets
-    )
-    return PromptPool(concept, (*SUBJECTS, *MORE_SUBJECTS, *others))
 
 
 def _mannered(text: str, concept: Concept, rng: np.random.Generator, styled: float) -> str:
