@@ -12,7 +12,7 @@ from .parts import chat_tokenizer, flow, qwen3, spread
 from .spec import Tiny
 
 
-def parts() -> dict[str, Any]:
+def parts(*, guidance: bool = False) -> dict[str, Any]:
     words = chat_tokenizer()
     torch.manual_seed(0)
     transformer = diffusers.Flux2Transformer2DModel(
@@ -25,7 +25,7 @@ def parts() -> dict[str, Any]:
         joint_attention_dim=32,
         timestep_guidance_channels=256,
         axes_dims_rope=[4, 4, 4, 4],
-        guidance_embeds=False,
+        guidance_embeds=guidance,
     )
     torch.manual_seed(4)
     vae = diffusers.AutoencoderKLFlux2(

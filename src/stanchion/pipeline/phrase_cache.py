@@ -38,7 +38,8 @@ def identity_of(*parts: Any, options: tuple[Any, ...]) -> tuple[Any, ...]:
         if isinstance(part, nn.Module)
         for name, value in part.named_parameters()
     )
-    tokenizers = tuple((id(part), len(part)) for part in parts if not isinstance(part, nn.Module))
+    others = [getattr(part, "tokenizer", part) for part in parts if not isinstance(part, nn.Module)]  # of a processor
+    tokenizers = tuple((id(part), len(part)) for part in others)
     return (weights, tokenizers, *options)
 
 

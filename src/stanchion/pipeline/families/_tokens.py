@@ -62,11 +62,19 @@ def stream(pipe: Any, tokenizer: Any, texts: Sequence[str], length: int, *, devi
 
 
 def framed(
-    tokenizer: Any, frame: tuple[str, str], texts: Sequence[str], rows: int, *, device: Any, left_out: int = 0
+    tokenizer: Any,
+    frame: tuple[str, str],
+    texts: Sequence[str],
+    rows: int,
+    *,
+    device: Any,
+    left_out: int = 0,
+    special: bool = True,
 ) -> Stream:
     """Token ids (B, ``rows``) of texts within a template, and a mask that is true at what holds any letter of a text.
 
-    ``left_out`` is how many of the first tokens have no states. Behind the template's end is padding.
+    ``left_out`` is how many of the first tokens have no states; ``special`` whether the tokenizer puts some of its own
+    around the template. Behind its end is padding.
 
     Raises:
         UnsupportedPipeline: the tokenizer does not say which letters its tokens are of.
@@ -78,7 +86,7 @@ def framed(
     content = torch.zeros(len(texts), rows, dtype=torch.bool)
     for row, text in enumerate(texts):
         start, end = len(before), len(before) + len(text)
-        tokens = tokenizer(f"{before}{text}{after}", return_offsets_mapping=True)
+        tokens = tokenizer(f"{before}{text}{after}", return_offsets_mapping=True, add_special_tokens=special)
         known = tokens.input_ids[left_out : left_out + rows]
         ids[row, : len(known)] = torch.tensor(known)
         spans = tokens.offset_mapping[left_out : left_out + rows]
@@ -93,9 +101,9 @@ def chat_frame(tokenizer: Any, message: Callable[[str], Any], **options: Any) ->
     return before, after
 
 
-def beginning(tokenizer: Any, frame: tuple[str, str], left_out: int = 0) -> int:
+def beginning(tokenizer: Any, frame: tuple[str, str], left_out: int = 0, **how: bool) -> int:
     """The row at which a text begins that stands in a template."""
-    stream = framed(tokenizer, frame, ["a"], len(frame[0]) + 16, device="cpu", left_out=left_out)
+    stream = framed(tokenizer, frame, ["a"], len(frame[0]) + 16, device="cpu", left_out=left_out, **how)
     return int(stream.content.int().argmax())
 
 

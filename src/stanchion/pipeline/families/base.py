@@ -124,8 +124,9 @@ class Family:
         return {"guidance_scale": guidance_scale}
 
     def tokenizers_of(self, pipe: Any) -> list[Any]:
-        """The tokenizers that the pipeline holds."""
-        return [vars(pipe).get(name) for name in self.encoders if name.startswith("tokenizer")]
+        """The tokenizers that the pipeline holds; a processor holds its own."""
+        held = [vars(pipe).get(name) for name in self.encoders if name.startswith("tokenizer")]
+        return [getattr(one, "tokenizer", one) for one in held]
 
     def drawn_with(self, output_type: str | None, ran: Sequence[str] = ()) -> tuple[str, ...]:
         """The beginnings of the paths of the modules without which no picture of this type is made.

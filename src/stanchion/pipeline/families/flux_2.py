@@ -31,6 +31,8 @@ class Flux2(Family):
     time_scale = 1000.0
     refused: ClassVar[Mapping[str, str]] = {**Family.refused, "image": "no guard was tried on its editing"}
     guidance = "give guidance_scale above 1 to a klein that is not distilled"
+    layers: ClassVar[tuple[int, ...]] = (9, 18, 27)  # whose states a call takes that names none
+    special: ClassVar[bool] = True  # whether the tokenizer adds tokens of its own to the template's
 
     def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
         return super().guided(pipe, arguments) and not pipe.config.is_distilled
@@ -48,19 +50,21 @@ class Flux2(Family):
         return chat_frame(pipe.tokenizer, lambda said: [{"role": "user", "content": said}], **how)
 
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
-        frame = self.frame(pipe)
-        first, behind = beginning(pipe.tokenizer, frame), len(pipe.tokenizer(frame[1]).input_ids)
+        (tokenizer,), frame = self.tokenizers_of(pipe), self.frame(pipe)
+        first = beginning(tokenizer, frame, special=self.special)
+        behind = len(tokenizer(frame[1], add_special_tokens=self.special).input_ids)
         return (TextStream(self.name, first=first, behind=behind, bases=(self.name,)),)
 
     def token_streams(
         self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
     ) -> list[Stream]:
-        return [framed(pipe.tokenizer, self.frame(pipe), texts, states.shape[1], device=states.device)]
+        (tokenizer,), frame = self.tokenizers_of(pipe), self.frame(pipe)
+        return [framed(tokenizer, frame, texts, states.shape[1], device=states.device, special=self.special)]
 
     def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
-        how = {"attention_mask": reading(ids, pipe.tokenizer.pad_token_id), "output_hidden_states": True}
+        how = {"attention_mask": reading(ids, self.tokenizers_of(pipe)[0].pad_token_id), "output_hidden_states": True}
         read = pipe.text_encoder(input_ids=ids, use_cache=False, **how).hidden_states
-        layers = options.get("text_encoder_out_layers", (9, 18, 27))
+        layers = options.get("text_encoder_out_layers", self.layers)
         return torch.cat([read[layer] for layer in layers], -1)
 
     def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:

@@ -82,7 +82,8 @@ class TextBench:
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens of its own each text has, whole as it is given."""
-        tokenizer, spoken = getattr(self.pipe, self.stream.tokenizer), self._spoken(texts)
+        held, spoken = getattr(self.pipe, self.stream.tokenizer), self._spoken(texts)
+        tokenizer = getattr(held, "tokenizer", held)  # of a processor
         if convert := getattr(self.pipe, "maybe_convert_prompt", None):
             spoken = convert(spoken, tokenizer)
         return [len(ids) for ids in tokenizer(spoken, add_special_tokens=False, verbose=False).input_ids]

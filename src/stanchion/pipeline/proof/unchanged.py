@@ -104,14 +104,14 @@ class _Weights:
 
 
 class _Tokens:
-    """A tokenizer: its vocabulary, its added tokens, and its rules."""
+    """A tokenizer, or that of a processor: its vocabulary, its added tokens, and its rules."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._kept = _rules(tokenizer)
 
     def glance(self, tokenizer: Any) -> Any:
         """What is another where the tokenizer was replaced or learnt a token."""
-        return id(tokenizer), len(tokenizer)
+        return id(tokenizer), len(getattr(tokenizer, "tokenizer", tokenizer))
 
     def changed(self, tokenizer: Any) -> str:
         """The first thing that is not what it was; nothing where all are."""
@@ -119,7 +119,8 @@ class _Tokens:
         return next((what for what, value in self._kept.items() if rules[what] != value), "")
 
 
-def _rules(tokenizer: Any) -> dict[str, Any]:
+def _rules(held: Any) -> dict[str, Any]:
+    tokenizer = getattr(held, "tokenizer", held)
     backend = getattr(tokenizer, "_tokenizer", None)  # of the fast ones; what it was told of padding comes first
     table = tokenizer.get_vocab() if backend is None else hash(backend.to_str().partition('"added_tokens":')[2])
     named = (
@@ -130,7 +131,12 @@ def _rules(tokenizer: Any) -> dict[str, Any]:
         "special_tokens_map",
         "chat_template",
     )
-    return {"its size": len(tokenizer), "its entries": table} | {name: getattr(tokenizer, name, None) for name in named}
+    about = {name: getattr(tokenizer, name, None) for name in named}
+    return {
+        "its size": len(tokenizer),
+        "its entries": table,
+        "its template": getattr(held, "chat_template", None),
+    } | about
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
