@@ -38,8 +38,8 @@ def fresh(kind: str) -> Any:
 
 def draw(pipe: Any, prompts: Any = None, *, steps: int = 2, **options: Any) -> torch.Tensor:
     """Pictures (B, …) in [0, 1]; one generator a picture."""
-    prompts = PROMPTS if prompts is None else prompts
     tiny = TINY[type(pipe).__name__]
+    prompts = PROMPTS[-tiny.batch :] if prompts is None else prompts
     negative = {} if tiny.negative is None else {"negative_prompt": [tiny.negative] * len(prompts)}
     generators = [torch.Generator().manual_seed(place) for place in range(len(prompts))]
     given = {name: value() if callable(value) else value for name, value in tiny.options.items()}

@@ -18,11 +18,13 @@ class Tiny:
         parts: makes its components.
         options: of a call; what can be called is made anew for each.
         negative: the negative prompt; None where the class takes none.
+        batch: how many prompts a call may have.
     """
 
     parts: Callable[[], dict[str, Any]]
     options: dict[str, Any] = field(default_factory=dict)
     negative: str | None = "bad"
+    batch: int = 2
 
 
 def picture(size: int = 32) -> Image.Image:

@@ -1,79 +1,27 @@
-"""FLUX.2 klein: states of a language model in a chat template, fused single blocks, guidance in two passes."""
+"""FLUX.2 klein: guidance in two passes, where it was not distilled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from ...streams import TextStream
-from ...types import Condition
-from ._needs import FLOW
-from ._tokens import beginning, chat_frame, framed, reading
-from .base import TEXT, Family, Place, Said, Stream
+from ._blocks.flux_2 import Flux2Blocks
+from ._tokens import chat_frame
 
 
-class Flux2(Family):
-    """A concept is encoded within the same template as a prompt. Klein's negative prompt is always empty."""
+class Flux2(Flux2Blocks):
+    """Klein's negative prompt is always empty."""
 
     name = "flux_2"
     title = "FLUX.2 klein"
-    variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("Flux2KleinPipeline",)
-    encoding = ("max_sequence_length", "text_encoder_out_layers")
-    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read")
     parts: ClassVar[Mapping[str, str]] = {"flux_2": "text_encoder"}
-    conditions = (TEXT, "txt_ids")
-    rowed = ("timestep", "guidance", "img_ids")
-    halves = ("prompt",)
-    time_scale = 1000.0
-    refused: ClassVar[Mapping[str, str]] = {**Family.refused, "image": "no guard was tried on its editing"}
     guidance = "give guidance_scale above 1 to a klein that is not distilled"
-    layers: ClassVar[tuple[int, ...]] = (9, 18, 27)  # whose states a call takes that names none
-    special: ClassVar[bool] = True  # whether the tokenizer adds tokens of its own to the template's
+    layers = (9, 18, 27)
 
     def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
         return super().guided(pipe, arguments) and not pipe.config.is_distilled
 
-    def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
-        states, places = pipe.encode_prompt(list(texts), **self.options(arguments))
-        return Condition(states, {"txt_ids": places})
-
-    def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
-        return [Said("negative" if calls else "prompt", 0, arguments["prompt"])]
-
     def frame(self, pipe: Any) -> tuple[str, str]:
-        """What stands before and behind a prompt."""
         how = {"add_generation_prompt": True, "enable_thinking": False}
         return chat_frame(pipe.tokenizer, lambda said: [{"role": "user", "content": said}], **how)
-
-    def streams(self, pipe: Any) -> tuple[TextStream, ...]:
-        (tokenizer,), frame = self.tokenizers_of(pipe), self.frame(pipe)
-        first = beginning(tokenizer, frame, special=self.special)
-        behind = len(tokenizer(frame[1], add_special_tokens=self.special).input_ids)
-        return (TextStream(self.name, first=first, behind=behind, bases=(self.name,)),)
-
-    def token_streams(
-        self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
-    ) -> list[Stream]:
-        (tokenizer,), frame = self.tokenizers_of(pipe), self.frame(pipe)
-        return [framed(tokenizer, frame, texts, states.shape[1], device=states.device, special=self.special)]
-
-    def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
-        how = {"attention_mask": reading(ids, self.tokenizers_of(pipe)[0].pad_token_id), "output_hidden_states": True}
-        read = pipe.text_encoder(input_ids=ids, use_cache=False, **how).hidden_states
-        layers = options.get("text_encoder_out_layers", self.layers)
-        return torch.cat([read[layer] for layer in layers], -1)
-
-    def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
-        """A single block makes q, k, v and more in one layer: each is some of its columns, text rows first."""
-        single = []
-        for i, block in enumerate(denoiser.single_transformer_blocks):
-            layer, width = block.attn.to_qkv_mlp_proj, block.attn.inner_dim
-            for one in which:
-                start = "qkv".index(one) * width
-                columns = (start, start + width)
-                single.append(Place(f"single_transformer_blocks.{i}.attn", one, layer, "first", columns, once=False))
-        return super().text_projections(denoiser, which) + single

@@ -1,4 +1,4 @@
-"""Qwen-Image: a language model's states with a mask, two passes, a guided prediction of the prompt's norm."""
+"""Qwen-Image: a language model's states of a chat template, of which the beginning is dropped."""
 
 from __future__ import annotations
 
@@ -10,37 +10,19 @@ from torch import Tensor
 
 from ...streams import TextStream
 from ...types import Condition
-from ._needs import FLOW
+from ._blocks.qwen import QwenBlocks
 from ._tokens import beginning, framed, reading
-from .base import TEXT, Family, Pass, Stream
+from .base import Stream
 
 
-class QwenImage(Family):
-    """A mask of None means that every row is text, and is no missing mask."""
+class QwenImage(QwenBlocks):
+    """Texts are padded to the longest of a batch."""
 
     name = "qwen_image"
     title = "Qwen-Image"
-    variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline")
-    encoding = ("max_sequence_length",)
     offers = ("text", "words", "token_ids", "streams")
     parts: ClassVar[Mapping[str, str]] = {"qwen_image": "text_encoder"}
-    conditions = (TEXT, "encoder_hidden_states_mask")
-    rowed = ("timestep", "guidance")
-    halves = ("prompt",)
-    time_scale = 1000.0
-    inputs = ("img_shapes",)
-    guidance = "give true_cfg_scale above 1 and a negative_prompt (' ' will do)"
-
-    def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
-        given = (arguments.get(name) for name in ("negative_prompt", "negative_prompt_embeds"))
-        return float(arguments.get("true_cfg_scale") or 1.0) > 1.0 and any(one is not None for one in given)
-
-    def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
-        return float(arguments["true_cfg_scale"]) if "negative" in roles else 1.0
-
-    def finish(self, pipe: Any, arguments: Mapping[str, Any], guided: Tensor, prompt: Tensor) -> Tensor:
-        return guided * (prompt.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
         states, mask = pipe.encode_prompt(list(texts), **self.options(arguments))
@@ -65,15 +47,6 @@ class QwenImage(Family):
         read = pipe.text_encoder(input_ids=whole, attention_mask=mask, output_hidden_states=True)
         states: Tensor = (read.hidden_states[-1] * mask[..., None])[:, left_out:]
         return states
-
-    def put(self, one: Pass, conditions: Sequence[Condition], sample: Tensor, rows: Tensor | None = None) -> Pass:
-        made = super().put(one, conditions, sample, rows)
-        made.inputs["img_shapes"] = one.inputs["img_shapes"][: len(sample)] * len(conditions)
-        return made
-
-    def fits_together(self, first: Condition, second: Condition) -> bool:
-        """Texts are padded to the longest of their batch; alone they are not."""
-        return False
 
 
 def _frame(pipe: Any) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""What families share that have the same transformer."""
