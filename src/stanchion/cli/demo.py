@@ -10,7 +10,11 @@ import typer
 
 CONCEPT = "weapons"
 NONE = {"guard": "none"}
-STACK = {"guard": "steerdiff+forceforget", "variant": "recommended", "settings": {"forceforget": {"when": "flagged"}}}
+STACK = {
+    "guard": "steerdiff+forceforget+monitor",
+    "variant": "recommended",
+    "settings": {"forceforget": {"when": "flagged_or_monitor"}},
+}
 STEERDIFF = {"guard": "steerdiff"}
 FORCEFORGET = {"guard": "forceforget"}
 TRASCE = {"guard": "trasce"}
