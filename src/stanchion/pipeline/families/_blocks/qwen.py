@@ -1,4 +1,4 @@
-"""Qwen-Image's transformer: states with a mask, packed latents, two passes, a guided prediction of the prompt's norm."""
+"""Qwen-Image's transformer: states with a mask, packed latents, two passes, a guided prediction of a norm."""
 
 from __future__ import annotations
 
