@@ -190,6 +190,19 @@ def test_an_instruction_of_the_callers_is_read_by_no_text_guard(name):
         tiny_families.draw(pipe, system_prompt="draw a knife")
 
 
+def test_a_prompt_behind_its_padding_is_found_but_not_guarded():
+    pipe = tiny_families.fresh(KLEIN)
+    pipe.tokenizer.padding_side = "left"
+    states = pipe.encode_prompt(["a knife"], **given(KLEIN, {}))[0]
+    ids, content = family_of(pipe).tokens(pipe, ["a knife"], states)
+    assert pipe.tokenizer.decode(ids[0][content[0]]) == "a knife"
+    inputs = pipe.tokenizer.apply_chat_template([{"role": "user", "content": "a knife"}], add_generation_prompt=True)
+    assert ids[0, -len(inputs["input_ids"]) :].tolist() == inputs["input_ids"]
+    for name in ("safree", "steerdiff"):
+        with pytest.raises(UnsupportedPipeline, match="pads from the left"):
+            guard(name, tiny_families.pipeline(KLEIN)).attach(pipe)
+
+
 def test_trasce_needs_no_words():
     pipe = tiny_families.pipeline("ZImagePipeline")
     with guard("trasce", pipe).attach(pipe) as attachment:

@@ -70,11 +70,12 @@ def framed(
     device: Any,
     left_out: int = 0,
     special: bool = True,
+    side: str = "right",
 ) -> Stream:
     """Token ids (B, ``rows``) of texts within a template, and a mask that is true at what holds any letter of a text.
 
     ``left_out`` is how many of the first tokens have no states; ``special`` whether the tokenizer puts some of its own
-    around the template. Behind its end is padding.
+    around the template. Padding stands on the ``side``, behind the template's end mostly.
 
     Raises:
         UnsupportedPipeline: the tokenizer does not say which letters its tokens are of.
@@ -88,9 +89,10 @@ def framed(
         start, end = len(before), len(before) + len(text)
         tokens = tokenizer(f"{before}{text}{after}", return_offsets_mapping=True, add_special_tokens=special)
         known = tokens.input_ids[left_out : left_out + rows]
-        ids[row, : len(known)] = torch.tensor(known)
+        there = slice(0, len(known)) if side == "right" else slice(rows - len(known), rows)
+        ids[row, there] = torch.tensor(known)
         spans = tokens.offset_mapping[left_out : left_out + rows]
-        content[row, : len(known)] = torch.tensor([first < end and last > start for first, last in spans])
+        content[row, there] = torch.tensor([first < end and last > start for first, last in spans])
     return Stream(0, ids.to(device), content.to(device), tokenizer)
 
 
@@ -101,9 +103,9 @@ def chat_frame(tokenizer: Any, message: Callable[[str], Any], **options: Any) ->
     return before, after
 
 
-def beginning(tokenizer: Any, frame: tuple[str, str], left_out: int = 0, **how: bool) -> int:
+def beginning(tokenizer: Any, frame: tuple[str, str], left_out: int = 0, *, special: bool = True) -> int:
     """The row at which a text begins that stands in a template."""
-    stream = framed(tokenizer, frame, ["a"], len(frame[0]) + 16, device="cpu", left_out=left_out, **how)
+    stream = framed(tokenizer, frame, ["a"], len(frame[0]) + 16, device="cpu", left_out=left_out, special=special)
     return int(stream.content.int().argmax())
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ....errors import UnsupportedPipeline
 from ....streams import TextStream
 from ....types import Condition
 from .._needs import FLOW
@@ -47,6 +48,11 @@ class Flux2Blocks(Family):
 
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         (tokenizer,), frame = self.tokenizers_of(pipe), self.frame(pipe)
+        if tokenizer.padding_side != "right":
+            raise UnsupportedPipeline(
+                f"the tokenizer pads from the {tokenizer.padding_side}, so a prompt begins in another row each time, "
+                "which no guard of text states knows."
+            )
         first = beginning(tokenizer, frame, special=self.special)
         behind = len(tokenizer(frame[1], add_special_tokens=self.special).input_ids)
         return (TextStream(self.name, first=first, behind=behind, bases=(self.name,)),)
@@ -55,7 +61,8 @@ class Flux2Blocks(Family):
         self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
     ) -> list[Stream]:
         (tokenizer,), frame = self.tokenizers_of(pipe), self.frame(pipe)
-        return [framed(tokenizer, frame, texts, states.shape[1], device=states.device, special=self.special)]
+        how = {"special": self.special, "side": tokenizer.padding_side}
+        return [framed(tokenizer, frame, texts, states.shape[1], device=states.device, **how)]
 
     def read_ids(self, pipe: Any, ids: Tensor, options: Mapping[str, Any], stream: str) -> Tensor:
         how = {"attention_mask": reading(ids, self.tokenizers_of(pipe)[0].pad_token_id), "output_hidden_states": True}
