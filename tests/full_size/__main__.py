@@ -38,18 +38,9 @@ from tiny_families.guards import KNIVES, guard
 from .parts import PIPELINES, made
 
 STEPS, REPEATS = 2, 2
-GUARDS = {
-    "negative_prompt": {"default": {}},
-    "sld": {"default": {}},
-    "trasce": {"default": {}, "faithful": {"form": "faithful"}},
-    "safree": {"default": {}},
-    "steerdiff": {"default": {}},
-    "forceforget": {"default": {}},
-    "monitor": {"default": {}},
-    "patronus_moderator": {"default": {}},
-    "picture_check": {"default": {}},
-    "uce": {"default": {}},
-}
+FAITHFUL = Variant("trasce", "faithful", {"trasce": {"form": "faithful"}})
+GUARDS = "negative_prompt sld trasce safree steerdiff forceforget monitor patronus_moderator picture_check uce".split()
+VARIANTS = (*map(Variant, GUARDS), FAITHFUL)  # what may ask for more memory than there is comes last
 DEVICE = "cuda"
 GIB = 2**30
 COMMAND = "PYTHONPATH=src:tests python -m full_size results/full_size"
@@ -74,14 +65,14 @@ def measured(name: str) -> Iterator[Row]:
     call = partial(drawn, pipe, PIPELINES[name].options)
     call()
     plain, guarded = [], []
-    for variant in [Variant(one, form) for one, forms in GUARDS.items() for form in forms]:
+    for variant in VARIANTS:
+        plain.append(timed(call))
         try:
             with acting(variant, pipe).attach(pipe):
                 call()
                 guarded.append((variant, [timed(call) for _ in range(REPEATS)]))
         except (StanchionError, torch.OutOfMemoryError) as error:
             print(f"{name}, {variant.title!r}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-        plain.append(timed(call))
     base = np.median([seconds for seconds, _ in plain])
     for variant, calls in [(Variant("none"), plain), *guarded]:
         times, peaks = np.array(calls).T
@@ -102,7 +93,7 @@ def acting(variant: Variant, pipe: Any) -> Any:
             tensors, base = _projections(pipe)
             return kind(KNIVES, tensors=tensors, base=base)
         if variant.guard == "trasce":
-            return kind(KNIVES, when="always", **GUARDS["trasce"][variant.variant])
+            return kind(KNIVES, when="always", **variant.settings.get("trasce", {}))
         return guard(variant.guard, pipe)
 
 
