@@ -54,6 +54,31 @@ def test_another_scheduler(kind, name, options):
     assert report.steps == (5 if "Heun" in name else 3) and report.total == 3
 
 
+FLOWS = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+SECOND = [  # of each other family; CogView4 and Z-Image draw with their own alone
+    ("AuraFlowPipeline", "FlowMatchHeunDiscreteScheduler", {}),
+    ("ChromaPipeline", "UniPCMultistepScheduler", FLOWS),
+    ("Flux2KleinPipeline", "UniPCMultistepScheduler", FLOWS),
+    ("Lumina2Pipeline", "UniPCMultistepScheduler", FLOWS),
+    ("PixArtSigmaPipeline", "HeunDiscreteScheduler", {}),
+    ("QwenImagePipeline", "UniPCMultistepScheduler", FLOWS),
+    ("SanaPipeline", "FlowMatchHeunDiscreteScheduler", {}),
+    ("WanPipeline", "FlowMatchEulerDiscreteScheduler", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "options"), SECOND, ids=lambda value: str(value)[:12])
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+def test_a_second_scheduler_of_every_family(kind, name, options, monkeypatch):
+    pipe = tiny_families.pipeline(kind)
+    config = {key: value for key, value in pipe.scheduler.config.items() if not key.startswith("use_")}
+    monkeypatch.setattr(pipe, "scheduler", getattr(diffusers, name).from_config(config, **options))
+    plain = tiny_families.draw(pipe, ["a cat"])
+    with Identity().attach(pipe) as attachment:
+        torch.testing.assert_close(tiny_families.draw(pipe, ["a cat"]), plain, rtol=0, atol=ROUNDING)
+    assert attachment.last.steps == (3 if "Heun" in name else 2) and attachment.last.total == 2
+
+
 def test_sd3_without_its_largest_text_encoder():
     """Its rows are zeros then, and hold no word."""
     pipe = tiny_families.fresh("StableDiffusion3Pipeline")
