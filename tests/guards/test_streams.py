@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ import tiny_families
 from closeness import near, same_bits
 from stanchion import SAFREE, ArtefactError, ConfigError, SteerDiff, UnsupportedPipeline, load_guard
 from stanchion.guards.triggers import TextScore
+from stanchion.learning.workers import ALONE
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.encoding import Encoding
 from stanchion.pipeline.model.text_bench import TextBench
@@ -19,7 +21,8 @@ from stanchion.pipeline.phrase_cache import PhraseCache
 from stanchion.streams import TextStream
 from stanchion.training.recipe import train_guard
 from stanchion.training.recipes.steerdiff._phrases import Framed, Pair
-from stanchion.training.recipes.steerdiff._spoken import _places
+from stanchion.training.recipes.steerdiff._spoken import Spoken, _places
+from stanchion.training.recipes.steerdiff._token_windows import carrying
 from stanchion.types import PromptEmbeds
 from tiny_families.guards import KNIVES, guard
 
@@ -61,6 +64,16 @@ def test_a_phrase_is_found_where_its_tokens_are(kind, options):
         own = getattr(bench.pipe, bench.stream.tokenizer)("a knife", add_special_tokens=False).input_ids
         assert words[-len(own) :] == own and len(words) - len(own) <= (kind not in T5)  # of bytes, one is the space
         assert place.content == bench.stream.first + int(view.content.sum()) and place.counterpart >= 1
+
+
+@pytest.mark.parametrize(("kind", "before"), [(FLUX, False), (KLEIN, True)])
+def test_what_stands_before_a_phrase_is_safe_where_it_has_not_read_it(kind, before):
+    (bench,) = TextBench(tiny_families.pipeline(kind), **given(kind, {})).streams
+    spoken = Spoken.of(bench, [Framed(Pair("a knife", "a cat"), "a photo of ")], ["a cat"], ALONE)
+    windows = carrying(spoken, 9, 0, np.random.default_rng(0))
+    own = windows.places[:, 0] == 0
+    assert bool((windows.unsafe[own] == 0).any()) is before and windows.unsafe[own].any()
+    assert int((windows.places[:, 1] + windows.places[:, 2]).max()) <= spoken.unsafe.shape[1]
 
 
 def test_streams_are_taken_apart_and_put_together_again():

@@ -40,6 +40,7 @@ class Spoken:
         safe: (M, L, D) safe captions.
         lengths: the number of tokens of each of those.
         first: the row at which every caption begins.
+        causal: whether what stands before a phrase has not read it.
     """
 
     unsafe: Tensor
@@ -48,6 +49,7 @@ class Spoken:
     safe: Tensor
     lengths: tuple[int, ...]
     first: int = 1
+    causal: bool = True
 
     @classmethod
     def of(cls, bench: TextBench, captions: Sequence[Framed], safe: Sequence[str], workers: Workers) -> Self:
@@ -58,7 +60,7 @@ class Spoken:
         texts = [caption.unsafe for caption, _ in kept] + [caption.safe for caption, _ in kept] + list(safe)
         unsafe, counterparts, rest = encoded(bench, texts, workers).split([len(kept), len(kept), len(safe)])
         lengths = tuple(min(length, limit - 1 - first) for length in bench.lengths(safe))
-        return cls(unsafe, tuple(place for _, place in kept), counterparts, rest, lengths, first)
+        return cls(unsafe, tuple(place for _, place in kept), counterparts, rest, lengths, first, bench.stream.causal)
 
     def joined(self, other: Self) -> Self:
         """Both."""

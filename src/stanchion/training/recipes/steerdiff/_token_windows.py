@@ -79,15 +79,16 @@ class _Table:
 def carrying(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -> Windows:
     """Windows that tell whether a prompt says the phrase anywhere: what a causal encoder carries it on to says it too.
 
-    Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase,
-    and safe captions, as in ``labelled``. Nothing is said of windows that end within the phrase.
+    Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase, if
+    that has not read it, and safe captions, as in ``labelled``. Nothing is said of windows that end within the phrase.
     """
     table, first, ends = _Table(rng), spoken.first, filled(spoken.unsafe).sum(1).tolist()
     for caption, (place, length) in enumerate(zip(spoken.places, ends, strict=True)):
         last = place.end - 1
         table.add(caption, windows_of(last, length, longest), 1, 2 * cap)
         table.add(caption, [(s, n) for s, n in windows_of(first, length, longest) if s < last < s + n], 1, cap)
-        table.add(caption, windows_of(first, place.start, longest), 0, cap)
+        if spoken.causal:
+            table.add(caption, windows_of(first, place.start, longest), 0, cap)
     table.add_safe_captions(spoken, longest, cap)
     return table.windows(spoken, longest)
 
