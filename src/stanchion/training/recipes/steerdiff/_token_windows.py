@@ -79,8 +79,8 @@ class _Table:
 def carrying(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -> Windows:
     """Windows that tell whether a prompt says the phrase anywhere: what a causal encoder carries it on to says it too.
 
-    Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase, if
-    that has not read it, and safe captions, as in ``labelled``. Nothing is said of windows that end within the phrase.
+    Unsafe: what ends on or behind the phrase's last token, padding included. Safe: what lies wholly before the phrase,
+    if that has not read it, and safe captions, as in ``labelled``. Nothing is said of windows that end within it.
     """
     table, first, ends = _Table(rng), spoken.first, filled(spoken.unsafe).sum(1).tolist()
     for caption, (place, length) in enumerate(zip(spoken.places, ends, strict=True)):
