@@ -1,4 +1,4 @@
-"""SteerDiff before a hardened denoiser and a moderating decoder: holds against whoever searches; costs companions."""
+"""SteerDiff for the words, a monitor for the picture in the making, a moderator for the picture that is made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .base import NamedStack
 class Maximum(NamedStack):
     name = "maximum"
     guards: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "patronus_hardening": {},
         "steerdiff": {},
-        "patronus_moderator": {},
+        "monitor": {"still": "keep"},  # what it still sees in the end the moderator decides
+        "patronus_moderator": {"compare": "stock"},
     }
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"monitor": {"soft_prompts": 1, "guards": {"steerdiff": {}}}}
