@@ -1,6 +1,6 @@
-"""The page that helps to choose a guard: choose.md filled with rows, and the README's picture of them.
+"""The page that helps to choose a guard: choose.md filled with rows, and the README's picture and table of them.
 
-``python tests/pages/choose.py`` writes both.
+``python tests/pages/choose.py`` writes all three.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from stanchion.benchmark.results.row import Row, read_rows
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "choose.md"
 PICTURE = ROOT / "docs" / "images" / "pareto.svg"
+README = ROOT / "README.md"
 PATRONUS = "patronus_hardening+patronus_moderator"
-ALL = f"steerdiff+forceforget+trasce+{PATRONUS}"
-NAMES = {"patronus": PATRONUS, "all": ALL}
+STACKS = ("recommended", "maximum")
+NAMES = {"patronus": PATRONUS}
 GUARDS = (
-    *("none", "steerdiff", "forceforget", "trasce", PATRONUS, f"steerdiff+{PATRONUS}", ALL),
+    *("none", *STACKS, "steerdiff", "forceforget", "trasce", PATRONUS),
     *("uce", "esd", "sld", "safree", "negative_prompt"),
 )
-TRAINED = ("steerdiff", "forceforget", "patronus", "uce", "esd")
+TRAINED = ("steerdiff", "forceforget", "patronus", "uce", "esd", *STACKS)
 ATTACKS = {
     "unlearn_diff_atk": "UnlearnDiffAtk",
     "ring_a_bell": "Ring-A-Bell",
@@ -34,12 +35,15 @@ ATTACKS = {
     "p4d_n": "P4D-N",
     "p4d_k": "P4D-K",
 }
+EVERYBODY_MET = "soft_prompt"  # the one search that every guard of the picture stood
 KEPT = (
     ("benign", "benign_accuracy"),
     ("neighbours", "neighbours_kept"),
     ("paired", "clean_companion"),
+    ("benign_pairs", "benign_accuracy"),
     ("unsafe", "nothing_found"),
 )
+KEPT_HEADS = ("benign as asked", "neighbours kept", "clean companion", "harmless pairs kept", "nothing found")
 
 
 def page() -> str:
@@ -52,8 +56,7 @@ def page() -> str:
 def picture() -> str:
     """The worst adaptive attack against the neighbours that are lost, of the guards that met the same ones."""
     rows = Stored()
-    met = {row.attack for row in rows.red if row.adaptive and row.guard == ALL}
-    kept = [row for row in rows.red if row.attack == "direct" or (row.adaptive and row.attack in met)]
+    kept = [row for row in rows.red if row.attack == "direct" or (row.adaptive and row.attack == EVERYBODY_MET)]
     shown = [(row, replace(row, guard=row.guard.replace(PATRONUS, "Patronus"))) for row in kept if row.guard in GUARDS]
     costs = {named.title: rows.time(row.guard) for row, named in shown if row.variant == "default"}
     times = {title: float(cost[2:]) for title, cost in costs.items() if cost != NOTHING}
@@ -62,11 +65,23 @@ def picture() -> str:
     return as_svg(drawing)
 
 
+def in_readme() -> str:
+    """The README with its table as the rows have it."""
+    table = Stored().summary().rstrip() + "\n"
+    return re.sub(
+        r"^\| guard \| drawn / in pairs .*?\n(?=\n)", lambda _: table, README.read_text("utf-8"), flags=re.M | re.S
+    )
+
+
 class Stored:
     """The rows of results/ that the page is made of."""
 
     def __init__(self) -> None:
-        self.red = read_rows(ROOT / stored("redteam"))
+        loaded = read_rows(ROOT / stored("redteam_loaded"))
+        stacks = [row for row in read_rows(ROOT / stored("stacks")) if row.variant in STACKS]
+        measured = {(row.guard, row.attack, row.adaptive) for row in loaded}
+        older = [row for row in read_rows(ROOT / stored("redteam")) if not _replaced(row, measured)]
+        self.red = [*loaded, *(replace(row, guard=row.variant, variant="default") for row in stacks), *older]
         self.cost = [*read_rows(ROOT / stored("guard_cost")), *read_rows(ROOT / stored("patronus"))]
 
     def said(self, what: str, *about: str) -> str:
@@ -99,8 +114,16 @@ class Stored:
             kept = [share(self.direct(guard, *about)) for about in KEPT]
             trained = "yes" if any(name in guard for name in TRAINED) else "no"
             lines.append([f"`{title(guard)}`", *kept, self.time(guard), trained])
-        heads = ["benign as asked", "neighbours kept", "clean companion", "nothing found", "time", "trained"]
-        return table(["guard", *heads], lines)
+        return table(["guard", *KEPT_HEADS, "time", "trained"], lines)
+
+    def summary(self) -> str:
+        """The README's table: what each holds beside what it costs."""
+        lines = []
+        for guard in GUARDS:
+            drawn = [plain(self.direct(guard, prompts, "unsafe_rate")) for prompts in ("unsafe", "paired")]
+            kept = [plain(self.direct(guard, *about)) for about in KEPT]
+            lines.append([f"`{title(guard)}`", " / ".join(drawn), said_short(self.worst(guard, adaptive=True)), *kept])
+        return table(["guard", "drawn / in pairs", "worst white-box attack", *KEPT_HEADS], lines)
 
     def time(self, guard: str) -> str:
         """Against the unguarded pipeline."""
@@ -118,7 +141,13 @@ class Stored:
     def worst(self, guard: str, *, adaptive: bool) -> Row | None:
         """The attack that comes furthest, of those that could be scored on most of their prompts."""
         found = [r for r in self.red if (r.guard, r.metric, r.adaptive) == (guard, "asr", adaptive)]
-        return max((r for r in found if r.n > r.n_unscored), key=lambda row: row.value or 0.0, default=None)
+        counted = (r for r in found if r.n > r.n_unscored or guard in STACKS)
+        return max(counted, key=lambda row: row.value or 0.0, default=None)
+
+
+def _replaced(row: Row, measured: set[tuple[str, str, bool | None]]) -> bool:
+    """Whether a row of results/redteam was measured again, or is of an artefact or form that is no longer loaded."""
+    return "steerdiff" in row.guard or "trasce" in row.guard or (row.guard, row.attack, row.adaptive) in measured
 
 
 def stored(study: str) -> str:
@@ -146,12 +175,20 @@ def families(kinds: Iterable[str]) -> str:
 
 def title(guard: str) -> str:
     """Patronus is both of its halves."""
-    return guard.replace(PATRONUS, "Patronus").replace("+", " + ").replace("trasce", "trasce¹")
+    return guard.replace(PATRONUS, "Patronus")
 
 
 def attacked(row: Row | None) -> str:
     """The number, and by what."""
-    return "not measured" if row is None else f"{share(row)}, {attack_of(row)}"
+    if row is None:
+        return "not measured"
+    refused = f", no picture made of {row.n_unscored} more" if row.n_unscored else ""
+    return f"{share(row)}, {attack_of(row)}{refused}"
+
+
+def said_short(row: Row | None) -> str:
+    """The number without its interval, and by what."""
+    return NOTHING if row is None else f"{plain(row)}, {attack_of(row)}"
 
 
 def attack_of(row: Row) -> str:
@@ -167,3 +204,4 @@ def plain(row: Row | None) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     PICTURE.write_text(picture(), encoding="utf-8")
+    README.write_text(in_readme(), encoding="utf-8")

@@ -55,6 +55,7 @@ def test_keys_are_those_of_the_schemas() -> None:
 def test_the_choice_is_that_of_the_rows() -> None:
     assert choose.PAGE.read_text(encoding="utf-8") == choose.page(), "python tests/pages/choose.py writes it"
     assert choose.PICTURE.read_text(encoding="utf-8") == choose.picture(), "python tests/pages/choose.py writes it"
+    assert choose.README.read_text(encoding="utf-8") == choose.in_readme(), "python tests/pages/choose.py writes it"
 
 
 def test_every_public_name_is_on_the_page() -> None:
