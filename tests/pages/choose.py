@@ -88,8 +88,8 @@ class Stored:
         """What stands in the place of a marker."""
         if what in ("holds", "costs"):
             return getattr(self, what)()
-        if what in ("where", "redteam"):
-            return where() if what == "where" else stored(what)
+        if what == "where":
+            return where()
         if what == "time":
             return self.time(*about)
         if what == "worst":

@@ -25,6 +25,9 @@ NEEDS: Mapping[str, str] = {
     "on the states of one CLIP",
 }
 
+# What is known of a CLIP's states, padded to one length and read as they are: everything but how to train the denoiser.
+CLIP = ("text", "words", "repetition", "token_ids", "streams", "start_token", "padded_text", "padding_read")
+
 # What a guard does without where a family does not offer it.
 WISHES: Mapping[str, str] = {
     "repetition": "a prompt that only repeats one of the concept's phrases is not heard as such: its states can't be "

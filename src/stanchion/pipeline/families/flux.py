@@ -12,7 +12,7 @@ from transformers import CLIPTextModel
 from ...streams import TextStream
 from ...types import Condition
 from ._flux_blocks import FluxBlocks
-from ._needs import FLOW, PAST, POOLED
+from ._needs import CLIP, FLOW, PAST, POOLED
 from ._tokens import stream, t5_states, t5_stream
 from ._trainable import TrainableFlux
 from .base import TEXT, Said, Stream
@@ -86,17 +86,7 @@ class FluxOnClip(TrainableFlux, Flux):
     """
 
     title = "FLUX.1 on one CLIP"
-    offers = (
-        "text",
-        "words",
-        "repetition",
-        "token_ids",
-        "streams",
-        "start_token",
-        "padded_text",
-        "padding_read",
-        "training",
-    )
+    offers = (*CLIP, "training")
 
     def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
         """True guidance by the empty prompt, and no more rows of text than CLIP has places."""

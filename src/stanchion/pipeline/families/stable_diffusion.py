@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...errors import UnsupportedPipeline
 from ...types import Condition
+from ._needs import CLIP
 from ._tokens import prompt_and_negative, stream
 from ._trainable import TrainableUNet
 from ._unet import UNet
@@ -28,17 +29,7 @@ class StableDiffusion(TrainableUNet, UNet):
         "StableDiffusionControlNetImg2ImgPipeline",
         "StableDiffusionControlNetInpaintPipeline",
     )
-    offers = (
-        "text",
-        "words",
-        "repetition",
-        "token_ids",
-        "streams",
-        "start_token",
-        "padded_text",
-        "padding_read",
-        "training",
-    )
+    offers = (*CLIP, "training")
 
     unguided = True
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from ...streams import TextStream
 from ...types import Condition
-from ._needs import GUIDED, PAST, POOLED
+from ._needs import CLIP, GUIDED, PAST, POOLED
 from ._tokens import padded_with, prompt_and_negative, stream
 from ._unet import UNet
 from .base import TEXT, Pass, Said, Stream
@@ -34,7 +34,7 @@ class StableDiffusionXL(UNet):
         "StableDiffusionXLControlNetInpaintPipeline",
     )
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-    offers = ("text", "words", "repetition", "token_ids", "streams", "start_token", "padded_text", "padding_read")
+    offers = CLIP
     added: ClassVar[tuple[str, ...]] = ("text_embeds", "time_ids")  # inside added_cond_kwargs
     conditions = (TEXT, *added, *UNet.residuals)
     pooled = "text_embeds"
