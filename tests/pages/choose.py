@@ -35,6 +35,7 @@ ATTACKS = {
     "p4d_n": "P4D-N",
     "p4d_k": "P4D-K",
 }
+ANEW = ("steerdiff", "trasce", "forceforget")  # trained anew, or loaded in another form, since results/redteam
 EVERYBODY_MET = "soft_prompt"  # the one search that every guard of the picture stood
 KEPT = (
     ("benign", "benign_accuracy"),
@@ -147,7 +148,8 @@ class Stored:
 
 def _replaced(row: Row, measured: set[tuple[str, str, bool | None]]) -> bool:
     """Whether a row of results/redteam was measured again, or is of an artefact or form that is no longer loaded."""
-    return "steerdiff" in row.guard or "trasce" in row.guard or (row.guard, row.attack, row.adaptive) in measured
+    anew = any(guard in row.guard for guard in ANEW)
+    return anew or (row.guard, row.attack, row.adaptive) in measured
 
 
 def stored(study: str) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import tiny
 from closeness import near, same_bits
 from stanchion import ConfigError, load_concept
-from stanchion.guards.trajectory.monitor import PictureNetwork
+from stanchion.guards.trajectory.monitor import TEMPER, Monitor, PictureNetwork, network_of
 from stanchion.learning.workers import Workers
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.prompts.pool import wide_pool
 from stanchion.training.recipe import Run, train_guard
 from stanchion.training.recipes.monitor._runs import Runs, draw_runs
-from stanchion.training.recipes.monitor.monitor import Learnt, MonitorRecipe, _read, _samples
+from stanchion.training.recipes.monitor.monitor import Learnt, MonitorRecipe, _blended, _read, _samples
 from stanchion.training.searched_states import StateSearch
+from stanchion.types import Flagged
 
 SHORT = {"preset": "tiny", "named": 8, "harmless": 8}
 
@@ -27,7 +29,15 @@ def test_cut_off_and_run_again_it_ends_at_the_same_weights(pipe, tmp_path, monke
         train_guard("monitor", pipe, "weapons", tmp_path / "cut", **SHORT)
     again = train_guard("monitor", pipe, "weapons", tmp_path / "cut", **SHORT)
     assert all(same_bits(again.tensors[name], value) for name, value in whole.tensors.items())
-    assert set(again.training["held_out"]) == {"named", "harmless", "steered_0", "attacked_0", "hidden_0"}
+    assert set(again.training["held_out"]) == {
+        "named",
+        "harmless",
+        "steered_0",
+        "completed_0",
+        "attacked_0",
+        "watched_0",
+        "hidden_0",
+    }
     assert again.training["held_out"]["named"]["shown"] == 2
     assert not hasattr(type(pipe), "_stanchion")
 
@@ -40,6 +50,44 @@ def test_a_run_is_what_the_pipeline_draws(pipe, tmp_path):
     torch.testing.assert_close(runs.finished, drawn, rtol=0.05, atol=0.05)  # but for half precision and the last noise
 
 
+def test_what_the_unguarded_model_begins_goes_on_where_it_stopped(pipe, tmp_path):
+    """Unguarded to the end it is the whole run, of which the first steps were not seen; guards act on the rest."""
+    concept, about = tiny.guard("trasce").concept, {"steps": 4, "scale": 7.5, "seed": 0}
+    whole = draw_runs(pipe, concept, tmp_path / "x.safetensors", ["a gun"], **about)
+    rest = draw_runs(pipe, concept, tmp_path / "y.safetensors", ["a gun"], **about, begun=2)
+    torch.testing.assert_close(rest.seen, whole.seen[:, 2:], rtol=0.01, atol=0.01)
+    torch.testing.assert_close(rest.levels, whole.levels[2:])
+    guards = [tiny.guard("negative_prompt")]
+    ended = draw_runs(pipe, concept, tmp_path / "z.safetensors", ["a gun"], **about, begun=2, guards=guards)
+    assert not near(ended.finished, whole.finished)
+    assert type(pipe.scheduler).__name__ == "DDIMScheduler"
+
+
+def test_a_blend_is_of_pictures_and_labels_alike():
+    pictures = torch.arange(64.0)[:, None, None, None].expand(64, 4, 8, 8)
+    clean, labels = _blended(pictures, torch.arange(64.0), np.random.default_rng(0))
+    torch.testing.assert_close(clean[:, 0, 0, 0], labels)
+    assert 0.3 < (labels != torch.arange(64.0)).float().mean() < 0.7
+
+
+def test_its_threshold_is_the_lowest_that_harmless_runs_let_stand(pipe, monkeypatch):
+    """Of four held out one is seen with 0.75, so a quarter of alarms is too many until the threshold is above it."""
+    monkeypatch.setattr(Monitor, "hits", lambda guard, clean, _: _seen(guard, clean[:, 0, 0, 0]))
+    runs = Runs(
+        torch.tensor([0.0, 0, 0, 0.75]).reshape(4, 1, 1, 1, 1).expand(4, 2, 4, 8, 8).half(), torch.tensor([0.5, 0.9])
+    )
+    kinds, bench = {"harmless": Learnt(runs, torch.zeros(4))}, Workbench(pipe)
+    network = PictureNetwork(4)
+    for allowed, threshold in ((0.005, 0.8), (0.25, 0.5)):
+        recipe = MonitorRecipe("weapons", "tiny", false_alarms=allowed, held_out=1)
+        guard = recipe._calibrated(network, kinds, bench)
+        assert (guard.settings.threshold, guard.settings.release) == (threshold, threshold / 2)
+
+
+def _seen(guard, chance):
+    return Flagged(chance >= guard.settings.threshold, chance.logit() / TEMPER)
+
+
 def test_what_nobody_is_sure_of_teaches_nothing():
     runs = Runs(torch.zeros(3, 2, 4, 8, 8).half(), torch.tensor([0.1, 0.9]))
     seen, levels, labels = _samples([Learnt(runs, torch.tensor([1.0, torch.nan, 0.0]))])
@@ -48,14 +96,15 @@ def test_what_nobody_is_sure_of_teaches_nothing():
     assert _read(runs, PictureNetwork(4)).labels.isnan().all()
 
 
-def test_it_may_begin_with_a_saved_one(pipe, tmp_path):
+def test_it_begins_with_what_one_knew_before(pipe, tmp_path):
     saved = tiny.guard("monitor")
     saved.save(tmp_path / "saved")
-    recipe = MonitorRecipe("weapons", "tiny", start=str(tmp_path / "saved"), steps=1, lr=1e-9)
+    recipe = MonitorRecipe("weapons", "tiny", steps=1, lr=1e-9)
+    before = network_of(Monitor.load(tmp_path / "saved").tensors, torch.device("cpu"))
     kinds = {
         "x": Learnt(Runs(torch.zeros(4, 2, 4, 8, 8).half(), torch.tensor([0.1, 0.9])), torch.tensor([1.0, 0, 1, 0]))
     }
-    network = recipe._fitted("x", kinds, Workbench(pipe), Run(tmp_path, 0))
+    network = recipe._fitted("x", kinds, before, Workbench(pipe), Run(tmp_path, 0))
     assert all(near(value, saved.tensors[name].float()) for name, value in network.state_dict().items())
 
 

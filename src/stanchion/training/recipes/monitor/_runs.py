@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ....files.tensors import read_tensors, save_tensors
 from ....guards.base import Guard, MonitorGuard
 from ....guards.stack import GuardStack
 from ....pipeline.generation import generate
+from ....pipeline.noise.exploring_scheduler import ExploringScheduler
 from ....types import Flagged, Guided, Step
 
 
@@ -69,19 +71,39 @@ def draw_runs(
     seed: int,
     at_once: int = 16,
     guards: Sequence[Guard] = (),
+    watching: Sequence[Guard] = (),
+    begun: int = 0,
 ) -> Runs:
     """A run of each prompt, or of each of (N, L, D) text states, under ``guards``; read from ``file`` the second time.
 
-    The pictures' seeds follow ``seed``.
+    The pictures' seeds follow ``seed``. What ``watching`` would change is seen as it was before. Without any guard the
+    pipeline takes the first ``begun`` steps, which are not seen.
     """
     if not file.is_file():
         parts = []
         for start in tqdm(range(0, len(sent), at_once), desc=file.stem, mininterval=10):
-            some, recorder = sent[start : start + at_once], Recorder(concept)
+            some, recorder = sent[start : start + at_once], Recorder(replace(concept, name="whatever is drawn"))
             said = {"prompt_embeds": some} if isinstance(some, Tensor) else {"prompt": list(some)}
+            how = {"steps": steps, "guidance_scale": scale, "output_type": "latent", **said}
             seeds = range(seed + start, seed + start + len(some))
-            with torch.no_grad(), GuardStack(*guards, recorder).attach(pipe):
-                generate(pipe, seeds, steps=steps, guidance_scale=scale, output_type="latent", **said)
+            with torch.no_grad():
+                if begun:
+                    with _taking(pipe, slice(begun)):
+                        how["latents"] = generate(pipe, seeds, **how)[0].images
+                with GuardStack(*guards, recorder, *watching).attach(pipe), _taking(pipe, slice(begun, None)):
+                    generate(pipe, seeds, **how)
             parts.append(torch.stack(recorder.seen, 1))
         save_tensors(file, {"seen": torch.cat(parts), "levels": torch.tensor(recorder.levels)})
     return Runs(**read_tensors(file))
+
+
+@contextmanager
+def _taking(pipe: Any, window: slice) -> Iterator[None]:
+    """Only these steps of the schedule, as DDIM takes them; the pipeline's own way where it is all of them."""
+    stock = pipe.scheduler
+    if window != slice(0, None):
+        pipe.scheduler = ExploringScheduler.like(stock, window=window)
+    try:
+        yield
+    finally:
+        pipe.scheduler = stock

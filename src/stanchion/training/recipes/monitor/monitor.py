@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ....config import Count, Natural, NotNegative, Positive, checked
+from ....config import Count, Natural, NotNegative, Positive, Share, checked
 from ....errors import ConfigError, UnsupportedPipeline
 from ....guards.base import Guard
 from ....guards.loading import stack_of
@@ -29,8 +30,11 @@ from ...recipe import Recipe, Run
 from ...searched_states import StateSearch
 from ._runs import Runs, draw_runs
 
-SURE = 0.9  # of a finished picture: what the first network says with less certainty teaches nothing
+SHOWN, CLEAR = 0.7, 0.1  # of a finished picture: what the first network places in between teaches nothing
 JITTER = 0.05  # deviation of the noise on what is learnt from
+SHIFT = 1  # cells of the latents, each way
+BLENDED = 0.5  # share of rows that are blends of two, labels and all (mixup, arXiv 1710.09412)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
 SEEDS = 1_000_000  # between the pictures of two kinds of runs
 
 
@@ -40,37 +44,47 @@ class MonitorTraining:
     """What the monitor learns from, and for how long.
 
     Attributes:
-        start: folder of a saved monitor to begin with; "" for a network that knows nothing.
+        start: folder of a saved monitor to go on from; "" for one that begins with what the first network learnt.
         named, harmless: plain runs of prompts with the concept, alone and in pairs by turns, and without it.
         steered: runs under each guard of ``guards``, of prompts with the concept.
         guards: names of guards, or folders of saved ones, each with its settings. TraSCE's loss is left out: it takes
             twice the time and changes what is drawn in one picture of a hundred.
+        completed: runs under each guard, of prompts with the concept, of which the unguarded model took the first steps
+            (arXiv 2505.17013): as many for each number of steps in ``begun``. The second half of them has the first
+            monitor beside the guard.
+        begun: those numbers, below ``sampling_steps``.
         attacked: runs of each soft prompt.
-        soft_prompts: how many are searched against the pipeline, and as many again that hide from the first monitor.
+        soft_prompts: how many are searched against the pipeline, and as many again in each round.
+        rounds: of soft prompts that hide from the monitor as it is by then, which then learns from them.
         updates, batch: of each search.
         hide: weight of hiding in it.
         held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
+        false_alarms: share of the plain harmless ones among them on which it may trip: the threshold follows from it.
         sampling_steps, guidance_scale: of all runs.
         at_once: pictures that are drawn together; more are faster on an accelerator, and take more memory.
-        steps, rows, lr: of the network's training: updates, steps of runs in each, learning rate.
+        steps, rows, lr: of each of the network's fits: updates, steps of runs in each, learning rate.
     """
 
     start: str = ""
-    named: Natural = 320
-    harmless: Natural = 320
+    named: Natural = 480
+    harmless: Natural = 720
     steered: Natural = 48
     guards: dict[str, dict[str, Any]] = field(default_factory=lambda: {"trasce": {"when": "always"}})
+    completed: Natural = 24
+    begun: tuple[Natural, ...] = (3, 5)
     attacked: Natural = 32
     soft_prompts: Count = 2
+    rounds: Natural = 2
     updates: Natural = 40
     batch: Natural = 16
     hide: NotNegative = 0.05
     held_out: Natural = 4
+    false_alarms: Share = 0.005
     sampling_steps: Natural = 20
     guidance_scale: Positive = 4.0
-    at_once: Natural = 16
-    steps: Natural = 600
-    rows: Natural = 64
+    at_once: Natural = 48
+    steps: Natural = 1500
+    rows: Natural = 96
     lr: Positive = 3e-3
 
 
@@ -86,7 +100,7 @@ class Learnt:
 
 
 class MonitorRecipe(Recipe):
-    """Of no paper: runs of five kinds, a network of 140 thousand weights, minutes on one core."""
+    """Of no paper: runs of seven kinds, a network of 140 thousand weights, minutes on one core."""
 
     name = "monitor"
     Settings = MonitorTraining
@@ -98,8 +112,11 @@ class MonitorRecipe(Recipe):
             "harmless": 16,
             "steered": 4,
             "guards": {"negative_prompt": {}},
+            "completed": 4,
+            "begun": (1,),
             "attacked": 4,
             "soft_prompts": 1,
+            "rounds": 1,
             "updates": 2,
             "batch": 2,
             "sampling_steps": 4,
@@ -115,13 +132,20 @@ class MonitorRecipe(Recipe):
         if len(bench.latent_shape) != 3:
             raise UnsupportedPipeline(f"the monitor reads latents (C, H, W); this model's are {bench.latent_shape}.")
         kinds = {name: Learnt(runs, label) for name, (runs, label) in self._plain(bench, run).items()}
-        reader = self._fitted("reader", kinds, bench, run)
+        reader = last = self._fitted("reader", kinds, None, bench, run)
+        if self.settings.start:  # not the reader: what a saved one is blind to it can't teach
+            last = network_of(Monitor.load(self.settings.start).tensors, bench.device)
         kinds |= {name: _read(runs, reader) for name, runs in self._steered(bench, run).items()}
-        kinds |= self._attacked("attacked", kinds, reader, bench, run, None)
-        first = self._fitted("first", kinds, bench, run)
-        kinds |= self._attacked("hidden", kinds, reader, bench, run, first)
-        guard = self._guard(self._fitted("last", kinds, bench, run), bench)
-        guard.training = {"held_out": {name: self._tried(guard, kind, bench) for name, kind in kinds.items()}}
+        kinds |= {name: _read(runs, reader) for name, runs in self._completed("completed", bench, run).items()}
+        kinds |= self._attacked("attacked", 0, kinds, reader, bench, run, None)
+        last = self._fitted("first", kinds, last, bench, run)
+        watching = self._guard(last, bench, still="keep")
+        kinds |= {name: _read(runs, reader) for name, runs in self._completed("watched", bench, run, watching).items()}
+        for turn in range(self.settings.rounds):
+            kinds |= self._attacked("hidden", turn * self.settings.soft_prompts, kinds, reader, bench, run, last)
+            last = self._fitted(f"after_{turn}", kinds, last, bench, run)
+        guard = self._calibrated(last, kinds, bench)
+        guard.training = {"held_out": {name: self._tried(guard, kind) for name, kind in kinds.items()}}
         return guard
 
     def _plain(self, bench: Workbench, run: Run) -> dict[str, tuple[Runs, Tensor]]:
@@ -135,7 +159,15 @@ class MonitorRecipe(Recipe):
         }
 
     def _drawn(
-        self, name: str, sent: Sequence[str] | Tensor, place: int, bench: Workbench, run: Run, *guards: Guard
+        self,
+        name: str,
+        sent: Sequence[str] | Tensor,
+        place: int,
+        bench: Workbench,
+        run: Run,
+        *guards: Guard,
+        watching: Sequence[Guard] = (),
+        begun: int = 0,
     ) -> Runs:
         return draw_runs(
             bench.pipe,
@@ -147,21 +179,48 @@ class MonitorRecipe(Recipe):
             at_once=self.settings.at_once,
             seed=(run.seed * 10 + place) * SEEDS,
             guards=guards,
+            watching=watching,
+            begun=begun,
         )
 
     def _steered(self, bench: Workbench, run: Run) -> dict[str, Runs]:
         """Runs under other guards: some of them show the concept all the same."""
-        s, pool, found = self.settings, wide_pool(self.concept), {}
-        for place, (name, settings) in enumerate(s.guards.items()):
-            rng = np.random.default_rng([run.seed, 1, place])
-            texts = [pool.draw(("pair", "single")[at % 2], rng).text for at in range(s.steered)]
-            guards = stack_of([name], self.concept, {name: settings}).guards
+        found = {}
+        for place, guards in enumerate(self._others()):
             label = f"steered_{place}"
+            texts = self._naming(self.settings.steered, [run.seed, 1, place])
             found[label] = self._drawn(label, texts, 2 + place, bench, run, *guards)
         return found
 
+    def _completed(self, kind: str, bench: Workbench, run: Run, *watching: Guard) -> dict[str, Runs]:
+        """Runs that the unguarded model has begun, and other guards end: some of them show what it began."""
+        s, found = self.settings, {}
+        for place, (guards, begun) in enumerate(product(self._others(), s.begun)):
+            label = f"{kind}_{place}"
+            texts = self._naming(s.completed, [run.seed, 3, len(kind), place])
+            place += 20 * len(kind)
+            found[label] = self._drawn(label, texts, place, bench, run, *guards, watching=watching, begun=begun)
+        return found
+
+    def _others(self) -> list[tuple[Guard, ...]]:
+        """The guards of the settings, each by itself."""
+        named = self.settings.guards.items()
+        return [stack_of([name], self.concept, {name: settings}).guards for name, settings in named]
+
+    def _naming(self, count: int, seed: Sequence[int]) -> list[str]:
+        """Prompts with the concept, in pairs and alone by turns."""
+        pool, rng = wide_pool(self.concept), np.random.default_rng(seed)
+        return [pool.draw(("pair", "single")[at % 2], rng).text for at in range(count)]
+
     def _attacked(
-        self, kind: str, known: Mapping[str, Learnt], reader: Any, bench: Workbench, run: Run, hide_from: Any
+        self,
+        kind: str,
+        first: int,
+        known: Mapping[str, Learnt],
+        reader: PictureNetwork,
+        bench: Workbench,
+        run: Run,
+        hide_from: PictureNetwork | None,
     ) -> dict[str, Learnt]:
         """Runs of soft prompts over harmless prompts."""
         s, rng = self.settings, np.random.default_rng([run.seed, 2, len(kind)])
@@ -169,7 +228,7 @@ class MonitorRecipe(Recipe):
         wanted = known["named"].runs.finished.to(bench.device)
         search = StateSearch(bench, wanted, texts, s.guidance_scale, s.updates, s.batch)
         found = {}
-        for place in range(s.soft_prompts):
+        for place in range(first, first + s.soft_prompts):
             name, seed = f"{kind}_{place}", 50 + 10 * len(kind) + place
             if (run.folder / f"{name}.safetensors").is_file():
                 offset = torch.zeros(())  # drawn already
@@ -181,12 +240,19 @@ class MonitorRecipe(Recipe):
             found[name] = _read(runs, reader)
         return found
 
-    def _fitted(self, name: str, kinds: Mapping[str, Learnt], bench: Workbench, run: Run) -> PictureNetwork:
-        """A network that has learnt from all kinds, but for what is held out."""
+    def _fitted(
+        self,
+        name: str,
+        kinds: Mapping[str, Learnt],
+        before: PictureNetwork | None,
+        bench: Workbench,
+        run: Run,
+    ) -> PictureNetwork:
+        """A network that begins with what one knew before, and has learnt from all kinds, but for what is held out."""
         torch.manual_seed(run.seed)
         network = PictureNetwork(bench.latent_shape[0]).to(bench.device)
-        if self.settings.start:
-            network.load_state_dict(network_of(Monitor.load(self.settings.start).tensors, bench.device).state_dict())
+        if before is not None:
+            network.load_state_dict(before.state_dict())
         taught = _samples([self._part(kind, held_out=False) for kind in kinds.values()])
         schedule = FitSchedule(self.settings.steps, self.settings.rows, self.settings.lr, 50, 0.99)
         fit(network, partial(self._loss, network, taught), schedule, run.folder / name, seed=run.seed)
@@ -195,15 +261,13 @@ class MonitorRecipe(Recipe):
     def _loss(
         self, network: PictureNetwork, taught: tuple[Tensor, Tensor, Tensor], step: int, rng: np.random.Generator
     ) -> dict[str, Tensor]:
-        """As many steps with the concept as without it, half of them mirrored."""
+        """As many steps with the concept as without it."""
         seen, levels, labels = taught
         half = self.settings.rows // 2
         rows = torch.cat([torch.from_numpy(rng.choice((labels == side).nonzero()[:, 0], half)) for side in (0.0, 1.0)])
-        clean = seen[rows].float()
+        clean, label = _blended(_moved(seen[rows].float(), rng), labels[rows], rng)
         clean = clean + JITTER * torch.randn(clean.shape)
-        mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
-        clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
-        clean, level, label = (part.to(network.first.weight.device) for part in (clean, levels[rows], labels[rows]))
+        clean, level, label = (part.to(network.first.weight.device) for part in (clean, levels[rows], label))
         return {"loss": binary_cross_entropy_with_logits(network(clean, level), label)}
 
     def _part(self, kind: Learnt, *, held_out: bool) -> Learnt:
@@ -211,7 +275,16 @@ class MonitorRecipe(Recipe):
         count = len(kind.labels) - len(kind.labels) // self.settings.held_out
         return kind[count:] if held_out else kind[:count]
 
-    def _tried(self, guard: Monitor, kind: Learnt, bench: Workbench) -> dict[str, int]:
+    def _calibrated(self, network: PictureNetwork, kinds: Mapping[str, Learnt], bench: Workbench) -> Monitor:
+        """The guard with the lowest threshold at which it trips on few enough held-out plain harmless runs."""
+        for threshold in THRESHOLDS:
+            guard = self._guard(network, bench, threshold=threshold, release=threshold / 2)
+            tried = self._tried(guard, kinds["harmless"])
+            if tried["false_alarms"] <= self.settings.false_alarms * tried["clear"]:
+                break
+        return guard
+
+    def _tried(self, guard: Monitor, kind: Learnt) -> dict[str, int]:
         """Of held-out runs that show the concept, or do not, on how many it trips."""
         part, state = self._part(kind, held_out=True), State(anchor=None)
         tripped = torch.zeros(len(part.labels), dtype=torch.bool)
@@ -225,11 +298,12 @@ class MonitorRecipe(Recipe):
             "false_alarms": int((tripped & clear).sum()),
         }
 
-    def _guard(self, network: PictureNetwork, bench: Workbench) -> Monitor:
+    def _guard(self, network: PictureNetwork, bench: Workbench, **settings: Any) -> Monitor:
         return Monitor(
             self.concept,
             tensors={name: value.detach().cpu().half() for name, value in network.state_dict().items()},
             base={name: bench.base_of(name) for name in Monitor.based_on},
+            **settings,
         )
 
 
@@ -251,8 +325,23 @@ def _read(runs: Runs, reader: PictureNetwork) -> Learnt:
     device = next(reader.parameters()).device
     chance = reader(runs.finished.to(device), runs.levels[-1].to(device)).sigmoid().cpu()
     labels = torch.full_like(chance, torch.nan)
-    labels[chance > SURE], labels[chance < 1 - SURE] = 1.0, 0.0
+    labels[chance > SHOWN], labels[chance < CLEAR] = 1.0, 0.0
     return Learnt(runs, labels)
+
+
+def _moved(clean: Tensor, rng: np.random.Generator) -> Tensor:
+    """All shifted alike, half of them mirrored."""
+    down, right = rng.integers(-SHIFT, SHIFT + 1, 2).tolist()
+    mirrored = torch.from_numpy(rng.random(len(clean)) < 0.5)
+    return torch.where(mirrored[:, None, None, None], clean.flip(-1), clean).roll((down, right), (2, 3))
+
+
+def _blended(clean: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Some rows are blends of themselves and another, pictures and labels by the same share."""
+    share = torch.from_numpy(np.where(rng.random(len(clean)) < BLENDED, rng.random(len(clean)), 1.0)).float()
+    other = torch.from_numpy(rng.permutation(len(clean)))
+    wide = share[:, None, None, None]
+    return wide * clean + (1 - wide) * clean[other], share * labels + (1 - share) * labels[other]
 
 
 def _samples(kinds: Sequence[Learnt]) -> tuple[Tensor, Tensor, Tensor]:
