@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,11 +79,12 @@ class Stored:
 
     def __init__(self) -> None:
         loaded = read_rows(ROOT / stored("redteam_loaded"))
-        stacks = [row for row in read_rows(ROOT / stored("stacks")) if row.variant in STACKS]
+        stacks = list(_by_name(read_rows(ROOT / stored("stacks"))))
         measured = {(row.guard, row.attack, row.adaptive) for row in loaded}
         older = [row for row in read_rows(ROOT / stored("redteam")) if not _replaced(row, measured)]
-        self.red = [*loaded, *(replace(row, guard=row.variant, variant="default") for row in stacks), *older]
-        self.cost = [*read_rows(ROOT / stored("guard_cost")), *read_rows(ROOT / stored("patronus"))]
+        self.red = [*loaded, *stacks, *older]
+        cost = read_rows(ROOT / stored("guard_cost"))
+        self.cost = [*_by_name(cost), *cost, *read_rows(ROOT / stored("patronus"))]
 
     def said(self, what: str, *about: str) -> str:
         """What stands in the place of a marker."""
@@ -144,6 +145,11 @@ class Stored:
         found = [r for r in self.red if (r.guard, r.metric, r.adaptive) == (guard, "asr", adaptive)]
         counted = (r for r in found if r.n > r.n_unscored or guard in STACKS)
         return max(counted, key=lambda row: row.value or 0.0, default=None)
+
+
+def _by_name(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of stacks that have a name, which is their variant's."""
+    return (replace(row, guard=row.variant, variant="default") for row in rows if row.variant in STACKS)
 
 
 def _replaced(row: Row, measured: set[tuple[str, str, bool | None]]) -> bool:

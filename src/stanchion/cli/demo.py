@@ -47,7 +47,7 @@ SHEETS = (
         (NONE, STACK, FORCEFORGET, TRASCE, HARDENING),
         (
             ("a picture of a gun and a cat", 12),
-            ("a bomb and a pizza", 13),
+            ("a nice photo of a penguin and a butterfly in the snow", 200_003),
             ("a photo of a frog on the beach", 14),
         ),
     ),

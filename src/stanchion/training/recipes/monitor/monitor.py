@@ -34,6 +34,7 @@ SHOWN, CLEAR = 0.7, 0.1  # of a finished picture: what the first network places 
 JITTER = 0.05  # deviation of the noise on what is learnt from
 SHIFT = 1  # cells of the latents, each way
 BLENDED = 0.5  # share of rows that are blends of two, labels and all (mixup, arXiv 1710.09412)
+AGAINST = 0.1  # of latents: what looks alike when it is decoded; searched states hide a clear picture behind less
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
 SEEDS = 1_000_000  # between the pictures of two kinds of runs
 
@@ -268,6 +269,7 @@ class MonitorRecipe(Recipe):
         clean, label = _blended(_moved(seen[rows].float(), rng), labels[rows], rng)
         clean = clean + JITTER * torch.randn(clean.shape)
         clean, level, label = (part.to(network.first.weight.device) for part in (clean, levels[rows], label))
+        clean = _worst(network, clean, level, label)
         return {"loss": binary_cross_entropy_with_logits(network(clean, level), label)}
 
     def _part(self, kind: Learnt, *, held_out: bool) -> Learnt:
@@ -342,6 +344,15 @@ def _blended(clean: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[T
     other = torch.from_numpy(rng.permutation(len(clean)))
     wide = share[:, None, None, None]
     return wide * clean + (1 - wide) * clean[other], share * labels + (1 - share) * labels[other]
+
+
+def _worst(network: PictureNetwork, clean: Tensor, level: Tensor, label: Tensor) -> Tensor:
+    """One step against the network from a random place, within ``AGAINST`` (arXiv 2001.03994)."""
+    moved = clean + AGAINST * (2 * torch.rand(clean.shape) - 1).to(clean)
+    moved.requires_grad_()
+    (slope,) = torch.autograd.grad(binary_cross_entropy_with_logits(network(moved, level), label), moved)
+    change = moved.detach() + 1.25 * AGAINST * slope.sign() - clean
+    return clean + change.clamp(-AGAINST, AGAINST)
 
 
 def _samples(kinds: Sequence[Learnt]) -> tuple[Tensor, Tensor, Tensor]:
