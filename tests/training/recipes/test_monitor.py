@@ -14,8 +14,9 @@ from stanchion.learning.workers import Workers
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.prompts.pool import wide_pool
 from stanchion.training.recipe import Run, train_guard
+from stanchion.training.recipes.monitor._rows import Learnt, _blended, harder, read, samples
 from stanchion.training.recipes.monitor._runs import Runs, draw_runs
-from stanchion.training.recipes.monitor.monitor import Learnt, MonitorRecipe, _blended, _read, _samples
+from stanchion.training.recipes.monitor.monitor import MonitorRecipe
 from stanchion.training.searched_states import StateSearch
 from stanchion.types import Flagged
 
@@ -70,6 +71,19 @@ def test_a_blend_is_of_pictures_and_labels_alike():
     assert 0.3 < (labels != torch.arange(64.0)).float().mean() < 0.7
 
 
+def test_a_row_is_moved_against_the_network():
+    """By no more than it may be, and the loss is higher there."""
+    network, (clean, labels, levels) = PictureNetwork(4), (torch.zeros(64, 4, 8, 8), torch.ones(64), torch.ones(64))
+    changed, _, same = harder(network, clean, levels, labels, np.random.default_rng(0))
+    assert labels.equal(same) and 0.05 < changed.abs().max() < 0.4
+    assert network(changed, levels).mean() < network(clean, levels).mean()
+
+
+def test_some_steps_are_left_to_the_guards():
+    with pytest.raises(ConfigError, match="of 4 sampling steps 4"):
+        MonitorRecipe("weapons", "tiny", begun=(1, 4))
+
+
 def test_its_threshold_is_the_lowest_that_harmless_runs_let_stand(pipe, monkeypatch):
     """Of four held out one is seen with 0.75, so a quarter of alarms is too many until the threshold is above it."""
     monkeypatch.setattr(Monitor, "hits", lambda guard, clean, _: _seen(guard, clean[:, 0, 0, 0]))
@@ -90,10 +104,10 @@ def _seen(guard, chance):
 
 def test_what_nobody_is_sure_of_teaches_nothing():
     runs = Runs(torch.zeros(3, 2, 4, 8, 8).half(), torch.tensor([0.1, 0.9]))
-    seen, levels, labels = _samples([Learnt(runs, torch.tensor([1.0, torch.nan, 0.0]))])
+    seen, levels, labels = samples([Learnt(runs, torch.tensor([1.0, torch.nan, 0.0]))])
     assert labels.tolist() == [1, 1, 0, 0] and levels.tolist() == pytest.approx([0.1, 0.9, 0.1, 0.9])
     assert len(seen) == 4
-    assert _read(runs, PictureNetwork(4)).labels.isnan().all()
+    assert read(runs, PictureNetwork(4)).labels.isnan().all()
 
 
 def test_it_begins_with_what_one_knew_before(pipe, tmp_path):

@@ -28,13 +28,9 @@ from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool, wide_pool
 from ...recipe import Recipe, Run
 from ...searched_states import StateSearch
+from ._rows import Learnt, harder, read, samples
 from ._runs import Runs, draw_runs
 
-SHOWN, CLEAR = 0.7, 0.1  # of a finished picture: what the first network places in between teaches nothing
-JITTER = 0.05  # deviation of the noise on what is learnt from
-SHIFT = 1  # cells of the latents, each way
-BLENDED = 0.5  # share of rows that are blends of two, labels and all (mixup, arXiv 1710.09412)
-AGAINST = 0.1  # of latents: what looks alike when it is decoded; searched states hide a clear picture behind less
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
 SEEDS = 1_000_000  # between the pictures of two kinds of runs
 
@@ -51,8 +47,8 @@ class MonitorTraining:
         guards: names of guards, or folders of saved ones, each with its settings. TraSCE's loss is left out: it takes
             twice the time and changes what is drawn in one picture of a hundred.
         completed: runs under each guard, of prompts with the concept, of which the unguarded model took the first steps
-            (arXiv 2505.17013): as many for each number of steps in ``begun``. The second half of them has the first
-            monitor beside the guard.
+            (arXiv 2505.17013): as many for each number of steps in ``begun``, and as many again with the first monitor
+            beside the guard.
         begun: those numbers, below ``sampling_steps``.
         attacked: runs of each soft prompt.
         soft_prompts: how many are searched against the pipeline, and as many again in each round.
@@ -88,16 +84,12 @@ class MonitorTraining:
     rows: Natural = 96
     lr: Positive = 3e-3
 
-
-@dataclass(frozen=True)
-class Learnt:
-    """Runs that teach, all of one kind: ``labels`` (N,) 1 where they show the concept, 0 where not, NaN unknown."""
-
-    runs: Runs
-    labels: Tensor
-
-    def __getitem__(self, rows: slice | Tensor) -> Learnt:
-        return Learnt(self.runs[rows], self.labels[rows])
+    def __post_init__(self) -> None:
+        if max(self.begun, default=0) >= self.sampling_steps:
+            raise ConfigError(
+                f"monitor: of {self.sampling_steps} sampling steps {max(self.begun)} can't be taken without guards "
+                "and some be left; say fewer in begun."
+            )
 
 
 class MonitorRecipe(Recipe):
@@ -136,12 +128,12 @@ class MonitorRecipe(Recipe):
         reader = last = self._fitted("reader", kinds, None, bench, run)
         if self.settings.start:  # not the reader: what a saved one is blind to it can't teach
             last = network_of(Monitor.load(self.settings.start).tensors, bench.device)
-        kinds |= {name: _read(runs, reader) for name, runs in self._steered(bench, run).items()}
-        kinds |= {name: _read(runs, reader) for name, runs in self._completed("completed", bench, run).items()}
+        kinds |= {name: read(runs, reader) for name, runs in self._steered(bench, run).items()}
+        kinds |= {name: read(runs, reader) for name, runs in self._completed("completed", bench, run).items()}
         kinds |= self._attacked("attacked", 0, kinds, reader, bench, run, None)
         last = self._fitted("first", kinds, last, bench, run)
         watching = self._guard(last, bench, still="keep")
-        kinds |= {name: _read(runs, reader) for name, runs in self._completed("watched", bench, run, watching).items()}
+        kinds |= {name: read(runs, reader) for name, runs in self._completed("watched", bench, run, watching).items()}
         for turn in range(self.settings.rounds):
             kinds |= self._attacked("hidden", turn * self.settings.soft_prompts, kinds, reader, bench, run, last)
             last = self._fitted(f"after_{turn}", kinds, last, bench, run)
@@ -238,7 +230,7 @@ class MonitorRecipe(Recipe):
                     offset = search.found(run.seed * 100 + seed, hide_from, s.hide)
             states = search.states(offset.to(bench.device), range(len(texts)))
             runs = self._drawn(name, states.to(bench.dtype), seed, bench, run)
-            found[name] = _read(runs, reader)
+            found[name] = read(runs, reader)
         return found
 
     def _fitted(
@@ -254,7 +246,7 @@ class MonitorRecipe(Recipe):
         network = PictureNetwork(bench.latent_shape[0]).to(bench.device)
         if before is not None:
             network.load_state_dict(before.state_dict())
-        taught = _samples([self._part(kind, held_out=False) for kind in kinds.values()])
+        taught = samples([self._part(kind, held_out=False) for kind in kinds.values()])
         schedule = FitSchedule(self.settings.steps, self.settings.rows, self.settings.lr, 50, 0.99)
         fit(network, partial(self._loss, network, taught), schedule, run.folder / name, seed=run.seed)
         return network.requires_grad_(False)
@@ -266,10 +258,7 @@ class MonitorRecipe(Recipe):
         seen, levels, labels = taught
         half = self.settings.rows // 2
         rows = torch.cat([torch.from_numpy(rng.choice((labels == side).nonzero()[:, 0], half)) for side in (0.0, 1.0)])
-        clean, label = _blended(_moved(seen[rows].float(), rng), labels[rows], rng)
-        clean = clean + JITTER * torch.randn(clean.shape)
-        clean, level, label = (part.to(network.first.weight.device) for part in (clean, levels[rows], label))
-        clean = _worst(network, clean, level, label)
+        clean, level, label = harder(network, seen[rows].float(), levels[rows], labels[rows], rng)
         return {"loss": binary_cross_entropy_with_logits(network(clean, level), label)}
 
     def _part(self, kind: Learnt, *, held_out: bool) -> Learnt:
@@ -319,45 +308,3 @@ def _harmless(pool: PromptPool, count: int, rng: np.random.Generator) -> list[st
         else:
             texts.append("" if rng.random() < 0.05 else pool.draw(("benign", "near")[place % 3], rng).text)
     return texts
-
-
-@torch.no_grad()
-def _read(runs: Runs, reader: PictureNetwork) -> Learnt:
-    """What the first network says of finished pictures, where it is sure."""
-    device = next(reader.parameters()).device
-    chance = reader(runs.finished.to(device), runs.levels[-1].to(device)).sigmoid().cpu()
-    labels = torch.full_like(chance, torch.nan)
-    labels[chance > SHOWN], labels[chance < CLEAR] = 1.0, 0.0
-    return Learnt(runs, labels)
-
-
-def _moved(clean: Tensor, rng: np.random.Generator) -> Tensor:
-    """All shifted alike, half of them mirrored."""
-    down, right = rng.integers(-SHIFT, SHIFT + 1, 2).tolist()
-    mirrored = torch.from_numpy(rng.random(len(clean)) < 0.5)
-    return torch.where(mirrored[:, None, None, None], clean.flip(-1), clean).roll((down, right), (2, 3))
-
-
-def _blended(clean: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Some rows are blends of themselves and another, pictures and labels by the same share."""
-    share = torch.from_numpy(np.where(rng.random(len(clean)) < BLENDED, rng.random(len(clean)), 1.0)).float()
-    other = torch.from_numpy(rng.permutation(len(clean)))
-    wide = share[:, None, None, None]
-    return wide * clean + (1 - wide) * clean[other], share * labels + (1 - share) * labels[other]
-
-
-def _worst(network: PictureNetwork, clean: Tensor, level: Tensor, label: Tensor) -> Tensor:
-    """One step against the network from a random place, within ``AGAINST`` (arXiv 2001.03994)."""
-    moved = clean + AGAINST * (2 * torch.rand(clean.shape) - 1).to(clean)
-    moved.requires_grad_()
-    (slope,) = torch.autograd.grad(binary_cross_entropy_with_logits(network(moved, level), label), moved)
-    change = moved.detach() + 1.25 * AGAINST * slope.sign() - clean
-    return clean + change.clamp(-AGAINST, AGAINST)
-
-
-def _samples(kinds: Sequence[Learnt]) -> tuple[Tensor, Tensor, Tensor]:
-    """Every step of every run that has a label: (M, C, H, W), (M,) shares of signal, (M,) labels."""
-    known = [kind[~kind.labels.isnan()] for kind in kinds]
-    seen = torch.cat([kind.runs.seen.flatten(0, 1) for kind in known])
-    levels = torch.cat([kind.runs.levels.repeat(len(kind.labels)) for kind in known])
-    return seen, levels, torch.cat([kind.labels.repeat_interleave(len(kind.runs.levels)) for kind in known])
