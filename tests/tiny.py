@@ -22,7 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import scratch
 from copies import Copies
-from stanchion import load_guard, registry
+from stanchion import Concept, load_concept, load_guard, registry
 from stanchion.training.recipe import train_guard
 
 CONTEXT = 48
@@ -181,6 +181,12 @@ def captions() -> Path:
     return file
 
 
+@cache
+def weapons() -> Concept:
+    """Of two phrases: guards encode every phrase of a concept, said once and many times over."""
+    return load_concept("weapons", targets=("a knife", "a gun"))
+
+
 def guard(name: str, **settings: Any) -> Any:
     """A guard against weapons for the tiny pipeline (seed 0), trained where it is of the trained kind.
 
@@ -192,4 +198,4 @@ def guard(name: str, **settings: Any) -> Any:
         settings = {"look_from": 0.0, "threshold": 0.05, "release": 0.0, "still": "keep", **settings}
     if registry.get("guards", name).trained:
         return load_guard(_trained(name), **settings)
-    return load_guard(name, concept="weapons", **settings)
+    return load_guard(name, concept=weapons(), **settings)

@@ -10,6 +10,7 @@ from stanchion.benchmark.results.row import Row
 from stanchion.benchmark.spec.prompt_spec import load_spec
 from stanchion.benchmark.spec.weight_spec import cells_of
 from stanchion.benchmark.spec.weight_spec import load_spec as load_weight_spec
+from stanchion.benchmark.studies import weights_and_times
 from stanchion.benchmark.studies.claims.claim import Claim, Outcome, Selector, Shown, findings, load_claims, outcome
 from stanchion.benchmark.studies.claims.page import page
 from stanchion.benchmark.studies.claims.run import HERE, PICTURES, WEIGHTS
@@ -101,8 +102,9 @@ def test_every_number_that_a_claim_asks_for_is_measured() -> None:
                         assert (selector.guard, variant, concept, selector.prompt_set) in direct, (one.id, selector)
 
 
-def test_what_is_measured_beside_pictures(tmp_path: Path) -> None:
-    study = WeightsAndTimes(Settings(repeats=1, steps=1), tmp_path)
+def test_what_is_measured_beside_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_and_times, "FIRST_PICTURES", 1)
+    study = WeightsAndTimes(Settings(concept="banana", repeats=1, steps=1), tmp_path)
     found = {(row.guard, row.metric): row for measure in study.cells().values() for row in measure()}
     assert found["steerdiff", "weights_changed"].value == found["trasce", "added_parameters"].value == 0
     assert 0 < found["steerdiff", "added_parameters"].value < 0.2

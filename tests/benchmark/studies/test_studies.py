@@ -116,9 +116,10 @@ def spec(tmp_path: Path) -> Path:
 def test_costs_are_ratios_to_the_unguarded_pipeline(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    few = {"concept": "banana", "repeats": 1, "steps": 1}  # of one phrase
     monkeypatch.setattr(guard_cost, "BATCHES", (1,))
     monkeypatch.setattr(trasce_cost, "CELLS", {"benign, batch 1": ("benign", 1)})
-    rows = run("guard_cost", tmp_path / "guard_cost", specs=f"[{spec}]", repeats=1, steps=1)
+    rows = run("guard_cost", tmp_path / "guard_cost", specs=f"[{spec}]", **few)
     assert [(row.metric, row.guard, row.settings["batch"]) for row in rows] == [
         ("seconds_per_image", "none", 1),
         ("time_ratio", "none", 1),
@@ -126,7 +127,7 @@ def test_costs_are_ratios_to_the_unguarded_pipeline(
         ("time_ratio", "trasce", 1),
     ]
     assert rows[1].value == 1.0 and all((row.value or 0) > 0 for row in rows)
-    rows = run("trasce_cost", tmp_path / "trasce_cost", spec=spec, repeats=1, steps=1)
+    rows = run("trasce_cost", tmp_path / "trasce_cost", spec=spec, **few)
     assert len(rows) == 3 * 3
     (memory,) = [row.value for row in rows if (row.metric, row.guard) == ("memory_ratio", "none")]
     assert memory == pytest.approx(1, abs=0.1)

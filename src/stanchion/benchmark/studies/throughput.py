@@ -86,6 +86,7 @@ class Throughput(Study):
                 concepts=("weapons",),
                 variants=(Variant(UNGUARDED),),
                 prompts={PROMPTS: asked.count},
+                steps=STEPS,
                 guidance_scale=SCALE,
                 batch=asked.batch,
                 metrics=metrics,

@@ -77,7 +77,7 @@ class Encoding:
             known[key] = self._encode(texts)
             if "words" in self.family.offers:
                 with alone_with(*self.family.tokenizers_of(self.pipe)):
-                    said = (self._spoken(texts), known[key].embeds, self._options)
+                    said = (self._spoken(texts[:1]), known[key].embeds[:1], self._options)
                     _warn_of_cuts(texts, self.family.token_streams(self.pipe, *said))
         return known[key]
 
@@ -134,7 +134,7 @@ def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:
 
 
 def _warn_of_cuts(texts: Sequence[str], streams: Sequence[Stream]) -> None:
-    """Of texts whose end no tokenizer's part of the states holds."""
+    """Of texts whose end no tokenizer's part of the states holds; the streams, as wide for each, may be of one text."""
     cuts = [_cut(texts, one) for one in streams]
     for text, cut in zip(texts, map(min, zip(*cuts, strict=True)), strict=True):
         if cut > 0:
