@@ -262,7 +262,10 @@ def registered_modules(pipe: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler's own
 @ROUTES.tried()
-def test_to_the_modules(route: Route) -> None:
+def test_to_the_modules(route: Route, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("__init__", "__setstate__"):  # the compiler puts its own there, which mark all modules from then on
+        monkeypatch.setattr(torch.nn.Module, name, getattr(torch.nn.Module, name))
+    monkeypatch.setattr(torch.nn.Module, "___needs_generation_tag_patch", True, raising=False)
     check(route)
     if "compile" in route.name:
         torch._dynamo.reset()
