@@ -13,6 +13,8 @@ from typing import Any
 import diffusers
 import torch
 
+from copies import Copies
+
 from .spec import Tiny
 
 PROMPTS = ["a cat", "a knife on the table"]
@@ -26,12 +28,21 @@ TINY: dict[str, Tiny] = {kind: tiny for family in BY_FAMILY.values() for kind, t
 @cache
 def pipeline(kind: str) -> Any:
     """The pipeline of a class, built once a test run: whoever changes it puts it back."""
-    return fresh(kind)
+    return _made(kind, TINY[kind].parts())
 
 
 def fresh(kind: str) -> Any:
     """A pipeline of its own, with the weights of every other of its class."""
-    pipe = getattr(diffusers, kind)(**TINY[kind].parts())
+    return _made(kind, _copies(kind).one())
+
+
+@cache
+def _copies(kind: str) -> Copies:
+    return Copies(TINY[kind].parts())
+
+
+def _made(kind: str, parts: dict[str, Any]) -> Any:
+    pipe = getattr(diffusers, kind)(**parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
