@@ -96,11 +96,11 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def listening(serving: GuardedService) -> Iterator[str]:
+def listening(serving: GuardedService, **more: Any) -> Iterator[str]:
     """The service on a free port of the loopback, as ``stanchion serve`` has it; yields its address."""
     with socket.socket() as port:
         port.bind(("127.0.0.1", 0))
-        options = connection.listening(serving.policy.limits)
+        options = connection.listening(serving.policy.limits) | more
         server = uvicorn.Server(uvicorn.Config(create_app(serving), log_level="critical", **options))
         thread = threading.Thread(target=server.run, args=([port],))
         thread.start()

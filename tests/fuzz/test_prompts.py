@@ -93,7 +93,7 @@ def stock(texts: tuple[str, ...]) -> torch.Tensor:
 @seed(SEED)
 @settings(ran, max_examples=-(-SHARE // BATCH))
 @given(texts=st.lists(TEXTS, min_size=BATCH, max_size=BATCH))
-@example(texts=["knife " * 10_000, "a photo of a knife" + "<|endoftext|>" * 10_000])
+@example(texts=["knife " * 1_000, "a photo of a knife" + "<|endoftext|>" * 1_000])
 def test_a_prompt_is_guarded_or_the_guard_says_that_it_is_not(guard: str, texts: list[str]) -> None:
     unguarded = stock(tuple(texts))
     with GUARDS[guard]().attach(pipeline()) as attachment:

@@ -21,10 +21,10 @@ from stanchion.reference.words import corpus
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Every stage at its tiniest; latents are normalised over 128 pictures, words merged over 2,000 captions."""
+    """Every stage at its tiniest; latents are normalised over 32 pictures, words merged over 2,000 captions."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autoencoder, "normalise", lambda vae, images: normalise(vae, images[:128]))
+        patch.setattr(autoencoder, "normalise", lambda vae, images: normalise(vae, images[:32]))
         patch.setattr(words, "corpus", lambda: corpus(count=2000))
         train.main(["--folder", str(folder), "--tiny"])
     return folder

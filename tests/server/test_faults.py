@@ -31,7 +31,8 @@ ASK = {"prompt": "a house", "size": "16x16"}
 @pytest.fixture(scope="module")
 def narrow():
     """A server that takes small bodies, sent quickly."""
-    with listening(service(policy(limits={"body_bytes": 2000, "body_seconds": 0.3}))) as address:
+    serving = service(policy(limits={"body_bytes": 2000, "body_seconds": 0.3}))
+    with listening(serving, timeout_keep_alive=0.3) as address:
         yield address
 
 

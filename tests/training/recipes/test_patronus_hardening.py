@@ -20,7 +20,8 @@ from stanchion.training.recipe import train_guard
 from stanchion.training.recipes.patronus.patronus_hardening import HardeningLosses, PatronusHardeningRecipe
 from stanchion.training.steered_states import steered_states
 
-FEW = {"align_steps": 2, "harden_steps": 2}
+ATTACKERS = {"optimisers": ("adam",), "lrs": (1e-3,), "batches": (2,), "steps": (2,)}
+FEW = {"align_steps": 2, "harden_steps": 2, "sampling_steps": 2, "attackers": ATTACKERS}
 
 
 def losses_of(bench: Workbench, **settings) -> HardeningLosses:
