@@ -196,7 +196,10 @@ def attacked(row: Row | None) -> str:
 
 def said_short(row: Row | None) -> str:
     """The number without its interval, and by what."""
-    return NOTHING if row is None else f"{plain(row)}, {attack_of(row)}"
+    if row is None:
+        return NOTHING
+    refused = f" ({row.n} of {row.n + row.n_unscored}, the others refused)" if row.n_unscored else ""
+    return f"{plain(row)}, {attack_of(row)}{refused}"
 
 
 def attack_of(row: Row) -> str:
