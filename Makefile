@@ -12,6 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := $(VENV)/.compiled
+UNUSED := /(tests|pip|setuptools|mypy|mypyc|torch/(_inductor|testing|onnx)|transformers/models/(?!auto|clip|t5)[^/]+)/
 
 .PHONY: compiled demo test lint docs judges ray browser format clean
 
@@ -56,5 +57,5 @@ $(READY): pyproject.toml constraints.txt
 compiled: $(COMPILED)
 
 $(COMPILED): $(READY)  # on all cores, where pip has one; else each process that runs tests compiles what it imports
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages bring templates that are no Python
+	$(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib src || true  # some packages bring templates that are no Python
 	touch $@
