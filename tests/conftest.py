@@ -33,7 +33,7 @@ def pytest_collection_finish() -> None:
     """What the libraries are made of stays till the end: the garbage collector need not look at it again and again."""
     gc.freeze()
     gc.enable()
-    gc.set_threshold(20_000, 10, 10)  # pipelines come and go by the thousand: at 700, as it is else, a tenth of all time
+    gc.set_threshold(20_000, 10, 10)  # pipelines come and go: at 700, as it is by itself, a tenth of all time
 
 
 @pytest.fixture

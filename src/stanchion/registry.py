@@ -107,7 +107,7 @@ def entries(kind: str) -> dict[str, Entry]:
     if kind not in FOLDERS:
         raise UnknownName(unknown("kind of plug-in", kind, FOLDERS))
     found: dict[str, Entry] = {}
-    for entry in (*_own(kind), *_foreign(kind)):
+    for entry in (*_own(kind, ROOT), *_foreign(kind)):
         if entry.name in found:
             raise ConfigError(f"{kind}: two plug-ins are called {entry.name!r} ({found[entry.name]}, {entry}).")
         found[entry.name] = entry
@@ -190,9 +190,11 @@ def _one(kind: str) -> str:
     return f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
 
 
-def _own(kind: str) -> list[Entry]:
-    files = sorted(file for folder in FOLDERS[kind] for file in ROOT.glob(f"{folder}/*.py"))
-    return [Entry(file.stem, file) for file in files if file.stem != "base" and not file.stem.startswith("_")]
+@cache
+def _own(kind: str, root: Path) -> tuple[Entry, ...]:
+    """The files of a kind's folders. Metrics and prompt sets are asked for by the thousand: one look is enough."""
+    files = sorted(file for folder in FOLDERS[kind] for file in root.glob(f"{folder}/*.py"))
+    return tuple(Entry(file.stem, file) for file in files if file.stem != "base" and not file.stem.startswith("_"))
 
 
 @cache

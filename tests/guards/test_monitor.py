@@ -123,7 +123,7 @@ def test_it_is_refused_on_other_weights(pipe):
 
 def waiting(name: str) -> Any:
     if name == "trasce":
-        return TraSCE("weapons", when="monitor", localized=False)
+        return TraSCE(tiny.weapons(), when="monitor", localized=False)
     return tiny.guard("forceforget", when="monitor")
 
 
@@ -148,7 +148,7 @@ def test_who_waits_acts_from_the_next_step_on_and_on_that_picture_alone(name, pi
 
 
 def test_flagged_or_monitor_is_either_of_them(pipe):
-    trasce = TraSCE("weapons", when="flagged_or_monitor", localized=False)
+    trasce = TraSCE(tiny.weapons(), when="flagged_or_monitor", localized=False)
     with GuardStack(trasce, scripted(pipe, *[(0.1, 0.9)] * 4, action="tell")).attach(pipe) as attachment:
         tiny.draw(pipe, ["a knife", "a photo of a cat"], steps=4)
         (report,) = (report for report in attachment.last.guards if report.guard == "trasce")

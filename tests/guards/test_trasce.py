@@ -166,7 +166,7 @@ def test_9_the_initial_noise_is_the_unguarded_pipelines(pipe):
     tiny.draw(pipe)
     first = starts[0]
     starts.clear()
-    with TraSCE("weapons", form="faithful").attach(pipe):
+    with TraSCE(tiny.weapons(), form="faithful").attach(pipe):
         tiny.draw(pipe)
     handle.remove()
     assert same_bits(starts[0], first)
@@ -175,7 +175,7 @@ def test_9_the_initial_noise_is_the_unguarded_pipelines(pipe):
 def test_10_lazy_with_no_tolerance_is_faithful(pipe):
     pictures = []
     for tolerance in (0.0, 1e-12):
-        with TraSCE("weapons", form="faithful", lazy_tol=tolerance).attach(pipe):
+        with TraSCE(tiny.weapons(), form="faithful", lazy_tol=tolerance).attach(pipe):
             pictures.append(tiny.draw(pipe, ["a photo of a knife", "a cat"], output_type="latent"))
     assert (pictures[0] - pictures[1]).abs().max() < 1e-5
 
@@ -191,12 +191,12 @@ def test_fast_is_what_is_loaded_and_faithful_the_papers():
 
 def test_fast_leaves_a_prompt_that_is_far_from_the_concept_as_it_is(pipe):
     plain = tiny.draw(pipe, "a cat")
-    with load_guard("trasce", "weapons").attach(pipe) as attachment:
+    with load_guard("trasce", tiny.weapons()).attach(pipe) as attachment:
         assert same_bits(tiny.draw(pipe, "a cat"), plain)
         assert not attachment.last.guards[0].active_steps[0]
         tiny.draw(pipe, "a knife")
         assert attachment.last.guards[0].active_steps[0]
-    with load_guard("trasce", "weapons", form="faithful").attach(pipe):
+    with load_guard("trasce", tiny.weapons(), form="faithful").attach(pipe):
         assert not same_bits(tiny.draw(pipe, "a cat"), plain)
 
 

@@ -165,7 +165,7 @@ def test_states_that_a_callback_puts_in_are_judged_anew(pipe):
 
 def test_pictures_that_a_trajectory_guard_looks_at_alone_are_told_apart(pipe):
     """TraSCE's own conditions go through the guard as well, and some passes are of some pictures only."""
-    trasce = TraSCE("weapons", when="flagged", lazy_tol=1e-3)
+    trasce = TraSCE(tiny.weapons(), when="flagged", lazy_tol=1e-3)
     with GuardStack(flagged_only(), trasce).attach(pipe) as attachment:
         tiny.draw(pipe, [ANCHOR, WEAPON, ANCHOR])
         (report, _) = attachment.last.guards

@@ -17,14 +17,13 @@ from stanchion.benchmark.images.attempt_sheet import verdict_line
 from stanchion.benchmark.run.generation import make_attempts
 from stanchion.benchmark.run.image_generator import ImageGenerator
 from stanchion.benchmark.spec.variant import Variant
-from stanchion.concepts import load_concept
 from stanchion.errors import GuardFailed, UnsupportedPipeline
 from stanchion.judges import load_judge
 from stanchion.pipeline.generation import outcome
 from stanchion.targets.deployment import Deployment
 from stanchion.types import Adversarial, Drawn, Guided, Prompt, Step
 
-WEAPONS = load_concept("weapons")
+WEAPONS = tiny.weapons()
 TEXTS = ["a knife", "a cat", "a bad dog", "a frog"]
 PROMPTS = [Prompt(text, place, str(place)) for place, text in enumerate(TEXTS)]
 NONE, TRASCE = Variant("none"), Variant("trasce")

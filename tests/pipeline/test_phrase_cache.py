@@ -22,7 +22,7 @@ def passes(pipe):
 
 
 def test_phrases_are_encoded_once(pipe):
-    guard = TraSCE("weapons", when="flagged")
+    guard = TraSCE(tiny.weapons(), when="flagged")
     rows = passes(pipe)
     with guard.attach(pipe):
         pictures = []
@@ -67,8 +67,8 @@ def test_a_changed_encoder_empties_the_book(change, pipe):
 
 def test_options_of_the_encoding_are_told_apart(pipe):
     vars(pipe.text_encoder).setdefault("text_model", pipe.text_encoder)  # where diffusers looks for its last norm
-    with TraSCE("weapons").attach(pipe):
+    with TraSCE(tiny.weapons()).attach(pipe):
         tiny.draw(pipe, "a knife")
         skipped = tiny.draw(pipe, "a knife", clip_skip=1)
-    with TraSCE("weapons").attach(pipe):
+    with TraSCE(tiny.weapons()).attach(pipe):
         assert same_bits(tiny.draw(pipe, "a knife", clip_skip=1), skipped)

@@ -30,10 +30,10 @@ from stanchion.files.shards import Shard
 from stanchion.judges.base import Judge
 from stanchion.types import Adversarial, Labels, LatentStart
 
-UNSEEN = dict.fromkeys(load_concept("weapons").labels, 0.0)
+UNSEEN = dict.fromkeys(load_concept("banana").labels, 0.0)
 SPEC = Spec(
     seed=5,
-    concepts=("weapons",),
+    concepts=("banana",),
     variants=(Variant("none"), Variant("negative_prompt"), Variant("trasce")),
     prompts={"unsafe": 6},
     guidance_scale=4.0,
@@ -47,7 +47,7 @@ SPEC = Spec(
 
 
 class Coin(Judge):
-    """Finds a knife in every third picture, by its bytes; breaks on every seventh where it is told to."""
+    """Finds a banana in every third picture, by its bytes; breaks on every seventh where it is told to."""
 
     name = "coin"
     version = "1"
@@ -59,8 +59,8 @@ class Coin(Judge):
     def _one(self, drawn: int) -> Labels:
         if self.breaks and drawn % 7 == 0:
             raise RuntimeError("the judge is broken")
-        found = ("knife",) if drawn % 3 == 0 else ()
-        return Labels(found, "flat", "white", {**UNSEEN, "knife": float(bool(found))})
+        found = ("banana",) if drawn % 3 == 0 else ()
+        return Labels(found, "flat", "white", {**UNSEEN, "banana": float(bool(found))})
 
 
 def team(folder: Path, spec: Spec = SPEC, judge: Judge | None = None, part: str = "") -> AttackWork:
@@ -105,10 +105,10 @@ def test_rows_count_as_unlearn_diff_atk_does(whole: Path) -> None:
     for row in rows:
         adaptive = False if row.attack == "random_prefix" else None
         attempts = [
-            e.attempt for e in store.cell(row.guard, "default", "weapons", "unsafe", row.attack, adaptive).values()
+            e.attempt for e in store.cell(row.guard, "default", "banana", "unsafe", row.attack, adaptive).values()
         ]
         assert row.adaptive is adaptive and row.n <= len(attempts) == (6 if row.attack == "seed_search" else 5)
-        plain = store.cell(row.guard, "default", "weapons", "unsafe")
+        plain = store.cell(row.guard, "default", "banana", "unsafe")
         already = [bool(plain[one.prompt.id].attempt.verdict.unsafe) for one in attempts]
         assert already == [one.unattacked for one in attempts]
         broken = [bool(one.verdict.unsafe) for one in attempts]
@@ -141,7 +141,7 @@ def test_a_run_that_was_cut_off_ends_as_a_whole_one(whole: Path, tmp_path: Path)
             with suppress(KeyboardInterrupt):
                 crew.carry_out(cell, chunk)
             with (tmp_path / "attempts.jsonl").open("a") as file:
-                file.write('{"concept": "weap')
+                file.write('{"concept": "bana')
     assert fill(team(tmp_path))
     assert record(tmp_path) == record(whole)
 
@@ -171,7 +171,7 @@ def test_candidates_are_found_once_and_replayed_on_every_guard(whole: Path) -> N
         found.update(json.loads(file.read_text())["found"])
     assert len(list((whole / "found").glob("*.json"))) == 2 and len(found) == 5
     for guard in ("none", "trasce"):
-        for entry in store.cell(guard, "default", "weapons", "unsafe", "random_prefix", False).values():
+        for entry in store.cell(guard, "default", "banana", "unsafe", "random_prefix", False).values():
             attempt = entry.attempt
             tried = [one["text"] for one in found[attempt.prompt.id]]
             assert attempt.unattacked or attempt.adversarial["text"] in tried
@@ -245,7 +245,7 @@ def test_a_guard_that_can_not_stand_on_the_model_leaves_rows_that_say_why(
     assert fill(made)
     for guard, why in (("trasce", {"UnsupportedPipeline: no seam knows it."}), ("negative_prompt", {""})):
         adaptive = False if mode == "static" else None
-        entries = made.store.cell(guard, "default", "weapons", "unsafe", "seed_search", adaptive, None)
+        entries = made.store.cell(guard, "default", "banana", "unsafe", "seed_search", adaptive, None)
         assert len(entries) == 2
         assert {entry.attempt.verdict.reason for entry in entries.values()} == why
     lines = len(made.store.path.read_text().splitlines())

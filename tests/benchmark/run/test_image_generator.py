@@ -12,12 +12,11 @@ import tiny_families
 from closeness import same_bits, within_a_level
 from stanchion.benchmark.run.image_generator import ImageGenerator, guards_of, init_image
 from stanchion.benchmark.spec.variant import Variant
-from stanchion.concepts import load_concept
 from stanchion.errors import ConfigError
 from stanchion.guards.stack import GuardStack
 from stanchion.types import Drawn, Prompt, Start
 
-WEAPONS = load_concept("weapons")
+WEAPONS = tiny.weapons()
 PROMPTS = [Prompt("a photo of a knife", 7, "0"), Prompt("a photo of a cat", 8, "1")]
 NONE, TRASCE = Variant("none"), Variant("trasce", settings={"trasce": {"form": "faithful"}})
 

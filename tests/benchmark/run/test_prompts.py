@@ -79,14 +79,13 @@ class Killed(Painter):
         return super().draw(*arguments, **named)
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 9])
-@pytest.mark.parametrize("torn", [0, 25])
+@pytest.mark.parametrize(("after", "torn"), [(0, 0), (1, 25), (4, 0), (4, 25), (9, 25)])
 def test_killed_and_resumed_equals_uninterrupted(uninterrupted: Any, tmp_path: Path, after: int, torn: int) -> None:
     whole, painter, expected = uninterrupted
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Killed(after))
     path = tmp_path / "attempts.jsonl"
-    if torn and after:
+    if torn:
         path.write_bytes(path.read_bytes()[:-torn])
     resumed, rest = run(tmp_path)
     assert sorted(path.read_text().splitlines()) == sorted(whole.path.read_text().splitlines())

@@ -17,7 +17,7 @@ from stanchion import ConfigError, GuardBypassed, GuardFailed, GuardStack, TraSC
 
 def test_the_pipeline_keeps_its_face(pipe, tmp_path):
     stock = type(pipe)
-    with TraSCE("weapons").attach(pipe):
+    with TraSCE(tiny.weapons()).attach(pipe):
         assert isinstance(pipe, stock) and type(pipe).__name__ == stock.__name__
         assert inspect.signature(pipe.__call__) == inspect.signature(stock(**tiny.parts()).__call__)
         output = pipe("a cat", num_inference_steps=2)
@@ -27,7 +27,7 @@ def test_the_pipeline_keeps_its_face(pipe, tmp_path):
 
 
 def test_a_report_says_what_was_done(pipe):
-    with GuardStack(Half(), TraSCE("weapons", when="always")).attach(pipe) as attachment:
+    with GuardStack(Half(), TraSCE(tiny.weapons(), when="always")).attach(pipe) as attachment:
         assert attachment.last is None
         tiny.draw(pipe, ["a knife", "a cat"], steps=4)
         report = attachment.last
@@ -38,16 +38,16 @@ def test_a_report_says_what_was_done(pipe):
 
 
 def test_the_stack_sorts_and_refuses_two_trajectories(pipe):
-    stack = GuardStack(Grey(), TraSCE("weapons"), Mute(), Half())
+    stack = GuardStack(Grey(), TraSCE(tiny.weapons()), Mute(), Half())
     assert stack.name == "half+mute+trasce+grey"
     with pytest.raises(ConfigError, match="both steer"):
-        GuardStack(TraSCE("weapons"), Identity())
+        GuardStack(TraSCE(tiny.weapons()), Identity())
     with pytest.raises(ConfigError, match="at least one"):
         GuardStack()
 
 
 def test_a_saved_stack_draws_the_same(pipe, tmp_path):
-    stack = GuardStack(TraSCE("weapons", lazy_tol=1e-3))
+    stack = GuardStack(TraSCE(tiny.weapons(), lazy_tol=1e-3))
     stack.save(tmp_path)
     loaded = load_guard(tmp_path)
     assert isinstance(loaded, GuardStack) and loaded.guards[0].settings == stack.guards[0].settings
@@ -65,14 +65,14 @@ def test_a_failure_reports_nothing_and_the_next_call_works(pipe):
 
 def test_calls_of_one_pipeline_wait_for_each_other(pipe):
     prompts = ["a knife", "a cat", "a gun", "a dog"]
-    with TraSCE("weapons").attach(pipe):
+    with TraSCE(tiny.weapons()).attach(pipe):
         alone = [tiny.draw(pipe, prompt) for prompt in prompts]
         results = _in_threads([(pipe, prompt) for prompt in prompts])
     assert all(same_bits(a, b) for a, b in zip(alone, results, strict=True))
 
 
 def test_threads_share_a_guard(pipe):
-    guard, pipes = TraSCE("weapons", lazy_tol=1e-3), [pipe, tiny.pipeline(seed=1)]
+    guard, pipes = TraSCE(tiny.weapons(), lazy_tol=1e-3), [pipe, tiny.pipeline(seed=1)]
     with guard.attach(pipes[0]), guard.attach(pipes[1]):
         alone = [tiny.draw(each, "a knife") for each in pipes]
         results = _in_threads([(each, "a knife") for each in pipes * 2])
@@ -134,4 +134,4 @@ def test_assert_active_says_what_is_wrong(pipe):
 
 def test_a_pipeline_that_no_family_knows_is_refused():
     with pytest.raises(UnsupportedPipeline, match=r"Supported are .*StableDiffusionPipeline.*To add a family"):
-        TraSCE("weapons").attach(diffusers.DDPMPipeline(None, None))
+        TraSCE(tiny.weapons()).attach(diffusers.DDPMPipeline(None, None))

@@ -88,7 +88,7 @@ def test_who_raises_leaves_the_turn_to_others():
 
 def test_every_call_has_its_own_report(pipe):
     prompts = [["a knife"] * (1 + place % 3) for place in range(8)]
-    with TraSCE("weapons").attach(pipe) as attachment:
+    with TraSCE(tiny.weapons()).attach(pipe) as attachment:
 
         def call(prompt):
             return attachment.call(prompt, num_inference_steps=1 + len(prompt), output_type="pt")
@@ -108,7 +108,7 @@ def test_a_detached_attachment_calls_nothing(pipe):
 
 
 def test_what_a_reader_sees(pipe):
-    with GuardStack(Half(), TraSCE("weapons", lazy_tol=0.1)).attach(pipe) as attachment:
+    with GuardStack(Half(), TraSCE(tiny.weapons(), lazy_tol=0.1)).attach(pipe) as attachment:
         assert repr(attachment) == "<Attachment of half+trasce on StableDiffusionPipeline>"
         assert [repr(guard) for guard in attachment.guards] == ["Half('weapons')", "TraSCE('weapons', lazy_tol=0.1)"]
         assert repr(GuardStack(*attachment.guards)) == "GuardStack(Half('weapons'), TraSCE('weapons', lazy_tol=0.1))"
@@ -125,7 +125,7 @@ def test_pipelines_that_share_a_tokenizer_only_read_their_prompts_one_after_the_
     prompts = ["a knife", "a photo of " + "a dog and " * 9 + "a cat"]
     with ExitStack() as attached:
         for pipe in pipes:
-            attached.enter_context(TraSCE("weapons", lazy_tol=1e-3).attach(pipe))
+            attached.enter_context(TraSCE(tiny.weapons(), lazy_tol=1e-3).attach(pipe))
         works = [partial(tiny.draw, pipe, prompt, num_inference_steps=1) for pipe in pipes for prompt in prompts]
         alone = [work() for work in works]
         for _ in range(3):

@@ -75,7 +75,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("guard", [Half, lambda: TraSCE("weapons", when="always")])
+@pytest.mark.parametrize("guard", [Half, lambda: TraSCE(tiny.weapons(), when="always")])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_text_encoder_or_tokenizer_raises(change, guard, pipe):
     attachment = guard().attach(pipe)

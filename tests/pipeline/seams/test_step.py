@@ -102,7 +102,7 @@ def test_image_to_image_starts_in_the_middle_of_the_schedule():
 
 
 @pytest.mark.parametrize("channels", [4, 9])
-@pytest.mark.parametrize("guard", [Identity(), TraSCE("weapons", lazy_tol=1e-9)], ids=["identity", "trasce"])
+@pytest.mark.parametrize("guard", [Identity(), TraSCE(tiny.weapons(), lazy_tol=1e-9)], ids=["identity", "trasce"])
 def test_inpainting(channels, guard):
     pipe = tiny.pipeline("inpaint", in_channels=channels)
     options = {"image": picture(), "mask_image": Image.new("L", (tiny.SIZE, tiny.SIZE), 255), "strength": 0.8}
@@ -264,7 +264,7 @@ def test_a_guard_that_raises_leaves_the_pipeline_as_it_was(pipe):
 def test_a_broken_model_makes_no_picture(pipe):
     with torch.no_grad():
         pipe.unet.conv_out.bias.fill_(float("nan"))
-    with TraSCE("weapons").attach(pipe), pytest.raises(GuardFailed, match="NaN"):
+    with TraSCE(tiny.weapons()).attach(pipe), pytest.raises(GuardFailed, match="NaN"):
         tiny.draw(pipe)
 
 
