@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal, overload
@@ -21,7 +21,7 @@ from ..pipeline.generation import acted_by, each_alone, generate, outcome
 from ..pipeline.loading import check_steps
 from ..pipeline.model.guarded_prediction import GuardedPrediction
 from ..pipeline.model.text_encoder import TextEncoder
-from ..pipeline.noise.exploring_scheduler import ExploringScheduler
+from ..pipeline.noise.exploring_scheduler import exploring
 from ..pipeline.noise.flow import Flow
 from ..types import Access, Adversarial, Budget, Drawn, LatentStart
 from .guarded_model import TARGETS
@@ -179,16 +179,11 @@ class Deployment:
         more = {**conditions, **options}
         return generate(self.pipe, seeds, steps=self.steps, guidance_scale=self.guidance_scale, **more)
 
-    @contextmanager
-    def _scheduler(self, start: LatentStart, window: slice) -> Iterator[None]:
+    def _scheduler(self, start: LatentStart, window: slice) -> AbstractContextManager[None]:
         """The pipeline's own sampling, or DDIM's where an attacker chose how to sample."""
-        stock = self.pipe.scheduler
         if start.eta or start.noise_scale != 1.0 or window not in (slice(None), slice(0, None)):
-            self.pipe.scheduler = ExploringScheduler.like(stock, noise_scale=start.noise_scale, window=window)
-        try:
-            yield
-        finally:
-            self.pipe.scheduler = stock
+            return exploring(self.pipe, noise_scale=start.noise_scale, window=window)
+        return nullcontext()
 
 
 def _kind(one: Adversarial) -> tuple[Any, ...]:

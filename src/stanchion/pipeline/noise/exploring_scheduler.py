@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from diffusers import DDIMScheduler
@@ -65,3 +67,14 @@ class ExploringScheduler(DDIMScheduler):
         if self.config.prediction_type == "epsilon":
             return (sample - noise * output) / signal, output
         return signal * sample - noise * output, signal * output + noise * sample
+
+
+@contextmanager
+def exploring(pipe: Any, *, noise_scale: float = 1.0, window: slice = slice(None)) -> Iterator[None]:
+    """The pipeline samples so meanwhile, and then its own way again; see ``ExploringScheduler.like``."""
+    stock = pipe.scheduler
+    pipe.scheduler = ExploringScheduler.like(stock, noise_scale=noise_scale, window=window)
+    try:
+        yield
+    finally:
+        pipe.scheduler = stock

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ....files.tensors import read_tensors, save_tensors
 from ....guards.base import Guard, MonitorGuard
 from ....guards.stack import GuardStack
 from ....pipeline.generation import generate
-from ....pipeline.noise.exploring_scheduler import ExploringScheduler
+from ....pipeline.noise.exploring_scheduler import exploring
 from ....types import Flagged, Guided, Step
 
 
@@ -88,22 +88,11 @@ def draw_runs(
             seeds = range(seed + start, seed + start + len(some))
             with torch.no_grad():
                 if begun:
-                    with _taking(pipe, slice(begun)):
+                    with exploring(pipe, window=slice(begun)):
                         how["latents"] = generate(pipe, seeds, **how)[0].images
-                with GuardStack(*guards, recorder, *watching).attach(pipe), _taking(pipe, slice(begun, None)):
+                rest = exploring(pipe, window=slice(begun, None)) if begun else nullcontext()
+                with GuardStack(*guards, recorder, *watching).attach(pipe), rest:
                     generate(pipe, seeds, **how)
             parts.append(torch.stack(recorder.seen, 1))
         save_tensors(file, {"seen": torch.cat(parts), "levels": torch.tensor(recorder.levels)})
     return Runs(**read_tensors(file))
-
-
-@contextmanager
-def _taking(pipe: Any, window: slice) -> Iterator[None]:
-    """Only these steps of the schedule, as DDIM takes them; the pipeline's own way where it is all of them."""
-    stock = pipe.scheduler
-    if window != slice(0, None):
-        pipe.scheduler = ExploringScheduler.like(stock, window=window)
-    try:
-        yield
-    finally:
-        pipe.scheduler = stock
