@@ -275,6 +275,10 @@ class MonitorGuard(Guard):
     stage = Stage.TRAJECTORY
     watches = True
 
+    def due(self, step: Step, state: Any) -> bool:
+        """Whether this step is worth a look: false where nothing that it sees there could count."""
+        return True
+
     @abstractmethod
     def look(self, step: Step, clean: Tensor, state: Any) -> Flagged:
         """Which pictures of this very step show the concept, whatever it saw before.

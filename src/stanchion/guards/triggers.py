@@ -130,10 +130,12 @@ def reads_prompt(when: str) -> bool:
     return when.startswith("flagged")
 
 
-def tripped(call: Call, concept: Concept, count: int) -> Flagged:
-    """Which of ``count`` pictures the concept's monitor has tripped on so far in this call."""
-    nothing = torch.zeros(count, device=call.device)
-    return call.seen.get(concept.name) or Flagged(nothing.bool(), nothing)
+def tripped(call: Call, concept: Concept, pictures: Tensor) -> Flagged:
+    """On which pictures the concept's monitor has tripped so far in this call; ``pictures`` has a row for each."""
+    if (seen := call.seen.get(concept.name)) is not None:
+        return seen
+    nothing = torch.zeros(len(pictures), device=pictures.device)
+    return Flagged(nothing.bool(), nothing)
 
 
 def either(found: Sequence[Flagged]) -> Flagged:

@@ -1,33 +1,43 @@
-"""Guards' phrases that earlier calls encoded, for as long as the text encoder gives the same.
+"""Guards' phrases that earlier calls encoded, for as long as the text encoder is the same.
 
-A guard encodes the same phrases in every call. They are kept with what the encoder was: its parameters (which, and
-how often changed in place), its tokenizer, its options, and a probe, the empty prompt, which every call encodes anew.
-Anything else, and the book is empty again: a stale concept would guard against nothing.
+A guard encodes the same phrases in every call. They are kept with what the encoder was: its parameters (which, and how
+often changed in place), its tokenizer, its options. Anything else, and the book is empty again: a stale concept would
+guard against nothing. What none of these show (``.data`` writes past them) is seen by who reads every value before a
+picture is handed out (``proof/unchanged.py``); then the call ends without one, and its book with it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
-from ..types import Condition
+from ..types import Condition, PromptEmbeds
+
+Texts = tuple[str, ...]
+
+
+@dataclass
+class Phrases:
+    """What is known of one encoder, to read from and to write to."""
+
+    conditions: dict[Texts, Condition] = field(default_factory=dict)
+    prompts: dict[Texts, PromptEmbeds] = field(default_factory=dict)
 
 
 class PhraseCache:
     """Belongs to one attachment, whose calls wait for each other."""
 
     def __init__(self) -> None:
-        self._encoder: tuple[Any, ...] = ()
-        self._probe: Condition | None = None
-        self._known: dict[tuple[str, ...], Condition] = {}
+        self._encoder: tuple[Any, ...] | None = None
+        self._phrases = Phrases()
 
-    def open(self, encoder: tuple[Any, ...], probe: Condition) -> dict[tuple[str, ...], Condition]:
-        """What is known of this encoder, to read from and to write to."""
-        if self._probe is None or encoder != self._encoder or not _same(probe, self._probe):
-            self._encoder, self._probe, self._known = encoder, probe, {}
-        return self._known
+    def open(self, encoder: tuple[Any, ...]) -> Phrases:
+        """What is known of this encoder (``identity_of``)."""
+        if encoder != self._encoder:
+            self._encoder, self._phrases = encoder, Phrases()
+        return self._phrases
 
 
 def identity_of(*parts: Any, options: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -41,7 +51,3 @@ def identity_of(*parts: Any, options: tuple[Any, ...]) -> tuple[Any, ...]:
     others = [getattr(part, "tokenizer", part) for part in parts if not isinstance(part, nn.Module)]  # of a processor
     tokenizers = tuple((id(part), len(part)) for part in others)
     return (weights, tokenizers, *options)
-
-
-def _same(one: Condition, other: Condition) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.embeds, other.embeds, strict=True))

@@ -158,7 +158,7 @@ class ForceForget(AttentionGuard):
             threshold = self.settings.threshold
             found.append(flagged(state.score.of(states), state.score.threshold if threshold is None else threshold))
         if state.call is not None:
-            found.append(tripped(state.call, self.concept, len(states)))
+            found.append(tripped(state.call, self.concept, states))
         return either(found) if found else None
 
     def project(self, layer: str, which: str, context: Tensor, projected: Tensor, state: State) -> Tensor:

@@ -158,7 +158,7 @@ class TraSCE(TrajectoryGuard):
         """Which of the step's pictures it acts on."""
         found = [state.trigger.at(step)] if state.trigger else []
         if state.call is not None:
-            found.append(tripped(state.call, self.concept, len(step.latents)))
+            found.append(tripped(state.call, self.concept, step.latents))
         return either(found) if found else Flagged(_everyone(step), _everyone(step).float())
 
     @property

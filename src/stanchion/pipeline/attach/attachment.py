@@ -64,6 +64,7 @@ class Attachment(AbstractContextManager["Attachment"]):
             guard.check_streams([stream.name for stream in self.family.streams(pipeline)], cover)
         self.last: Report | None = None
         self._stock = type(pipeline)
+        self._signature = inspect.signature(self._stock.__call__)
         self._modules: dict[str, Any] = {name: getattr(pipeline, name, None) for name in self.family.modules}
         self._book = PhraseCache()
         with self._turn("a guard can't be put on while a pipeline on the same modules draws.") as undo:
@@ -161,23 +162,22 @@ class Attachment(AbstractContextManager["Attachment"]):
         """The pipeline's call, guarded: what the stock pipeline returns, and the report."""
         if pipe is not self.pipeline:
             raise GuardBypassed("this pipeline took its class from a guarded one, but has no guard: attach one to it.")
-        signature = inspect.signature(self._stock.__call__)
-        given, complete = (signature.bind(pipe, *args, **kwargs) for _ in range(2))
+        given, complete = (self._signature.bind(pipe, *args, **kwargs) for _ in range(2))
         complete.apply_defaults()
         with self._turn("the pipeline was called from inside its own call, or that of one with the same modules."):
             self.last = None
             self._check(contents=False)
             stages, reader = sorted({guard.stage for guard in self.guards}), self._reader()
             self.family.check_call(pipe, complete.arguments, stages, reader)
-            call = GuardedCall(
-                pipe, self.family, self.guards, complete.arguments, self._book, self._weights, heard=bool(reader)
-            )
+            book, self._book = self._book, PhraseCache()  # of a call that fails nobody knows what it was encoded with
+            call = GuardedCall(pipe, self.family, self.guards, complete.arguments, book, self._weights, heard=bool(reader))
             self._watch(given, call)
             with call.running(), told(call):
                 output = self._stock.__call__(*given.args, **given.kwargs)
             output = call.output.checked(output)
             self._check(contents=True)
             self.last = report = call.finish()
+            self._book = book
         return output, report
 
     def _reader(self) -> str:

@@ -26,6 +26,9 @@ class WatchSeam:
     def over(self, step: Step, guided: Guided, clean: Callable[[Guided], Tensor]) -> Guided:
         """What to use in the place of ``guided``; ``clean`` gives x_0 (B, …) as a prediction has it."""
         for record in self.records:
+            if not record.guard.due(step, record.state):
+                record.note(torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device))
+                continue
             with record.blame():
                 seen = record.guard.look(step, clean(guided), record.state)
             check(record, seen, len(step.latents))
@@ -40,7 +43,7 @@ class WatchSeam:
     def _say(self, concept: str, flagged: Flagged) -> None:
         """A new mapping where something changed, and only there: who reads it need not compare tensors."""
         known = self.call.seen.get(concept)
-        if known is None or not torch.equal(known.acted, flagged.acted):
+        if not torch.equal(flagged.acted, torch.zeros_like(flagged.acted) if known is None else known.acted):
             self.call.seen = {**self.call.seen, concept: flagged}
 
 

@@ -8,8 +8,9 @@ would have done to a guided one (``finish``).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -273,7 +274,7 @@ class Family:
 
     def bind(self, denoiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
         """A call of the denoiser by its parameters' names."""
-        bound = inspect.signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
+        bound = _signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
         bound.pop("self")
         placed = tuple(bound)[: len(args)]
         return Pass({**bound, **bound.pop("kwargs", {})}, placed=placed)
@@ -397,3 +398,9 @@ class Family:
             return slice(None)
         length = inputs[self.conditions[0]].shape[1]
         return slice(0, length) if place.rows == "first" else slice(-length, None)
+
+
+@cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Asked for in every pass."""
+    return inspect.signature(function)

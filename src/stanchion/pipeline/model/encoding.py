@@ -16,7 +16,7 @@ from ...types import Condition, Flagged, PromptEmbeds
 from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
 from ..families.base import Family, Stream
-from ..phrase_cache import PhraseCache, identity_of
+from ..phrase_cache import PhraseCache, Phrases, identity_of
 
 
 class Encoding:
@@ -54,10 +54,13 @@ class Encoding:
         Raises:
             UnsupportedPipeline: the pipeline has no text encoder to encode a concept with.
         """
-        embeds = self.encode(texts).embeds
-        with alone_with(*self.family.tokenizers_of(self.pipe)):
-            ids, content = self.family.tokens(self.pipe, self._spoken(texts), embeds, self._options)
-        return PromptEmbeds(embeds, ids, content, tuple(texts), streams=self.family.streams(self.pipe))
+        known = self._known.prompts
+        if (key := tuple(texts)) not in known:
+            embeds = self.encode(texts).embeds
+            with alone_with(*self.family.tokenizers_of(self.pipe)):
+                ids, content = self.family.tokens(self.pipe, self._spoken(texts), embeds, self._options)
+            known[key] = PromptEmbeds(embeds, ids, content, key, streams=self.family.streams(self.pipe))
+        return known[key]
 
     @torch.no_grad()
     def read_ids(self, token_ids: Tensor, stream: TextStream | None = None) -> Tensor:
@@ -72,7 +75,7 @@ class Encoding:
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
-        known = self._known
+        known = self._known.conditions
         if (key := tuple(texts)) not in known:
             known[key] = self._encode(texts)
             if "words" in self.family.offers:
@@ -88,18 +91,15 @@ class Encoding:
         return any(value if isinstance(value, str) else _says_something(value) for value in given)
 
     @cached_property
-    def _known(self) -> dict[tuple[str, ...], Condition]:
+    def _known(self) -> Phrases:
         parts = {name: unwrapped(self.pipe, name) for name in self.family.encoders}
         if missing := [name for name, part in parts.items() if part is None and name not in self.family.optional]:
             raise UnsupportedPipeline(
                 f"the guard must encode its concept: keep {' and '.join(missing)} on the pipeline."
             )
         encode = unwrapped(self.pipe, "encode_prompt")
-        probe = self._encode([""])
         options = (self.family.options(self.arguments), id(getattr(encode, "__func__", encode)))
-        known = self.book.open(identity_of(*filter(None, parts.values()), options=options), probe)
-        known[("",)] = probe
-        return known
+        return self.book.open(identity_of(*filter(None, parts.values()), options=options))
 
     def _spoken(self, texts: Sequence[str]) -> list[str]:
         return self.family.spoken(self.pipe, texts, self._options)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from types import FunctionType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from diffusers import DiffusionPipeline
 from torch import nn
@@ -33,8 +33,8 @@ class OwnCode:
 
     def __init__(self, modules: Mapping[str, nn.Module], pipeline: type) -> None:
         self._modules = modules
-        self._kinds = WeakKeyDictionary({part: type(part) for part in self._parts()})
-        kinds = {pipeline, *self._kinds.values()}
+        self._kinds = {id(part): (ref(part), type(part)) for part in self._parts()}
+        kinds = {pipeline, *(kind for _, kind in self._kinds.values())}
         self._written = {(kind, name): getattr(kind, name) for kind in kinds for name in _methods(kind)}
         self._added = {key: code for part in self._parts() for key, _, code in _additions(part)}
 
@@ -55,7 +55,10 @@ class OwnCode:
             if getattr(kind, name, None) is not code:
                 yield f"{kind.__name__}.{name} was replaced"
         for part in self._parts():
-            if self._kinds.get(part, type(part)) is not type(part):
+            if _plain(part, self._kinds.get(id(part), (None, type(part)))[1]):
+                continue
+            known, kind = self._kinds.get(id(part), (None, None))
+            if known is not None and known() is part and kind is not type(part):
                 yield f"{self._path(part)} was given another class"
             for key, what, code in _additions(part):
                 if self._added.get(key) is not code:
@@ -110,6 +113,17 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any], sayings: Mapp
     for name in now.keys() | given.keys():
         if now.get(name) is not given.get(name):
             raise GuardBypassed(f"{name} of the guarded pipeline's class was replaced: detach and attach again.")
+
+
+def _plain(part: nn.Module, kind: type) -> bool:
+    """Whether it is of that class, and has no method or hook of its own: nearly all are, and each is asked twice a call."""
+    own = part.__dict__
+    return (
+        type(part) is kind
+        and own.keys().isdisjoint(_methods(kind))
+        and not own["_forward_pre_hooks"]
+        and not own["_forward_hooks"]
+    )
 
 
 def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:

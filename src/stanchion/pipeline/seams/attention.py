@@ -29,21 +29,25 @@ class AttentionSeam:
 
     def __init__(self, family: Family, denoisers: list[nn.Module], records: list[Record]) -> None:
         self.family, self.records = family, records
-        wanted = sorted({which for record in records for which in record.guard.projections})
-        self._places = [
-            {(place.layer, place.which): place for place in family.text_projections(denoiser, wanted)} if wanted else {}
-            for denoiser in denoisers
-        ]
+        self._wanted = sorted({which for record in records for which in record.guard.projections})
         self._denoisers = denoisers
+        self._places = [self._places_of(denoiser) for denoiser in denoisers]
+        self._ways = [_Ways(one, list(places.values())) for one, places in zip(denoisers, self._places, strict=True)]
         self._running: Mapping[Key, Place] = {}
         self._inputs: dict[str, Any] = {}
         self._hit: set[Key] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
+        self._projected_any = False  # in this call, by a guard
         self._known: dict[Key, _KeptProjection] = {}  # K and V of a text alone, which stay the same in every step
         self._verdicts = [_Verdict() for _ in records]
         self._seen: Mapping[str, Flagged] = {}
         if records and not any(self._places):
             raise UnsupportedPipeline(f"no layer of this denoiser is known to project text ({family.title}).")
+
+    def _places_of(self, denoiser: nn.Module) -> dict[Key, Place]:
+        if not self._wanted:
+            return {}
+        return {(place.layer, place.which): place for place in self.family.text_projections(denoiser, self._wanted)}
 
     def judge(self, states: Any, rows: slice = slice(None), seen: Mapping[str, Flagged] | None = None) -> None:
         """Before a step's passes: let guards say which pictures they mean, by the prompt's ``rows`` of text states.
@@ -82,7 +86,7 @@ class AttentionSeam:
             verdict.read(one, self.family)
         self._hit.clear()
         self._peaks.clear()
-        self._check_layers(denoiser)
+        self._ways[at].check()
         yield
         missing = [f"{layer}.{which}" for layer, which in self._running if (layer, which) not in self._hit]
         if missing:
@@ -100,6 +104,9 @@ class AttentionSeam:
         modules = {key: places[key].module for places in self._places for key in self._known if key in places}
         before = {key: _contents(module) for key, module in modules.items()}
         yield
+        for denoiser, known in zip(self._denoisers, self._places, strict=True):
+            if any(key not in known for key in self._places_of(denoiser)):
+                raise GuardBypassed("an attention layer was added in the middle of a call: change models between calls.")
         for key, contents in before.items():
             if _contents(modules[key]) != contents:
                 del self._known[key]
@@ -109,7 +116,7 @@ class AttentionSeam:
 
         Queries are not looked at: every one that holds either makes a softmax of NaN, so the ``prediction`` shows it.
         """
-        if not self.records:
+        if not self._projected_any:
             return
         sums = [one.float().sum() for one in ([prediction] if isinstance(prediction, Tensor) else prediction)]
         peaks = [peak.float().to(sums[0].device) for _, _, peak in self._peaks]
@@ -119,17 +126,6 @@ class AttentionSeam:
             if not torch.isfinite(peak):
                 raise record.not_finite(what)
         raise self.records[-1].not_finite("the prediction with its projections")
-
-    def _check_layers(self, denoiser: nn.Module) -> None:
-        wanted = sorted({which for record in self.records for which in record.guard.projections})
-        if not wanted:
-            return
-        for place in self.family.text_projections(denoiser, wanted):
-            if self._running[place.layer, place.which].module is not place.module:
-                raise GuardBypassed(
-                    f"the {place.which} projection of {place.layer} was replaced in the middle of a call (a callback "
-                    "loaded an adapter?): load adapters between calls."
-                )
 
     def _spare(self, place: Place) -> Any:
         """What is known of a text is not projected again: the layer gets none of its rows."""
@@ -172,6 +168,7 @@ class AttentionSeam:
         return hook
 
     def _projected(self, record: Record, place: Place, what: str, context: Tensor, projected: Tensor) -> Tensor:
+        self._projected_any = True
         try:
             result: Tensor = record.guard.project(place.layer, place.which, context, projected, record.state)
         except StanchionError:
@@ -213,9 +210,10 @@ class _Verdict:
 
     def read(self, one: Pass, family: Family) -> None:
         """A pass: all of its pictures under one condition after the other."""
-        if self._flagged is not None:
-            who = torch.arange(len(self._flagged.acted)) if one.pictures is None else one.pictures.cpu()
-            self._rows = who.repeat(family.count(one) // len(who)).to(self._flagged.acted.device)
+        if self._flagged is None or not self.anyone:
+            return
+        who = torch.arange(len(self._flagged.acted)) if one.pictures is None else one.pictures.cpu()
+        self._rows = who.repeat(family.count(one) // len(who)).to(self._flagged.acted.device)
 
     def let_in(self, new: Tensor, stock: Tensor) -> Tensor:
         """The guard's projection, (rows, L, C), for the pictures that it means; for every other the layer's own."""
@@ -229,7 +227,8 @@ class _Verdict:
         if self._flagged is None:
             return torch.ones(1, dtype=torch.bool), {}
         acted = torch.zeros_like(self._flagged.acted)
-        acted[self._rows] = self._flagged.acted[self._rows]
+        if self.anyone:
+            acted[self._rows] = self._flagged.acted[self._rows]
         return acted, {"trigger": self._flagged.scores}
 
 
@@ -253,6 +252,40 @@ class _KeptProjection(NamedTuple):
             and context._version == self.context_version
             and self.result._version == self.result_version
         )
+
+
+class _Ways:
+    """How projections are reached from their denoiser: which part holds which under what name.
+
+    It is asked in every pass, in which a walk through all modules would be a twentieth of a small model's time.
+    """
+
+    def __init__(self, denoiser: nn.Module, places: Sequence[Place]) -> None:
+        above = {
+            child: (part, name)
+            for part in (denoiser.modules() if places else ())
+            for name, child in part._modules.items()
+        }
+        self._held: dict[tuple[nn.Module, str], nn.Module] = {}
+        for place in places:
+            module = place.module
+            while module is not denoiser:
+                part, name = above[module]
+                self._held[part, name] = module
+                module = part
+
+    def check(self) -> None:
+        """Raise where one of them leads to another module by now.
+
+        Raises:
+            GuardBypassed: one does.
+        """
+        for (part, name), module in self._held.items():
+            if part._modules.get(name) is not module:
+                raise GuardBypassed(
+                    f"{name} of a {type(part).__name__} in front of a text projection was replaced in the middle of a call "
+                    "(a callback loaded an adapter?): load adapters between calls."
+                )
 
 
 def _contents(layer: nn.Module) -> tuple[Any, ...]:
