@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import content_policy
-from ..errors import ConfigError, UnsupportedPipeline
+from ..errors import ConfigError
 from ..pipeline.attach.reports import Report
 from ..pipeline.families import family_of
 from ..pipeline.generation import acted_by, each_alone, generate, outcome
@@ -130,7 +130,7 @@ class Deployment:
     def latents(self, texts: Sequence[str], seeds: Sequence[int], step: int) -> Tensor:
         """(B, C, H, W): x_t before a step of the schedule; where ``step`` is their number, the finished latents."""
         content_policy.check(texts)
-        whole = step == self.steps and Flow.fits(self.pipe.scheduler)
+        whole = step == self.steps and Flow.fits(self.pipe.scheduler)  # then its own scheduler will do
         with self._scheduler(LatentStart(), slice(None) if whole else slice(0, step)):
             return self._call({"prompt": list(texts)}, seeds, output_type="latent")[0].images
 
@@ -161,12 +161,12 @@ class Deployment:
         """The pipeline's argument: texts, or text states."""
         if sent[0].text is not None:
             return {"prompt": [one.text for one in sent]}
-        if family_of(self.pipe).pooled:
-            raise UnsupportedPipeline(
-                f"{type(self.pipe).__name__} reads a vector beside text states, and of states alone none is known."
-            )
-        states = [self._states(one) for one in sent]
-        return {"prompt_embeds": torch.stack(states).detach()}
+        states = torch.stack([self._states(one) for one in sent]).detach()
+        family: Any = family_of(self.pipe)
+        if not family.pooled:
+            return {"prompt_embeds": states}
+        family.check_training()  # of others nobody knows which vector goes with states
+        return {"prompt_embeds": states, "pooled_prompt_embeds": family.beside(self.pipe, states)[family.pooled]}
 
     def _states(self, one: Adversarial) -> Tensor:
         if one.embeds is not None:
@@ -180,9 +180,9 @@ class Deployment:
         return generate(self.pipe, seeds, steps=self.steps, guidance_scale=self.guidance_scale, **more)
 
     def _scheduler(self, start: LatentStart, window: slice) -> AbstractContextManager[None]:
-        """The pipeline's own sampling, or DDIM's where an attacker chose how to sample."""
+        """The pipeline's own sampling, or DDIM's (a flow's in part) where an attacker chose how to sample."""
         if start.eta or start.noise_scale != 1.0 or window not in (slice(None), slice(0, None)):
-            return exploring(self.pipe, noise_scale=start.noise_scale, window=window)
+            return exploring(self.pipe, noise_scale=start.noise_scale, eta=start.eta, window=window)
         return nullcontext()
 
 

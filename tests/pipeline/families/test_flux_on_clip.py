@@ -9,6 +9,7 @@ from closeness import near, same_bits
 from stanchion import ForceForget, UnsupportedPipeline, load_guard
 from stanchion.pipeline.families import family_of
 from stanchion.pipeline.model.workbench import Workbench
+from stanchion.pipeline.noise.exploring_scheduler import exploring
 from stanchion.targets.deployment import Deployment
 from stanchion.training.recipe import train_guard
 from stanchion.training.recipes.forceforget._safe_adapter import SafeAdapter
@@ -111,14 +112,37 @@ def test_a_white_box_attacker_sees_what_the_pipeline_draws_with(name, pipe):
             attached.detach()
 
 
-def test_what_an_attacker_of_flux_can_not_ask_for_is_refused(pipe):
+def test_states_of_an_attackers_own_bring_their_last_row_as_the_vector(pipe):
+    """What is learnt from is what the pipeline draws with; a guard that reads the prompt takes no such vector."""
+    deployment = Deployment(pipe, flux.on_clip(), steps=2, guidance_scale=4.0)
+    target = deployment.target(Access.WHITE_BOX)
+    states = target.encode(target.tokenize(["a knife"])).detach().requires_grad_()
+    target.predict_noise(torch.randn(1, *target.latent_shape), 500, embeds=states).square().sum().backward()
+    assert states.grad[:, -1].any()
+    asked = {"num_inference_steps": 2, "output_type": "pil", "generator": torch.Generator().manual_seed(0)}
+    given = {"prompt_embeds": states.detach(), "pooled_prompt_embeds": states.detach()[:, -1]}
+    own = pipe(**given, **family_of(pipe).arguments(pipe, 4.0, 1), **asked).images[0]
+    (image,) = target.generate(embeds=states.detach(), seeds=[0])
+    assert same_bits(np.array(image), np.array(own))
+    with made("safree", pipe).attach(pipe):
+        assert target.generate(embeds=states.detach(), seeds=[0]) == [None]
+
+
+def test_a_picture_that_was_begun_elsewhere_is_finished(pipe):
+    target = Deployment(pipe, flux.on_clip(), steps=3, guidance_scale=4.0).target(Access.WHITE_BOX)
+    whole = target.latents(["a knife"], seeds=[0], step=3)
+    begun = target.latents(["a knife"], seeds=[0], step=1)
+    assert begun.shape == whole.shape and not near(begun, whole)
+    (own,) = target.generate(["a knife"], seeds=[0])
+    (image,) = target.generate(["a knife"], seeds=[0], latents=begun, start_step=1)
+    assert same_bits(np.array(image), np.array(own))
+
+
+def test_an_attacker_of_flux_adds_no_noise(pipe):
     target = Deployment(pipe, flux.on_clip(), steps=2, guidance_scale=4.0).target(Access.WHITE_BOX)
-    states = target.encode(target.tokenize(["a knife"]))
-    with pytest.raises(UnsupportedPipeline, match="vector beside"):
-        target.predict_noise(torch.randn(1, *target.latent_shape), 500, embeds=states)
-    with pytest.raises(UnsupportedPipeline, match="flow"):
-        target.latents(["a knife"], seeds=[0], step=1)
-    assert target.latents(["a knife"], seeds=[0], step=2).shape == (1, *target.latent_shape)
+    with pytest.raises(UnsupportedPipeline, match="flow"), exploring(pipe, eta=1.0):
+        pass
+    assert target.generate(["a knife"], seeds=[0], eta=1.0) == [None]
 
 
 @pytest.mark.parametrize("name", ["esd", "uce", "patronus_hardening"])

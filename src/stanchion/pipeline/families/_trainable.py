@@ -52,8 +52,8 @@ class Trainable(ABC):
         """What ``packed`` put together."""
         return Condition(rows)
 
-    def beside(self, pipe: Any, states: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        """What else a text says to the denoiser, by its states (N, L, D) and token ids (N, L)."""
+    def beside(self, pipe: Any, states: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
+        """What else a text says to the denoiser, by its states (N, L, D) and token ids (N, L); None where it has none."""
         return {}
 
 
@@ -127,8 +127,13 @@ class TrainableFlux(Trainable):
     def unpacked(self, rows: Tensor) -> Condition:
         return Condition(rows[:, :-1], {"pooled_projections": rows[:, -1]})
 
-    def beside(self, pipe: Any, states: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        """CLIP's vector: its state at the first end token, or where ids are highest, as it has been told to look."""
+    def beside(self, pipe: Any, states: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
+        """CLIP's vector: its state at the first end token, or where ids are highest, as it has been told to look.
+
+        Without ids it is the last row, which says all that the rows before it do: what an attacker sends with states.
+        """
+        if ids is None:
+            return {"pooled_projections": states[:, -1]}
         end = pipe.text_encoder.config.eos_token_id
         places = ids.argmax(1) if end == 2 else (ids == end).int().argmax(1)
         return {"pooled_projections": states[torch.arange(len(states), device=states.device), places]}

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...errors import ConfigError, UnsupportedPipeline
+from ...errors import ConfigError
 from ...types import Condition, Guided, PromptEmbeds, Step
 from ..attach.guard_record import Record
 from ..attach.guarded_class import unwrapped
@@ -235,11 +235,6 @@ class GuardedPrediction:
         """All that the denoiser is told of a prompt whose states became ``states``, as ``TextSeam`` would have it."""
         if self._family.pooled is None:
             return Condition(states)
-        if prompt.token_ids is None:
-            raise UnsupportedPipeline(
-                f"{self._family.title} reads a vector beside the text states, and of states without token ids none is "
-                "known: give ids."
-            )
         vectors = self._family.beside(self._pipe, prompt.embeds, prompt.token_ids)
         changed = (states.detach() != prompt.embeds.detach()).flatten(1).any(1)[:, None]
         empty = self._call.encode([""]).extra

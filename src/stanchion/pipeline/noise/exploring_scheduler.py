@@ -1,12 +1,13 @@
-"""DDIM as an attacker may run it: more noise than it should add, and only part of the schedule."""
+"""Sampling as an attacker may run it: only part of the schedule, and, with DDIM, more noise than it should add."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
@@ -28,7 +29,7 @@ class ExploringScheduler(DDIMScheduler):
     def like(cls, scheduler: Any, *, noise_scale: float = 1.0, window: slice = slice(None)) -> ExploringScheduler:
         """On another scheduler's noise levels and spacing; ``window`` says which of the steps are taken."""
         if Flow.fits(scheduler):
-            raise UnsupportedPipeline(f"{type(scheduler).__name__} integrates a flow: DDIM has no steps of its own.")
+            raise UnsupportedPipeline(f"{type(scheduler).__name__} integrates a flow, to which DDIM adds no noise.")
         made = cls.from_config(scheduler.config, clip_sample=False)
         if made.config.prediction_type not in ("epsilon", "v_prediction") or made.config.thresholding:
             raise UnsupportedPipeline(f"{type(scheduler).__name__}: no DDIM steps of its predictions are known.")
@@ -69,11 +70,33 @@ class ExploringScheduler(DDIMScheduler):
         return signal * sample - noise * output, signal * output + noise * sample
 
 
+def part_of_flow(scheduler: Any, window: slice) -> Any:
+    """The same Euler steps along a flow, but only those that ``window`` says: x_t is as it is on the whole way.
+
+    Raises:
+        UnsupportedPipeline: it is no ``FlowMatchEulerDiscreteScheduler``.
+    """
+    stock = type(scheduler)
+    if not issubclass(stock, FlowMatchEulerDiscreteScheduler):
+        raise UnsupportedPipeline(f"{stock.__name__}: which of its steps could be left out is not known.")
+
+    @functools.wraps(stock.set_timesteps)  # pipelines look for sigmas in its signature
+    def set_timesteps(self: Any, *args: Any, **kwargs: Any) -> None:
+        stock.set_timesteps(self, *args, **kwargs)
+        first, last, _ = window.indices(len(self.timesteps))
+        self.timesteps, self.sigmas = self.timesteps[first:last], self.sigmas[first : last + 1]
+
+    return type(stock.__name__, (stock,), {"set_timesteps": set_timesteps}).from_config(scheduler.config)
+
+
 @contextmanager
-def exploring(pipe: Any, *, noise_scale: float = 1.0, window: slice = slice(None)) -> Iterator[None]:
+def exploring(pipe: Any, *, noise_scale: float = 1.0, eta: float = 0.0, window: slice = slice(None)) -> Iterator[None]:
     """The pipeline samples so meanwhile, and then its own way again; see ``ExploringScheduler.like``."""
     stock = pipe.scheduler
-    pipe.scheduler = ExploringScheduler.like(stock, noise_scale=noise_scale, window=window)
+    if Flow.fits(stock) and not eta and noise_scale == 1.0:
+        pipe.scheduler = part_of_flow(stock, window)
+    else:
+        pipe.scheduler = ExploringScheduler.like(stock, noise_scale=noise_scale, window=window)
     try:
         yield
     finally:
