@@ -1,8 +1,9 @@
 """Trajectory guards act at ``scheduler.step``: their prediction takes the place of the one that arrives there.
 
-The denoiser's proxy notes each call. Under a trajectory guard it answers with ones, and whatever the pipeline makes
+The denoiser's proxy notes each call. Under a guard that steers it answers with ones, and whatever the pipeline makes
 of these (guidance in one batch or two calls, norms, signs) is thrown away; the scheduler's proxy asks the guard,
-which sees x_t as the scheduler does, and hands on its prediction. Without one, the call goes through at once.
+which sees x_t as the scheduler does, and hands on its prediction. Without one, the call goes through at once, and
+monitors look at what the pipeline made of it.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ from ..noise.base import Level, NoiseProcess
 from ..noise.schedule import Schedule
 from ..proof.tripwire import opened
 from .attention import AttentionSeam
-from .prediction import Predictor, stock
+from .prediction import Predictor
 from .text import TextSeam
 
 
 @dataclass(frozen=True)
 class _Noted:
-    """One call of a denoiser since the scheduler's last step: which, with what, and whose rows are where."""
+    """One call of a denoiser since the scheduler's last step: which, with what, whose rows are where, what it said."""
 
     denoiser: Any
     roles: Mapping[str, Pass]
+    answer: Any
 
 
 class StepSeam:
@@ -85,8 +87,11 @@ class StepSeam:
             place = self.schedule.visit(unwrapped(self.pipe, "scheduler"), float(timestep))
             if self.guarded:
                 looks = self._see(noted, original, timestep, plain(sample), place)
-                model_output, moved = self._guide(*looks, original, dtype=model_output.dtype)
-                sample = sample if moved is None else moved
+                if self.record is None:
+                    model_output = self._watched(*looks, original, noted, model_output)
+                else:
+                    model_output, moved = self._guide(*looks, original, dtype=model_output.dtype)
+                    sample = sample if moved is None else moved
             return original.step(model_output, timestep, sample, *args, **kwargs)
 
         return Proxy(original, step=step)
@@ -116,11 +121,10 @@ class StepSeam:
             self._ran.append(denoiser)
         if "prompt" in roles:
             self.attention.judge(one.inputs[self.family.conditions[0]], roles["prompt"].rows, self.call.seen)
-        self._noted.append(_Noted(denoiser, roles))
+        answer = (self.family.blank(one, denoiser),) if self.record else self._forward(denoiser, one)
+        self._noted.append(_Noted(denoiser, roles, answer))
         self.batch, self.passes = max(self.batch, pictures), self.passes + (len(self._noted) == 1)
-        if not self.guarded:
-            return self._forward(denoiser, one)
-        return (self.family.blank(one, denoiser),)
+        return answer
 
     def _see(
         self, noted: list[_Noted], scheduler: Any, timestep: Any, latents: Tensor, place: tuple[int, int, int]
@@ -172,16 +176,43 @@ class StepSeam:
     def _guide(
         self, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
-        """The prediction for the scheduler, and x_t where a guard moved it."""
-        guided = stock(step) if self.record is None else self._steered_by(self.record, step)
-        guided = self.watch.over(step, guided, lambda given: clean(process_of(scheduler), step, given))
+        """The prediction for the scheduler, and x_t where the guard moved it."""
+        guided = self._over(step, self._steered(step), scheduler)
         noise, own = guided.noise.detach(), predictor.made.get(id(step.prompt))
-        if step.guidance_scale != 1.0 and own is not None:
-            noise = self.family.finish(self.pipe, self.call.arguments, noise, own)
+        if own is not None:
+            noise = self._finished(step, noise, own)
         stood = guided.latents is step.latents
         return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
 
-    def _steered_by(self, record: Record, step: Step) -> Guided:
+    def _watched(
+        self, step: Step, predictor: Predictor, scheduler: Any, noted: list[_Noted], given: Tensor
+    ) -> Tensor:
+        """The pipeline's own prediction, but where a monitor drew something else."""
+        nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
+        guided = self._over(step, Guided(given, step.latents, nobody), scheduler)
+        if guided.noise is given:
+            return given
+        finished = self._finished(step, guided.noise.detach(), self._own(step, noted))
+        acted = guided.acted.view(-1, *[1] * (given.ndim - 1))
+        return torch.where(acted, finished, given).to(given.dtype)
+
+    def _over(self, step: Step, guided: Guided, scheduler: Any) -> Guided:
+        return self.watch.over(step, guided, lambda seen: clean(process_of(scheduler), step, seen))
+
+    def _finished(self, step: Step, noise: Tensor, own: Tensor) -> Tensor:
+        if step.guidance_scale == 1.0:
+            return noise
+        return self.family.finish(self.pipe, self.call.arguments, noise, own)
+
+    def _own(self, step: Step, noted: list[_Noted]) -> Tensor:
+        """The prediction for the prompt alone."""
+        (note,) = (note for note in noted if "prompt" in note.roles)
+        outputs = self.family.outputs(note.answer, step.latents, len(note.roles))
+        return dict(zip(note.roles, outputs, strict=True))["prompt"]
+
+    def _steered(self, step: Step) -> Guided:
+        record = self.record
+        assert record is not None
         with record.blame():
             guided = record.guard.on_step(step, record.state)
         record.check("the guided prediction", guided.noise, step.latents.shape)
