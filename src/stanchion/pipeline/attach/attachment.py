@@ -170,7 +170,9 @@ class Attachment(AbstractContextManager["Attachment"]):
             stages, reader = sorted({guard.stage for guard in self.guards}), self._reader()
             self.family.check_call(pipe, complete.arguments, stages, reader)
             book, self._book = self._book, PhraseCache()  # of a call that fails nobody knows what it was encoded with
-            call = GuardedCall(pipe, self.family, self.guards, complete.arguments, book, self._weights, heard=bool(reader))
+            call = GuardedCall(
+                pipe, self.family, self.guards, complete.arguments, book, self._weights, heard=bool(reader)
+            )
             self._watch(given, call)
             with call.running(), told(call):
                 output = self._stock.__call__(*given.args, **given.kwargs)

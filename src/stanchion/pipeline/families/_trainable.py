@@ -53,7 +53,7 @@ class Trainable(ABC):
         return Condition(rows)
 
     def beside(self, pipe: Any, states: Tensor, ids: Tensor | None = None) -> dict[str, Tensor]:
-        """What else a text says to the denoiser, by its states (N, L, D) and token ids (N, L); None where it has none."""
+        """What else a text says to the denoiser, by its states (N, L, D) and token ids (N, L), where it has any."""
         return {}
 
 

@@ -86,7 +86,8 @@ def part_of_flow(scheduler: Any, window: slice) -> Any:
         first, last, _ = window.indices(len(self.timesteps))
         self.timesteps, self.sigmas = self.timesteps[first:last], self.sigmas[first : last + 1]
 
-    return type(stock.__name__, (stock,), {"set_timesteps": set_timesteps}).from_config(scheduler.config)
+    part: Any = type(stock.__name__, (stock,), {"set_timesteps": set_timesteps})
+    return part.from_config(scheduler.config)
 
 
 @contextmanager

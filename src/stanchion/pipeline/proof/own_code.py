@@ -33,7 +33,9 @@ class OwnCode:
 
     def __init__(self, modules: Mapping[str, nn.Module], pipeline: type) -> None:
         self._modules = modules
-        self._kinds = {id(part): (ref(part), type(part)) for part in self._parts()}
+        self._kinds: dict[int, tuple[ref[nn.Module] | None, type]] = {
+            id(part): (ref(part), type(part)) for part in self._parts()
+        }
         kinds = {pipeline, *(kind for _, kind in self._kinds.values())}
         self._written = {(kind, name): getattr(kind, name) for kind in kinds for name in _methods(kind)}
         self._added = {key: code for part in self._parts() for key, _, code in _additions(part)}
@@ -55,10 +57,10 @@ class OwnCode:
             if getattr(kind, name, None) is not code:
                 yield f"{kind.__name__}.{name} was replaced"
         for part in self._parts():
-            if _plain(part, self._kinds.get(id(part), (None, type(part)))[1]):
+            known, kind = self._kinds.get(id(part), (None, type(part)))
+            if _plain(part, kind):
                 continue
-            known, kind = self._kinds.get(id(part), (None, None))
-            if known is not None and known() is part and kind is not type(part):
+            if known is not None and known() is part and type(part) is not kind:
                 yield f"{self._path(part)} was given another class"
             for key, what, code in _additions(part):
                 if self._added.get(key) is not code:
@@ -116,11 +118,11 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any], sayings: Mapp
 
 
 def _plain(part: nn.Module, kind: type) -> bool:
-    """Whether it is of that class, and has no method or hook of its own: nearly all are, and each is asked twice a call."""
-    own = part.__dict__
+    """Whether it is of that class, and has no method or hook of its own: so are nearly all, and each is asked twice."""
+    own, methods = part.__dict__, _methods(part.__class__)
     return (
         type(part) is kind
-        and own.keys().isdisjoint(_methods(kind))
+        and own.keys().isdisjoint(methods)
         and not own["_forward_pre_hooks"]
         and not own["_forward_hooks"]
     )

@@ -106,7 +106,9 @@ class AttentionSeam:
         yield
         for denoiser, known in zip(self._denoisers, self._places, strict=True):
             if any(key not in known for key in self._places_of(denoiser)):
-                raise GuardBypassed("an attention layer was added in the middle of a call: change models between calls.")
+                raise GuardBypassed(
+                    "an attention layer was added in the middle of a call: change models between calls."
+                )
         for key, contents in before.items():
             if _contents(modules[key]) != contents:
                 del self._known[key]
@@ -283,8 +285,8 @@ class _Ways:
         for (part, name), module in self._held.items():
             if part._modules.get(name) is not module:
                 raise GuardBypassed(
-                    f"{name} of a {type(part).__name__} in front of a text projection was replaced in the middle of a call "
-                    "(a callback loaded an adapter?): load adapters between calls."
+                    f"{name} of a {type(part).__name__}, a text projection or what holds one, was replaced in the middle "
+                    "of a call (a callback loaded an adapter?): load adapters between calls."
                 )
 
 
