@@ -285,8 +285,8 @@ class _Ways:
         for (part, name), module in self._held.items():
             if part._modules.get(name) is not module:
                 raise GuardBypassed(
-                    f"{name} of a {type(part).__name__}, a text projection or what holds one, was replaced in the middle "
-                    "of a call (a callback loaded an adapter?): load adapters between calls."
+                    f"{name} of a {type(part).__name__}, a projection of text or what holds one, was replaced in the "
+                    "middle of a call (a callback loaded an adapter?): load adapters between calls."
                 )
 
 

@@ -86,11 +86,11 @@ class StepSeam:
                 raise GuardBypassed("the scheduler stepped with a prediction that did not come through the guard.")
             place = self.schedule.visit(unwrapped(self.pipe, "scheduler"), float(timestep))
             if self.guarded:
-                looks = self._see(noted, original, timestep, plain(sample), place)
+                due, predictor = self._see(noted, original, timestep, plain(sample), place)
                 if self.record is None:
-                    model_output = self._watched(*looks, original, noted, model_output)
+                    model_output = self._watched(due, original, noted, model_output)
                 else:
-                    model_output, moved = self._guide(*looks, original, dtype=model_output.dtype)
+                    model_output, moved = self._guide(self.record, due, predictor, original, model_output.dtype)
                     sample = sample if moved is None else moved
             return original.step(model_output, timestep, sample, *args, **kwargs)
 
@@ -174,17 +174,17 @@ class StepSeam:
             )
 
     def _guide(
-        self, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
+        self, record: Record, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
         """The prediction for the scheduler, and x_t where the guard moved it."""
-        guided = self._over(step, self._steered(step), scheduler)
+        guided = self._over(step, _steered_by(record, step), scheduler)
         noise, own = guided.noise.detach(), predictor.made.get(id(step.prompt))
         if own is not None:
             noise = self._finished(step, noise, own)
         stood = guided.latents is step.latents
         return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
 
-    def _watched(self, step: Step, predictor: Predictor, scheduler: Any, noted: list[_Noted], given: Tensor) -> Tensor:
+    def _watched(self, step: Step, scheduler: Any, noted: list[_Noted], given: Tensor) -> Tensor:
         """The pipeline's own prediction, but where a monitor drew something else."""
         nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
         guided = self._over(step, Guided(given, step.latents, nobody), scheduler)
@@ -208,16 +208,6 @@ class StepSeam:
         outputs = self.family.outputs(note.answer, step.latents, len(note.roles))
         return dict(zip(note.roles, outputs, strict=True))["prompt"]
 
-    def _steered(self, step: Step) -> Guided:
-        record = self.record
-        assert record is not None
-        with record.blame():
-            guided = record.guard.on_step(step, record.state)
-        record.check("the guided prediction", guided.noise, step.latents.shape)
-        record.check("x_t", guided.latents, step.latents.shape)
-        record.note(guided.acted, guided.scores)
-        return guided
-
     def _conditions(self, roles: Mapping[str, Pass]) -> tuple[Condition, Condition, Condition | None]:
         """(prompt, empty, negative). Where the caller gave no negative prompt, that half *is* the empty prompt.
 
@@ -237,6 +227,15 @@ class StepSeam:
             output = self.family.run(denoiser, one)
         self.attention.check(output[0])
         return output
+
+
+def _steered_by(record: Record, step: Step) -> Guided:
+    with record.blame():
+        guided: Guided = record.guard.on_step(step, record.state)
+    record.check("the guided prediction", guided.noise, step.latents.shape)
+    record.check("x_t", guided.latents, step.latents.shape)
+    record.note(guided.acted, guided.scores)
+    return guided
 
 
 def clean(process: NoiseProcess, step: Step, guided: Guided) -> Tensor:
