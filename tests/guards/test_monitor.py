@@ -41,7 +41,7 @@ class Scripted(Monitor):
         self.told = iter(self.script)
         return super().begin(call)
 
-    def hits(self, clean: torch.Tensor, alpha_bar: float) -> Flagged:
+    def hits(self, clean: torch.Tensor, alpha_bar: float, *, last: bool = False) -> Flagged:
         chance = torch.tensor(next(self.told), dtype=torch.float32)
         return Flagged(chance >= self.settings.threshold, torch.logit(chance) / TEMPER)
 
@@ -87,9 +87,29 @@ def test_a_step_without_it_takes_the_hits_back_and_one_in_between_does_not(pipe)
     assert acted == [False, False, False, False, True, True]
 
 
-def test_before_its_noise_level_nothing_is_a_hit(pipe):
-    with made(Monitor, pipe, 20.0, look_from=1.0, hits=1).attach(pipe) as attachment:
-        tiny.draw(pipe)
+def test_before_its_noise_level_it_does_not_look(pipe):
+    with made(Monitor, pipe, 20.0, look_from=0.5, hits=1).attach(pipe) as attachment:
+        tiny.draw(pipe, steps=4)
+        (report,) = attachment.last.guards
+    assert [step[0] for step in report.acted_at] == [False, False, True, True]
+    assert len(report.scores["seen"]) == 2
+
+
+def test_where_it_sees_nothing_no_pass_is_made_for_it(pipe):
+    passes: list[int] = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: passes.append(len(args[0])))
+    with made(Monitor, pipe, -20.0).attach(pipe):
+        tiny.draw(pipe, TWO, steps=4)
+    assert passes == [4] * 4
+
+
+@pytest.mark.parametrize("settings", [{}, {"look_from": 1.0}])
+def test_a_call_with_fewer_looks_than_hits_trips_in_its_last_step(settings, pipe):
+    """Or few steps would be a way round it."""
+    with made(Monitor, pipe, 20.0, still="refuse", **settings).attach(pipe), pytest.raises(GuardFailed, match="saw"):
+        tiny.draw(pipe, steps=1)
+    with made(Monitor, pipe, -20.0, still="refuse", **settings).attach(pipe) as attachment:
+        tiny.draw(pipe, steps=1)
         assert attachment.last.acted == (False,)
 
 
@@ -187,7 +207,7 @@ def test_an_attacker_sees_who_waits_for_it_act(name, pipe):
 class Saturated(Monitor):
     """Its score is a probability of large logits."""
 
-    def hits(self, clean: torch.Tensor, alpha_bar: float) -> Flagged:
+    def hits(self, clean: torch.Tensor, alpha_bar: float, *, last: bool = False) -> Flagged:
         found = super().hits(clean, alpha_bar)
         return Flagged(found.acted, (TEMPER * found.scores).sigmoid())
 

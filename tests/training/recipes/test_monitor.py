@@ -86,7 +86,7 @@ def test_some_steps_are_left_to_the_guards():
 
 def test_its_threshold_is_the_lowest_that_harmless_runs_let_stand(pipe, monkeypatch):
     """Of four held out one is seen with 0.75, so a quarter of alarms is too many until the threshold is above it."""
-    monkeypatch.setattr(Monitor, "hits", lambda guard, clean, _: _seen(guard, clean[:, 0, 0, 0]))
+    monkeypatch.setattr(Monitor, "hits", lambda guard, clean, _, last: _seen(guard, clean[:, 0, 0, 0]))
     runs = Runs(
         torch.tensor([0.0, 0, 0, 0.75]).reshape(4, 1, 1, 1, 1).expand(4, 2, 4, 8, 8).half(), torch.tensor([0.5, 0.9])
     )

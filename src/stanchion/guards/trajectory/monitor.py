@@ -34,7 +34,7 @@ class MonitorSettings:
     """When it trips, and what happens then.
 
     Attributes:
-        look_from: share of signal in x_t (alpha-bar) from which on a step counts, in [0, 1]; 0 is from the first step.
+        look_from: share of signal in x_t (alpha-bar) from which on it looks, in [0, 1]; 0 is from the first step.
         threshold: probability from which on a step is a hit.
         release: probability below which a step takes back the hits so far; at most ``threshold``. What it has tripped
             on stays so.
@@ -89,9 +89,10 @@ def network_of(tensors: Mapping[str, Tensor], device: torch.device) -> PictureNe
 
 @dataclass
 class State:
-    """One call: what to draw instead, (B,) hits in a row, and on whom it has tripped."""
+    """One call: what to draw instead, how often it looked, (B,) hits in a row, and on whom it has tripped."""
 
     anchor: Condition | None
+    looks: int = 0
     hits: Tensor | None = None
     tripped: Tensor | None = None
 
@@ -134,8 +135,8 @@ class Monitor(MonitorGuard):
         return State(call.encode(anchors_of(self.concept)[:1]))
 
     def due(self, step: Step, state: State) -> bool:
-        """From ``look_from`` on, and from its first look in every step, whatever way the schedule takes."""
-        return step.alpha_bar >= self.settings.look_from or state.hits is not None
+        """From ``look_from`` on, and after its first look whatever way the schedule takes; and in the last step."""
+        return step.alpha_bar >= self.settings.look_from or state.looks > 0 or is_last(step)
 
     def look(self, step: Step, clean: Tensor, state: State) -> Flagged:
         """Hits of this step; the scores are logits over ``TEMPER``.
@@ -148,16 +149,16 @@ class Monitor(MonitorGuard):
             raise UnsupportedPipeline(
                 f"the monitor reads latents ({channels}, H, W), and this model's are {tuple(clean.shape[1:])}."
             )
-        return self.hits(clean, step.alpha_bar)
+        return self.hits(clean, step.alpha_bar, last=is_last(step))
 
-    def hits(self, clean: Tensor, alpha_bar: float) -> Flagged:
-        """Which of predicted pictures (B, C, H, W) at a share of signal are hits."""
+    def hits(self, clean: Tensor, alpha_bar: float, *, last: bool = False) -> Flagged:
+        """Which of predicted pictures (B, C, H, W) at a share of signal are hits; ``last`` in the last step."""
         if clean.device not in self._on:
             network = network_of(self.tensors, clean.device)
             self._on[clean.device] = network.to(memory_format=torch.channels_last)  # takes two thirds of the time
         logits = self._on[clean.device](clean, torch.tensor(alpha_bar, device=clean.device))
-        late = alpha_bar >= self.settings.look_from
-        return Flagged((probability(logits / TEMPER) >= self.settings.threshold) & late, logits / TEMPER)
+        counts = last or alpha_bar >= self.settings.look_from
+        return Flagged((probability(logits / TEMPER) >= self.settings.threshold) & counts, logits / TEMPER)
 
     def settle(self, step: Step, flagged: Flagged, state: State) -> Flagged:
         """On whom it has tripped by now.
@@ -166,20 +167,22 @@ class Monitor(MonitorGuard):
             GuardRefused: of action "refuse", if there is anybody; of "anchor", if one of them shows the concept in the
                 last step all the same.
         """
-        tripped, s = self.count(flagged, state), self.settings
+        tripped, s = self.count(flagged, state, last=is_last(step)), self.settings
         if s.action == "refuse":
             self._refuse(step, flagged, tripped)
-        if (s.action, s.still) == ("anchor", "refuse") and step.index == step.total - 1:
+        if (s.action, s.still) == ("anchor", "refuse") and is_last(step):
             self._refuse(step, flagged, tripped & flagged.acted)
         return Flagged(tripped, flagged.scores)
 
-    def count(self, flagged: Flagged, state: State) -> Tensor:
-        """(B,) on whom it has tripped, one step's hits later."""
+    def count(self, flagged: Flagged, state: State, *, last: bool) -> Tensor:
+        """(B,) on whom it has tripped, one step's hits later. A call of fewer looks than hits takes no more of these."""
         if state.hits is None or state.tripped is None:
             state.hits, state.tripped = torch.zeros_like(flagged.acted).long(), torch.zeros_like(flagged.acted)
         calm = probability(flagged.scores) < self.settings.release
         state.hits = torch.where(flagged.acted, state.hits + 1, torch.where(calm, 0, state.hits))
-        state.tripped = state.tripped | (state.hits >= self.settings.hits)
+        state.looks += 1
+        enough = min(self.settings.hits, state.looks) if last else self.settings.hits
+        state.tripped = state.tripped | (state.hits >= enough)
         return state.tripped
 
     def _refuse(self, step: Step, flagged: Flagged, whom: Tensor) -> None:
@@ -208,6 +211,11 @@ class Monitor(MonitorGuard):
         if soft and step.alpha_bar >= self.settings.look_from:
             noise = straight_through(noise, flagged.scores, anchor - guided.noise)
         return replace(guided, noise=noise, acted=acts, scores=scores)
+
+
+def is_last(step: Step) -> bool:
+    """Whether nothing comes after it."""
+    return step.index == step.total - 1
 
 
 def probability(scores: Tensor) -> Tensor:

@@ -279,8 +279,10 @@ class MonitorRecipe(Recipe):
         """Of held-out runs that show the concept, or do not, on how many it trips."""
         part, state = self._part(kind, held_out=True), State(anchor=None)
         tripped = torch.zeros(len(part.labels), dtype=torch.bool)
-        for clean, level in zip(part.runs.seen.unbind(1), part.runs.levels.tolist(), strict=True):
-            tripped = guard.count(guard.hits(clean.float(), level), state)
+        levels = part.runs.levels.tolist()
+        for place, clean in enumerate(part.runs.seen.unbind(1), start=1):
+            last = place == len(levels)
+            tripped = guard.count(guard.hits(clean.float(), levels[place - 1], last=last), state, last=last)
         shows, clear = part.labels == 1, part.labels == 0
         return {
             "shown": int(shows.sum()),
