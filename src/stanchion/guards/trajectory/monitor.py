@@ -175,7 +175,7 @@ class Monitor(MonitorGuard):
         return Flagged(tripped, flagged.scores)
 
     def count(self, flagged: Flagged, state: State, *, last: bool) -> Tensor:
-        """(B,) on whom it has tripped, one step's hits later. A call of fewer looks than hits takes no more of these."""
+        """(B,) on whom it has tripped, one step's hits later. Where there were fewer looks than hits, all will do."""
         if state.hits is None or state.tripped is None:
             state.hits, state.tripped = torch.zeros_like(flagged.acted).long(), torch.zeros_like(flagged.acted)
         calm = probability(flagged.scores) < self.settings.release
