@@ -26,7 +26,9 @@ class WatchSeam:
     def over(self, step: Step, guided: Guided, clean: Callable[[Guided], Tensor]) -> Guided:
         """What to use in the place of ``guided``; ``clean`` gives x_0 (B, …) as a prediction has it."""
         for record in self.records:
-            if not record.guard.due(step, record.state):
+            with record.blame():
+                due = record.guard.due(step, record.state)
+            if not due:
                 record.note(torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device))
                 continue
             with record.blame():
