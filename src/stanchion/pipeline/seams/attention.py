@@ -144,7 +144,7 @@ class AttentionSeam:
         return hook
 
     def _hook(self, place: Place) -> Any:
-        key, what = (place.layer, place.which), f"{place.layer}.to_{place.which}"
+        key = (place.layer, place.which)
         everyone = zip(self.records, self._verdicts, strict=True)
         guarding = [(record, verdict) for record, verdict in everyone if place.which in record.guard.projections]
 
@@ -153,24 +153,31 @@ class AttentionSeam:
             self._hit.add(key)
             if (known := self._known.get(key)) is not None:
                 return known.result
-            rows, columns = self.family.text_rows(place, self._inputs), slice(*(place.columns or (None,)))
-            context, projected = args[0][:, rows], output[:, rows, columns]
-            for record, verdict in guarding:
-                if verdict.anyone:
-                    projected = verdict.let_in(self._projected(record, place, what, context, projected), projected)
-            if place.rows == "all" and place.columns is None:
-                output = projected
-            else:
-                output = output.clone()
-                output[:, rows, columns] = projected
+            if any(verdict.anyone for _, verdict in guarding):
+                output = self._guarded(place, guarding, args[0], output)
             if place.once and place.which != "q" and _KeptProjection.may_keep(args[0], output):
                 self._known[key] = _KeptProjection(args[0], args[0]._version, output, output._version)
             return output
 
         return hook
 
-    def _projected(self, record: Record, place: Place, what: str, context: Tensor, projected: Tensor) -> Tensor:
-        self._projected_any = True
+    def _guarded(
+        self, place: Place, guarding: Sequence[tuple[Record, _Verdict]], given: Tensor, output: Tensor
+    ) -> Tensor:
+        """What a projection gives with the guards that mean somebody: another in the text's rows, and its columns."""
+        rows, columns = self.family.text_rows(place, self._inputs), slice(*(place.columns or (None,)))
+        context, projected = given[:, rows], output[:, rows, columns]
+        for record, verdict in guarding:
+            if verdict.anyone:
+                projected = verdict.let_in(self._projected(record, place, context, projected), projected)
+        if place.rows == "all" and place.columns is None:
+            return projected
+        output = output.clone()
+        output[:, rows, columns] = projected
+        return output
+
+    def _projected(self, record: Record, place: Place, context: Tensor, projected: Tensor) -> Tensor:
+        self._projected_any, what = True, f"{place.layer}.to_{place.which}"
         try:
             result: Tensor = record.guard.project(place.layer, place.which, context, projected, record.state)
         except StanchionError:
