@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from ...errors import UnsupportedPipeline
@@ -50,7 +51,7 @@ def check_instructions(names: Sequence[str], pipe: Any, arguments: Mapping[str, 
     Raises:
         UnsupportedPipeline: an instruction is not the pipeline's own.
     """
-    usual = inspect.signature(type(pipe).__call__).parameters
+    usual = signature_of(type(pipe).__call__).parameters
     for name in names:
         if (given := arguments.get(name)) is not None and given != usual[name].default:
             raise UnsupportedPipeline(
@@ -63,3 +64,9 @@ def _differ(name: str, given: Any, arguments: Mapping[str, Any]) -> bool:
     first = arguments.get(name.rpartition("_")[0])
     texts = [[one] if isinstance(one, str) else list(one or ()) for one in (given, first)]
     return bool(texts[0] != texts[1])
+
+
+@cache
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """What a function takes; asked for in every call, and in every pass."""
+    return inspect.signature(function)

@@ -7,10 +7,8 @@ would have done to a guided one (``finish``).
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -22,7 +20,7 @@ from ...streams import TextStream
 from ...types import Condition
 from ..noise import process_of
 from ..stages import Stage
-from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen
+from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen, signature_of
 from ._needs import NEEDS
 from ._tokens import check_alike, check_texts
 from ._values import Pass, Place, Said, Stream, beside, each, pick, plain, together
@@ -274,7 +272,7 @@ class Family:
 
     def bind(self, denoiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
         """A call of the denoiser by its parameters' names."""
-        bound = _signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
+        bound = signature_of(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
         bound.pop("self")
         placed = tuple(bound)[: len(args)]
         return Pass({**bound, **bound.pop("kwargs", {})}, placed=placed)
@@ -398,9 +396,3 @@ class Family:
             return slice(None)
         length = inputs[self.conditions[0]].shape[1]
         return slice(0, length) if place.rows == "first" else slice(-length, None)
-
-
-@cache
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Asked for in every pass."""
-    return inspect.signature(function)
