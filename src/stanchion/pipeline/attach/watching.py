@@ -28,11 +28,10 @@ class WatchSeam:
         for record in self.records:
             with record.blame():
                 due = record.guard.due(step, record.state)
-            if not due:
+                seen = record.guard.look(step, clean(guided), record.state) if due else None
+            if seen is None:
                 record.note(torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device))
                 continue
-            with record.blame():
-                seen = record.guard.look(step, clean(guided), record.state)
             check(record, seen, len(step.latents))
             with record.blame():
                 flagged = settled(record, step, seen)

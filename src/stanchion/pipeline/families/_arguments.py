@@ -51,7 +51,7 @@ def check_instructions(names: Sequence[str], pipe: Any, arguments: Mapping[str, 
     Raises:
         UnsupportedPipeline: an instruction is not the pipeline's own.
     """
-    usual = signature_of(type(pipe).__call__).parameters
+    usual = inspect.signature(type(pipe).__call__).parameters
     for name in names:
         if (given := arguments.get(name)) is not None and given != usual[name].default:
             raise UnsupportedPipeline(
@@ -67,6 +67,6 @@ def _differ(name: str, given: Any, arguments: Mapping[str, Any]) -> bool:
 
 
 @cache
-def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """What a function takes; asked for in every call, and in every pass."""
-    return inspect.signature(function)
+def signature_of(forward: Callable[..., Any]) -> inspect.Signature:
+    """Of a denoiser's class, for every pass. Not of a guarded pipeline's: that one is its own, and would be kept."""
+    return inspect.signature(forward)

@@ -28,7 +28,7 @@ def checksums(tensors: Sequence[Tensor]) -> list[int]:
         for some in _groups(tensors, places):
             rows.append(_sums([tensors[place] for place in some]))
             order += some
-        lengths = [_length(tensors[place]) for place in order]
+        lengths = [tensors[place].nbytes // _unit(tensors[place]) for place in order]
         for place, total in zip(order, _totals(rows, lengths), strict=True):
             found[place] = total
     return found
@@ -36,14 +36,14 @@ def checksums(tensors: Sequence[Tensor]) -> list[int]:
 
 def _groups(tensors: Sequence[Tensor], places: Sequence[int]) -> Iterator[list[int]]:
     """Small tensors of one type that are all whole blocks, or all whole words, beside each other; others alone."""
-    alike: dict[tuple[torch.dtype, bool], list[int]] = {}
-    held: dict[tuple[torch.dtype, bool], int] = {}
+    alike: dict[tuple[torch.dtype, int], list[int]] = {}
+    held: dict[tuple[torch.dtype, int], int] = {}
     for place in places:
-        size = tensors[place].nbytes
-        if size > SMALL or size % 8:
+        size, unit = tensors[place].nbytes, _unit(tensors[place])
+        if size > SMALL or unit == 1:
             yield [place]
             continue
-        kind = (tensors[place].dtype, size % (8 * WORDS) == 0)
+        kind = (tensors[place].dtype, unit)
         alike.setdefault(kind, []).append(place)
         held[kind] = held.get(kind, 0) + size
         if held[kind] > TOGETHER:
@@ -52,22 +52,22 @@ def _groups(tensors: Sequence[Tensor], places: Sequence[int]) -> Iterator[list[i
     yield from alike.values()
 
 
-def _length(tensor: Tensor) -> int:
-    """How many numbers ``_sums`` makes of it."""
-    size = tensor.nbytes
-    return size if size % 8 else size // 8 if size % (8 * WORDS) else size // (8 * WORDS)
+def _unit(tensor: Tensor) -> int:
+    """Bytes that make one number: those of a block; of a word, or one, where they are no whole blocks."""
+    return next(unit for unit in (8 * WORDS, 8, 1) if tensor.nbytes % unit == 0)
 
 
 def _sums(tensors: Sequence[Tensor]) -> Tensor:
-    """(N,) int64: the sum of each block; the words, or bytes, themselves where these are no whole blocks."""
+    """(N,) int64: one for each ``_unit``, which all of them share: the sum of a block, or the word or byte itself."""
     flats = [tensor.detach().reshape(-1) for tensor in tensors]
     flat = flats[0] if len(flats) == 1 else torch.cat(flats)
     if flat.storage_offset() * flat.element_size() % 8:
         flat = flat.clone()
-    if flat.nbytes % 8:
+    unit = _unit(tensors[0])
+    if unit == 1:
         return flat.view(torch.uint8).long()
     words = flat.view(torch.int64)
-    return words if tensors[0].nbytes % (8 * WORDS) else words.view(-1, WORDS).sum(1)
+    return words if unit == 8 else words.view(-1, WORDS).sum(1)
 
 
 def _totals(rows: Sequence[Tensor], counts: Sequence[int]) -> list[int]:

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from types import FunctionType
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary
 
 from diffusers import DiffusionPipeline
 from torch import nn
 
 from ...errors import GuardBypassed
 from ..families import FREE
+from .every_part import every_part
 
 _LIBRARIES = (__name__.partition(".")[0], "accelerate", "diffusers", "peft", "transformers")
 _HOOKS = ("accelerate.hooks", "diffusers.hooks.hooks")
@@ -33,10 +34,8 @@ class OwnCode:
 
     def __init__(self, modules: Mapping[str, nn.Module], pipeline: type) -> None:
         self._modules = modules
-        self._kinds: dict[int, tuple[ref[nn.Module] | None, type]] = {
-            id(part): (ref(part), type(part)) for part in self._parts()
-        }
-        kinds = {pipeline, *(kind for _, kind in self._kinds.values())}
+        self._kinds = WeakKeyDictionary({part: type(part) for part in self._parts()})
+        kinds = {pipeline, *self._kinds.values()}
         self._written = {(kind, name): getattr(kind, name) for kind in kinds for name in _methods(kind)}
         self._added = {key: code for part in self._parts() for key, _, code in _additions(part)}
 
@@ -57,24 +56,14 @@ class OwnCode:
             if getattr(kind, name, None) is not code:
                 yield f"{kind.__name__}.{name} was replaced"
         for part in self._parts():
-            known, kind = self._kinds.get(id(part), (None, type(part)))
-            if _plain(part, kind):
-                continue
-            if known is not None and known() is part and type(part) is not kind:
+            if self._kinds.get(part, type(part)) is not type(part):
                 yield f"{self._path(part)} was given another class"
             for key, what, code in _additions(part):
                 if self._added.get(key) is not code:
                     yield what.format(self._path(part))
 
     def _parts(self) -> Iterator[nn.Module]:
-        """Each once. ``modules()`` would build every path on the way, and this is asked in each call."""
-        waiting, seen = list(self._modules.values()), set[int]()
-        while waiting:
-            part = waiting.pop()
-            if id(part) not in seen:
-                seen.add(id(part))
-                yield part
-                waiting += [child for child in part._modules.values() if child is not None]
+        return every_part(self._modules.values())
 
     def _path(self, part: nn.Module) -> str:
         everywhere = (module.named_modules(prefix=root) for root, module in self._modules.items())
@@ -115,17 +104,6 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any], sayings: Mapp
     for name in now.keys() | given.keys():
         if now.get(name) is not given.get(name):
             raise GuardBypassed(f"{name} of the guarded pipeline's class was replaced: detach and attach again.")
-
-
-def _plain(part: nn.Module, kind: type) -> bool:
-    """Whether it is of that class, and has no method or hook of its own: so are nearly all, and each is asked twice."""
-    own, methods = part.__dict__, _methods(part.__class__)
-    return (
-        type(part) is kind
-        and own.keys().isdisjoint(methods)
-        and not own["_forward_pre_hooks"]
-        and not own["_forward_hooks"]
-    )
 
 
 def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:

@@ -18,6 +18,7 @@ from ..attach.guarded_class import unwrapped
 from ..families import Family
 from ..stages import Stage
 from .checksums import checksums
+from .every_part import every_part
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -55,7 +56,8 @@ class Unchanged:
                     f"pipe.{name} was changed since the guard was attached ({changed}), and the guard belongs to what "
                     "it was. Put that back, or detach and attach again."
                 )
-            self._seen[name] = self._seen[name] if seen is None else seen
+            if seen is not None:
+                self._seen[name] = seen
 
 
 def _parts(guards: Sequence[Any], family: Family) -> list[str]:
@@ -80,7 +82,7 @@ class _Weights:
             cast = {name: value.to(half) for name, value in held.items() if value.dtype is torch.float32}
             for name, total in _sums(cast).items():
                 self._kept[name][half] = total
-        self._own = self._in_order(module)
+        self._own = [(value.dtype, own[name]) for name, value in held.items()]
 
     def glance(self, module: nn.Module) -> Any:
         """What is another where somebody wrote to the tensors in the usual ways."""
@@ -90,7 +92,7 @@ class _Weights:
 
     def changed(self, module: nn.Module) -> str:
         """The first tensor that is not what it was; nothing where all are. More of them may have come: fused copies."""
-        if self._own and self._in_order(module) == self._own:
+        if _in_order(module) == self._own:
             return ""
         held = {name: self._as_kept(name, value) for name, value in _tensors(module) if name in self._kept}
         if gone := [name for name in self._kept if name not in held]:
@@ -98,13 +100,6 @@ class _Weights:
         sums = _sums(held)
         other = [name for name, value in held.items() if sums[name] != self._kept[name].get(value.dtype)]
         return f"{other[0]}, one of {len(other)}" if other else ""
-
-    def _in_order(self, module: nn.Module) -> list[tuple[torch.dtype, int]]:
-        """The sums of all that it holds, whatever their names; none where some of it is elsewhere."""
-        values = list(_values(module))
-        if any(value.is_meta for value in values):
-            return []
-        return list(zip([value.dtype for value in values], checksums(values), strict=True))
 
     def _as_kept(self, name: str, value: Tensor) -> Tensor:
         """What was cast up is cast down again."""
@@ -157,16 +152,18 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _values(module: nn.Module) -> Iterator[Tensor]:
-    """The same without their paths, in a third of the time: this is every call's."""
-    waiting, seen = [module], set[int]()
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
+    """The same in the same order, as they are and without their paths: in a third of the time, for every call."""
+    for part in every_part([module]):
         for held in (part._parameters, part._buffers):
             yield from (value for value in held.values() if value is not None)
-        waiting += [child for child in part._modules.values() if child is not None]
+
+
+def _in_order(module: nn.Module) -> list[tuple[torch.dtype, int]]:
+    """The sums of all that it holds, whatever their names; none where some of it is elsewhere."""
+    values = list(_values(module))
+    if any(value.is_meta for value in values):
+        return []
+    return list(zip([value.dtype for value in values], checksums(values), strict=True))
 
 
 def _offloaded(part: nn.Module, path: str, name: str) -> Tensor:

@@ -37,7 +37,6 @@ class AttentionSeam:
         self._inputs: dict[str, Any] = {}
         self._hit: set[Key] = set()
         self._peaks: list[tuple[Record, str, Tensor]] = []  # the largest value of each result of this pass
-        self._projected_any = False  # in this call, by a guard
         self._known: dict[Key, _KeptProjection] = {}  # K and V of a text alone, which stay the same in every step
         self._verdicts = [_Verdict() for _ in records]
         self._seen: Mapping[str, Flagged] = {}
@@ -118,7 +117,7 @@ class AttentionSeam:
 
         Queries are not looked at: every one that holds either makes a softmax of NaN, so the ``prediction`` shows it.
         """
-        if not self._projected_any:
+        if not any(verdict.anyone for verdict in self._verdicts):
             return
         sums = [one.float().sum() for one in ([prediction] if isinstance(prediction, Tensor) else prediction)]
         peaks = [peak.float().to(sums[0].device) for _, _, peak in self._peaks]
@@ -177,7 +176,7 @@ class AttentionSeam:
         return output
 
     def _projected(self, record: Record, place: Place, context: Tensor, projected: Tensor) -> Tensor:
-        self._projected_any, what = True, f"{place.layer}.to_{place.which}"
+        what = f"{place.layer}.to_{place.which}"
         try:
             result: Tensor = record.guard.project(place.layer, place.which, context, projected, record.state)
         except StanchionError:
