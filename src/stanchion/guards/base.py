@@ -283,8 +283,8 @@ class MonitorGuard(Guard):
     def look(self, step: Step, clean: Tensor, state: Any) -> Flagged:
         """Which pictures of this very step show the concept, whatever it saw before.
 
-        ``clean`` is x_0 (B, …) as the prediction has it, in float32 and as the denoiser knows latents. The scores are
-        what an attacker's gradient goes through; they must not saturate.
+        ``clean`` is x_0 as the prediction has it, in float32 and as the denoiser knows latents, but never packed:
+        (B, C, h, w) of pictures. The scores are what an attacker's gradient goes through; they must not saturate.
         """
 
     @abstractmethod

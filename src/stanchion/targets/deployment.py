@@ -23,7 +23,7 @@ from ..pipeline.model.guarded_prediction import GuardedPrediction
 from ..pipeline.model.text_encoder import TextEncoder
 from ..pipeline.noise.exploring_scheduler import exploring
 from ..pipeline.noise.flow import Flow
-from ..types import Access, Adversarial, Budget, Drawn, LatentStart
+from ..types import Access, Adversarial, Budget, Condition, Drawn, LatentStart
 from .guarded_model import TARGETS
 from .meter import Meter
 from .protocols import BlackBox, OpenEncoder, WhiteBox
@@ -164,9 +164,9 @@ class Deployment:
         states = torch.stack([self._states(one) for one in sent]).detach()
         family: Any = family_of(self.pipe)
         if not family.pooled:
-            return {"prompt_embeds": states}
+            return family.given(Condition(states))
         family.check_training()  # of others nobody knows which vector goes with states
-        return {"prompt_embeds": states, "pooled_prompt_embeds": family.beside(self.pipe, states)[family.pooled]}
+        return family.given(Condition(states, family.beside(self.pipe, states)))
 
     def _states(self, one: Adversarial) -> Tensor:
         if one.embeds is not None:

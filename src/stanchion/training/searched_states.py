@@ -24,7 +24,7 @@ class StateSearch:
     """Changes to harmless prompts, fitted until the model denoises the concept's pictures.
 
     Attributes:
-        wanted: (N, C, H, W) pictures of the concept, as latents.
+        wanted: (N, …) pictures of the concept, as the denoiser has latents.
         texts: M harmless prompts.
         scale: of guidance.
     """
@@ -37,7 +37,7 @@ class StateSearch:
     batch: int
 
     def found(self, seed: int, hide_from: Any = None, weight: float = 0.0) -> Tensor:
-        """What ``states`` takes; it hides from a network of (latents, alpha-bar), if one is given."""
+        """What ``states`` takes; it hides from a network of (maps, alpha-bar), if one is given."""
         generator = torch.Generator().manual_seed(seed)
         free = self.start(generator).requires_grad_()
         optimiser = torch.optim.AdamW([free], lr=self.rate, weight_decay=0)
@@ -82,7 +82,7 @@ class StateSearch:
         with torch.no_grad():
             empty = bench.predict(latents, time, self._empty.expand(len(latents), -1, -1))
         clean = bench.path.moved(latents, empty + self.scale * (prompt - empty), time, None)
-        return loss + weight * softplus(hide_from(clean, bench.alpha_bar[time]) / TEMPER).mean()
+        return loss + weight * softplus(hide_from(bench.as_map(clean), bench.alpha_bar[time]) / TEMPER).mean()
 
 
 class NewWord(StateSearch):

@@ -32,6 +32,14 @@ class Trainable(ABC):
     def opening(self, pipe: Any, latents: Tensor, times: Tensor, condition: Condition) -> Pass:
         """The denoiser's inputs for (B, …) latents at times () or (B,) of the training schedule."""
 
+    def as_map(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) of a native picture's latents, where they are packed."""
+        return latents
+
+    def from_map(self, maps: Tensor) -> Tensor:
+        """Latents as the denoiser takes them, of what ``as_map`` made."""
+        return maps
+
     @abstractmethod
     def for_vae(self, pipe: Any, latents: Tensor) -> Tensor:
         """(B, C, h, w) as the autoencoder decodes them."""
@@ -82,6 +90,12 @@ class TrainableUNet(Trainable):
         return {f"{name}.{which}": getattr(module, which) for name, module in layers for which in self.reading}
 
 
+def unpatched(latents: Tensor, rows: int, columns: int) -> Tensor:
+    """(B, C, 2 rows, 2 columns) of FLUX's patches of 2 x 2, (B, rows * columns, 4 C)."""
+    patches = latents.unflatten(1, (rows, columns)).unflatten(3, (-1, 2, 2))
+    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
 class TrainableFlux(Trainable):
     """Joint attention; latents are packed, (S, 4 C); behind the states' rows lies the pooled vector as one more."""
 
@@ -107,15 +121,19 @@ class TrainableFlux(Trainable):
             }
         )
 
+    def as_map(self, latents: Tensor) -> Tensor:
+        side = round(latents.shape[1] ** 0.5)
+        return unpatched(latents, side, side)
+
+    def from_map(self, maps: Tensor) -> Tensor:
+        patches = maps.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+        return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
     def for_vae(self, pipe: Any, latents: Tensor) -> Tensor:
-        side, config = round(latents.shape[1] ** 0.5) * 2 * pipe.vae_scale_factor, pipe.vae.config
-        unpacked: Tensor = pipe._unpack_latents(latents, side, side, pipe.vae_scale_factor)
-        return unpacked / config.scaling_factor + config.shift_factor
+        return self.as_map(latents) / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor
 
     def from_vae(self, pipe: Any, latents: Tensor) -> Tensor:
-        scaled = (latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
-        packed: Tensor = pipe._pack_latents(scaled, *scaled.shape)
-        return packed
+        return self.from_map((latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor)
 
     def text_readers(self, denoiser: Any) -> Mapping[str, nn.Linear]:
         where = ("context_embedder", "time_text_embed.text_embedder.linear_1")

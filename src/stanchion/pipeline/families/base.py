@@ -176,6 +176,11 @@ class Family:
         """Texts as conditions, encoded as the call's prompt is; what a text does not decide is left out."""
         raise NotImplementedError
 
+    def given(self, condition: Condition) -> dict[str, Tensor]:
+        """The arguments of a call that draws under a condition, in a prompt's place."""
+        beside = {"pooled_prompt_embeds": condition.extra[self.pooled]} if self.pooled else {}
+        return {"prompt_embeds": condition.embeds, **beside}
+
     def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
         """The text states in what ``encode_prompt`` returned to its ``calls``-th call of this picture, from 0."""
         return [Said("negative" if calls else "prompt", 0, arguments.get("prompt"))]
@@ -367,6 +372,10 @@ class Family:
     def blank(self, one: Pass, denoiser: Any) -> Any:
         """What the pipeline's own arithmetic gets while its call is noted: ones, for some families divide by a norm."""
         return torch.ones_like(one.inputs[self.sample])
+
+    def mapped(self, latents: Tensor, one: Pass) -> Tensor:
+        """Latents (B, …) of a pass as the map (B, C, h, w) that they are of a picture, where they are packed."""
+        return latents
 
     # --- guidance ------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from ...types import Condition
 from ._flux_blocks import FluxBlocks
 from ._needs import CLIP, FLOW, PAST, POOLED
 from ._tokens import stream, t5_states, t5_stream
-from ._trainable import TrainableFlux
-from .base import TEXT, Said, Stream
+from ._trainable import TrainableFlux, unpatched
+from .base import TEXT, Pass, Said, Stream
 
 
 class Flux(FluxBlocks):
@@ -69,6 +69,11 @@ class Flux(FluxBlocks):
 
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (t5_stream(tokenizer="tokenizer_2"),)
+
+    def mapped(self, latents: Tensor, one: Pass) -> Tensor:
+        """By the places of its patches; those of a picture to be edited come behind."""
+        last = one.inputs["img_ids"][: latents.shape[1]].amax(0).tolist()
+        return unpatched(latents, round(last[1]) + 1, round(last[2]) + 1)
 
     def token_streams(
         self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]

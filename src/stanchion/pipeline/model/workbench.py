@@ -72,6 +72,16 @@ class Workbench(TextBench):
         shape: tuple[int, ...] = self.family.latent_shape(self.pipe)
         return shape
 
+    def as_map(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) of native pictures' latents (B, …), which may be packed."""
+        maps: Tensor = self.family.as_map(latents)
+        return maps
+
+    def from_map(self, maps: Tensor) -> Tensor:
+        """Latents (B, …) of what ``as_map`` made."""
+        latents: Tensor = self.family.from_map(maps)
+        return latents
+
     @property
     def identity(self) -> str:
         """Names the weights of text encoder, denoiser and autoencoder."""

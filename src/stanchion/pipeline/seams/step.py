@@ -88,7 +88,7 @@ class StepSeam:
             if self.guarded:
                 due, predictor = self._see(noted, original, timestep, plain(sample), place)
                 if self.record is None:
-                    model_output = self._watched(due, original, noted, model_output)
+                    model_output = self._watched(due, predictor, original, noted, model_output)
                 else:
                     model_output, moved = self._guide(self.record, due, predictor, original, model_output.dtype)
                     sample = sample if moved is None else moved
@@ -177,25 +177,30 @@ class StepSeam:
         self, record: Record, step: Step, predictor: Predictor, scheduler: Any, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
         """The prediction for the scheduler, and x_t where the guard moved it."""
-        guided = self._over(step, _steered_by(record, step), scheduler)
+        guided = self._over(step, predictor, _steered_by(record, step), scheduler)
         noise, own = guided.noise.detach(), predictor.made.get(id(step.prompt))
         if own is not None:
             noise = self._finished(step, noise, own)
         stood = guided.latents is step.latents
         return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
 
-    def _watched(self, step: Step, scheduler: Any, noted: list[_Noted], given: Tensor) -> Tensor:
+    def _watched(
+        self, step: Step, predictor: Predictor, scheduler: Any, noted: list[_Noted], given: Tensor
+    ) -> Tensor:
         """The pipeline's own prediction, but where a monitor drew something else."""
         nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
-        guided = self._over(step, Guided(given, step.latents, nobody), scheduler)
+        guided = self._over(step, predictor, Guided(given, step.latents, nobody), scheduler)
         if guided.noise is given:
             return given
         finished = self._finished(step, guided.noise.detach(), self._own(step, noted))
         acted = guided.acted.view(-1, *[1] * (given.ndim - 1))
         return torch.where(acted, finished, given).to(given.dtype)
 
-    def _over(self, step: Step, guided: Guided, scheduler: Any) -> Guided:
-        return self.watch.over(step, guided, lambda seen: clean(process_of(scheduler), step, seen))
+    def _over(self, step: Step, predictor: Predictor, guided: Guided, scheduler: Any) -> Guided:
+        def seen(by: Guided) -> Tensor:
+            return self.family.mapped(clean(process_of(scheduler), step, by), predictor.shown)
+
+        return self.watch.over(step, guided, seen)
 
     def _finished(self, step: Step, noise: Tensor, own: Tensor) -> Tensor:
         if step.guidance_scale == 1.0:

@@ -16,6 +16,7 @@ from ....concepts import Concept
 from ....files.tensors import read_tensors, save_tensors
 from ....guards.base import Guard, MonitorGuard
 from ....guards.stack import GuardStack
+from ....pipeline.families import family_of
 from ....pipeline.generation import generate
 from ....pipeline.noise.exploring_scheduler import exploring
 from ....types import Flagged, Guided, Step
@@ -74,16 +75,17 @@ def draw_runs(
     watching: Sequence[Guard] = (),
     begun: int = 0,
 ) -> Runs:
-    """A run of each prompt, or of each of (N, L, D) text states, under ``guards``; read from ``file`` the second time.
+    """A run of each prompt, or of each text in (N, R, D) rows (``Workbench.encode``), under ``guards``; read from ``file`` the second time.
 
     The pictures' seeds follow ``seed``. What ``watching`` would change is seen as it was before. Without any guard the
     pipeline takes the first ``begun`` steps, which are not seen.
     """
     if not file.is_file():
-        parts = []
+        parts, family = [], family_of(pipe)
         for start in tqdm(range(0, len(sent), at_once), desc=file.stem, mininterval=10):
             some, recorder = sent[start : start + at_once], Recorder(replace(concept, name="whatever is drawn"))
-            said = {"prompt_embeds": some} if isinstance(some, Tensor) else {"prompt": list(some)}
+            states = isinstance(some, Tensor)
+            said = family.given(family.unpacked(some)) if states else {"prompt": list(some)}
             how = {"steps": steps, "guidance_scale": scale, "output_type": "latent", **said}
             seeds = range(seed + start, seed + start + len(some))
             with torch.no_grad():

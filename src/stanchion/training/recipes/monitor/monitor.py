@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ....config import Count, Natural, NotNegative, Positive, Share, checked
-from ....errors import ConfigError, UnsupportedPipeline
+from ....errors import ConfigError
 from ....guards.base import Guard
 from ....guards.loading import stack_of
 from ....guards.trajectory.monitor import Monitor, PictureNetwork, State, network_of
@@ -122,8 +122,6 @@ class MonitorRecipe(Recipe):
         """Draw, read, attack, learn, and look at what was held out."""
         if run.workers.size > 1:
             raise ConfigError("monitor is trained by one process; start it without torchrun.")
-        if len(bench.latent_shape) != 3:
-            raise UnsupportedPipeline(f"the monitor reads latents (C, H, W); this model's are {bench.latent_shape}.")
         kinds = {name: Learnt(runs, label) for name, (runs, label) in self._plain(bench, run).items()}
         reader = last = self._fitted("reader", kinds, None, bench, run)
         if self.settings.start:  # not the reader: what a saved one is blind to it can't teach
@@ -218,7 +216,7 @@ class MonitorRecipe(Recipe):
         """Runs of soft prompts over harmless prompts."""
         s, rng = self.settings, np.random.default_rng([run.seed, 2, len(kind)])
         texts = _harmless(wide_pool(self.concept), s.attacked, rng)
-        wanted = known["named"].runs.finished.to(bench.device)
+        wanted = bench.from_map(known["named"].runs.finished.to(bench.device))
         search = StateSearch(bench, wanted, texts, s.guidance_scale, s.updates, s.batch)
         found = {}
         for place in range(first, first + s.soft_prompts):
@@ -243,7 +241,7 @@ class MonitorRecipe(Recipe):
     ) -> PictureNetwork:
         """A network that begins with what one knew before, and has learnt from all kinds, but for what is held out."""
         torch.manual_seed(run.seed)
-        network = PictureNetwork(bench.latent_shape[0]).to(bench.device)
+        network = PictureNetwork(bench.pipe.vae.config.latent_channels).to(bench.device)
         if before is not None:
             network.load_state_dict(before.state_dict())
         taught = samples([self._part(kind, held_out=False) for kind in kinds.values()])
