@@ -84,12 +84,19 @@ def _alert(width: int) -> dict[str, torch.Tensor]:
 def _alarmed(pipe: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     """A network that sees the concept everywhere."""
     torch.manual_seed(0)
-    network = PictureNetwork(4)
+    network = PictureNetwork(_channels(pipe))
     network.last.bias.data.fill_(10.0)
     denoiser = getattr(pipe, family_of(pipe).denoisers[0])
     base = {"unet": base_of(dict(denoiser.named_parameters())), "vae": base_of(dict(pipe.vae.named_parameters()))}
     tensors = {name: value.detach() for name, value in network.state_dict().items()}
     return tensors, base, {"look_from": 0.0, "hits": 1, "still": "keep"}
+
+
+def _channels(pipe: Any) -> int:
+    """Of its latents as maps; FLUX.2 has patches of 2 x 2 for channels."""
+    config = pipe.vae.config
+    held = getattr(config, "latent_channels", None) or getattr(config, "z_dim", 4)
+    return 4 * held if family_of(pipe).name.startswith("flux_2") else held
 
 
 MADE = {"patronus_moderator": _black, "forceforget": _adapters, "steerdiff": _wary, "monitor": _alarmed}

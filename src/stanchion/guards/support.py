@@ -36,7 +36,8 @@ def support(family: Family, kind: str, guard: type[Guard]) -> Support:
     if reason := family.refusal(guard, kind):
         return Support(family, kind, guard, "refused", reason)
     missed = [WISHES[wish] for wish in guard.wishes if wish not in family.offers]
-    notes = [family.variants.get(str(guard.stage), ""), *missed, UNTRAINED if _needs_training(family, guard) else ""]
+    differs = "" if guard.watches else family.variants.get(str(guard.stage), "")
+    notes = [differs, *missed, UNTRAINED if _needs_training(family, guard) else ""]
     why = "; ".join(filter(None, notes))
     return Support(family, kind, guard, "variant" if why else "works", why)
 

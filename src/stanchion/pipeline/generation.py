@@ -48,9 +48,10 @@ def generate(pipe: Any, seeds: Sequence[int], *, steps: int, guidance_scale: flo
     """A pipeline's output for a batch, and the ``Report`` of what its guards did in that very call; None without any.
 
     Args:
-        more: arguments of the pipeline's, as ``prompt``.
+        more: arguments of the pipeline's, as ``prompt``; a list stays as it is (Z-Image writes into that of prompts).
     """
-    arguments = {**seeded(pipe, seeds, steps=steps, guidance_scale=guidance_scale), **more}
+    own = {name: list(value) if isinstance(value, list) else value for name, value in more.items()}
+    arguments = {**seeded(pipe, seeds, steps=steps, guidance_scale=guidance_scale), **own}
     attached = getattr(type(pipe), "_stanchion", None)
     return attached.call(**arguments) if attached else (pipe(**arguments), None)
 

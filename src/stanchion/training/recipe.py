@@ -39,7 +39,8 @@ class Recipe(ABC):
         Settings: a frozen dataclass of everything that decides the outcome beside concept, model and seed.
         presets: settings by name; "default" fits the reference model, "paper" is the paper's own, "tiny" takes
             seconds and is what tests run.
-        opens: what it opens the pipeline with: all of it, or its texts alone, of which more families are known.
+        opens: what it opens the pipeline with: all of it, or its texts, or what it draws, of which more families are
+            known.
     """
 
     name: ClassVar[str]
@@ -83,7 +84,7 @@ def train_guard(
     check_recipe(name, preset, settings)
     recipe: Recipe = registry.get("recipes", name)(concept, preset, **settings)
     bench, folder = recipe.opens(pipeline), Path(folder)
-    if recipe.opens is TextBench:
+    if not issubclass(recipe.opens, Workbench):
         family_of(pipeline).check_guards(kind_of(pipeline), [registry.get("guards", name)])
     run = Run(folder / "training", seed, workers)
     with writing(folder) if workers.first else nullcontext():

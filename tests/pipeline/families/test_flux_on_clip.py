@@ -82,7 +82,7 @@ def test_the_velocity_that_is_wanted_leads_back_to_the_picture(pipe):
     assert near(bench.path.moved(noisy, wanted, times[:, None, None], None), clean, spread=1e-5)
 
 
-@pytest.mark.parametrize("name", ["none", "trasce", "safree", "forceforget"])
+@pytest.mark.parametrize("name", ["none", "trasce", "safree", "forceforget", "monitor"])
 def test_a_white_box_attacker_sees_what_the_pipeline_draws_with(name, pipe):
     """A step of Euler by the guarded prediction at x_t is the pipeline's own."""
     guard = None if name == "none" else made(name, pipe)

@@ -110,7 +110,9 @@ class Monitor(MonitorGuard):
     name = "monitor"
     Settings = MonitorSettings
     settings: MonitorSettings
-    needs = ("training",)
+    needs = ("maps",)
+    wishes = ("training",)
+    learns_on = ("maps",)
     trained = True
     based_on = ("unet", "vae")
 

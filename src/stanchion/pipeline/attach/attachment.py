@@ -167,8 +167,8 @@ class Attachment(AbstractContextManager["Attachment"]):
         with self._turn("the pipeline was called from inside its own call, or that of one with the same modules."):
             self.last = None
             self._check(contents=False)
-            stages, reader = sorted({guard.stage for guard in self.guards}), self._reader()
-            self.family.check_call(pipe, complete.arguments, stages, reader)
+            reader = self._reader()
+            self.family.check_call(pipe, complete.arguments, self.guards, reader)
             book, self._book = self._book, PhraseCache()  # of a call that fails nobody knows what it was encoded with
             call = GuardedCall(
                 pipe, self.family, self.guards, complete.arguments, book, self._weights, heard=bool(reader)

@@ -24,7 +24,7 @@ class WatchSeam:
         self.records, self.call = tuple(records), call
 
     def over(self, step: Step, guided: Guided, clean: Callable[[Guided], Tensor]) -> Guided:
-        """What to use in the place of ``guided``; ``clean`` gives x_0 as a prediction has it (``MonitorGuard.look``)."""
+        """What to use in the place of ``guided``; ``clean`` gives x_0 as a prediction has it, as a map."""
         for record in self.records:
             with record.blame():
                 due = record.guard.due(step, record.state)

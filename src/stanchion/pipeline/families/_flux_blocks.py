@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._values import unpatched
 from .base import Family, Pass, Place
 
 
@@ -25,6 +26,11 @@ class FluxBlocks(Family):
         length = made.inputs[self.conditions[0]].shape[1]
         made.inputs["txt_ids"] = one.inputs["txt_ids"].new_zeros(length, 3)
         return made
+
+    def mapped(self, latents: Tensor, one: Pass) -> Tensor:
+        """By the places of its patches; those of a picture to be edited come behind."""
+        last = one.inputs["img_ids"][: latents.shape[1]].amax(0).tolist()
+        return unpatched(latents, round(last[1]) + 1, round(last[2]) + 1)
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:
         return torch.ones_like(one.inputs["hidden_states"][..., : denoiser.out_channels])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...types import Condition
-from ._values import Pass
+from ._values import Pass, unpatched
 
 
 class Trainable(ABC):
@@ -88,12 +88,6 @@ class TrainableUNet(Trainable):
     def text_readers(self, denoiser: Any) -> Mapping[str, nn.Linear]:
         layers = [(name, module) for name, module in denoiser.named_modules() if name.endswith("attn2")]
         return {f"{name}.{which}": getattr(module, which) for name, module in layers for which in self.reading}
-
-
-def unpatched(latents: Tensor, rows: int, columns: int) -> Tensor:
-    """(B, C, 2 rows, 2 columns) of FLUX's patches of 2 x 2, (B, rows * columns, 4 C)."""
-    patches = latents.unflatten(1, (rows, columns)).unflatten(3, (-1, 2, 2))
-    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
 class TrainableFlux(Trainable):

@@ -114,3 +114,9 @@ def together(values: Sequence[Any]) -> Any:
     if isinstance(values[0], list):
         return [torch.cat(ones) for ones in zip(*values, strict=True)]
     return torch.cat(values)
+
+
+def unpatched(latents: Tensor, rows: int, columns: int) -> Tensor:
+    """(B, C, 2 rows, 2 columns) of FLUX's patches of 2 x 2, (B, rows * columns, 4 C)."""
+    patches = latents.unflatten(1, (rows, columns)).unflatten(3, (-1, 2, 2))
+    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)

@@ -21,7 +21,7 @@ from ...types import Condition
 from ..noise import process_of
 from ..stages import Stage
 from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen, signature_of
-from ._needs import NEEDS
+from ._needs import NEEDS, Standing
 from ._tokens import check_alike, check_texts
 from ._values import Pass, Place, Said, Stream, beside, each, pick, plain, together
 
@@ -30,12 +30,11 @@ __all__ = ["TEXT", "Family", "Pass", "Place", "Said", "Stream", "beside", "check
 TEXT = "encoder_hidden_states"
 
 
-class Family:
+class Family(Standing):
     """Pipelines that condition and denoise alike. A file of this folder holds one; its defaults serve most.
 
     Attributes:
         name: the file's stem.
-        title: how people call the family.
         classes: names of its diffusers classes.
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
@@ -43,8 +42,7 @@ class Family:
         states_of: the attribute that holds the encoder of the text states.
         reader: the attribute that holds the tokenizer of the token ids that guards see.
         parts: what artefacts call its text encoders (``TextStream.bases``), where that is no attribute's name.
-        offers: what guards may need (``_needs.py``) and the family has; the rest is refused when a guard is attached.
-        variants: stages whose guards work in another way than on Stable Diffusion, and in which.
+        offers, variants: what guards find in the family, and how they work there (``_needs.py``).
         sample: the denoiser's input that holds latents.
         conditions: its inputs that say what to draw; the first are the text states.
         pooled: the one among them that is a single vector of the whole prompt.
@@ -62,7 +60,6 @@ class Family:
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
@@ -71,8 +68,6 @@ class Family:
     states_of: ClassVar[str] = "text_encoder"
     reader: ClassVar[str] = "tokenizer"
     parts: ClassVar[Mapping[str, str]] = {}
-    offers: ClassVar[tuple[str, ...]] = ()
-    variants: ClassVar[Mapping[str, str]] = {}
     sample: ClassVar[str] = "hidden_states"
     conditions: ClassVar[tuple[str, ...]] = (TEXT,)
     pooled: ClassVar[str | None] = None
@@ -134,37 +129,6 @@ class Family:
         """
         denoisers = dict.fromkeys((self.denoisers[0], *ran))
         return (*(f"{name}." for name in denoisers), *(() if output_type == "latent" else self.pictured))
-
-    # --- guards --------------------------------------------------------------------------------------
-
-    def refuses(self, kind: str) -> Mapping[str, str]:
-        """Stages, and needs of guards, that a pipeline class of the family can't serve, and why."""
-        return {}
-
-    def refusal(self, guard: Any, kind: str, cover: str = "whole") -> str:
-        """Why a guard, or any of its class, can't stand on a pipeline class of the family; empty where it can."""
-        own = self.refuses(kind)
-        for need in (str(guard.stage), *guard.needs):
-            if need in own:
-                return own[need]
-            if need in NEEDS and need not in self.offers and not (need == "text" and cover == "partial"):
-                return NEEDS[need]
-        return ""
-
-    def check_guards(self, kind: str, guards: Sequence[Any], cover: str = "whole") -> None:
-        """Refuse guards that can't stand on a pipeline class of the family.
-
-        Raises:
-            UnsupportedPipeline: with the reason.
-        """
-        for guard in guards:
-            if reason := self.refusal(guard, kind, cover):
-                raise UnsupportedPipeline(f"guard {guard.name!r} can't stand on {kind} ({self.title}): {reason}.")
-
-    def check_training(self) -> None:
-        """Raise ``UnsupportedPipeline`` where training and white-box attacks don't know the denoiser."""
-        if "training" not in self.offers:
-            raise UnsupportedPipeline(f"{self.title} can be guarded, but not trained or attacked: {NEEDS['training']}.")
 
     # --- text ----------------------------------------------------------------------------------------
 
@@ -234,29 +198,31 @@ class Family:
         """Refuse prompts among arguments, of the pipeline or of its ``encode_prompt``, that a guard can't look into."""
         check_texts(arguments)
 
-    def check_call(self, pipe: Any, arguments: Mapping[str, Any], stages: Sequence[str] = (), reader: str = "") -> None:
-        """Refuse arguments whose conditions a guard of these stages can't see or carry over to its predictions.
+    def check_call(self, pipe: Any, arguments: Mapping[str, Any], guards: Sequence[Any] = (), reader: str = "") -> None:
+        """Refuse arguments whose conditions one of these guards can't see or carry over to its predictions.
 
-        ``reader`` is the name of a guard that goes by the prompt's text states alone, where one does.
+        ``reader`` is the name of one that goes by the prompt's text states alone, where one does.
 
         Raises:
             UnsupportedPipeline: with the argument's name.
             ConfigError: a prompt that is no text.
         """
+        predicting = [guard for guard in guards if guard.stage is Stage.TRAJECTORY]
         self.check_texts(arguments)
         for name, why in self.refused.items():
             if arguments.get(name) is not None:
                 raise UnsupportedPipeline(f"{name} is given, but {why}. Leave it out, or detach the guard.")
         check_attention(arguments)
-        if Stage.TRAJECTORY in stages and not self.guided(pipe, arguments):
+        if not all(guard.watches for guard in predicting) and not self.guided(pipe, arguments):
             raise UnsupportedPipeline(
-                "this call draws without guidance, and what a trajectory guard does to predictions that were distilled "
-                f"from guided ones was never measured: {self.guidance}, or use a guard of another stage."
+                "this call draws without guidance, and what a guard that steers does to predictions that were distilled"
+                f" from guided ones was never measured: {self.guidance}, or use a guard of another stage."
             )
-        if reader or Stage.TRAJECTORY in stages:
+        if reader or predicting:
             check_instructions(self.instructions, pipe, arguments)
         if reader:
-            unseen = (*self.unseen, *(self.unseen_negative if Stage.TEXT in stages else ()))
+            reads = any(guard.stage is Stage.TEXT for guard in guards)
+            unseen = (*self.unseen, *(self.unseen_negative if reads else ()))
             check_unseen(unseen, reader, arguments)
 
     def guided(self, pipe: Any, arguments: Mapping[str, Any]) -> bool:
@@ -375,6 +341,10 @@ class Family:
 
     def mapped(self, latents: Tensor, one: Pass) -> Tensor:
         """Latents (B, …) of a pass as the map (B, C, h, w) that they are of a picture, where they are packed."""
+        return latents
+
+    def resumed(self, pipe: Any, latents: Tensor) -> Tensor:
+        """What a call takes as ``latents``, of what another gave as ``output_type="latent"``."""
         return latents
 
     # --- guidance ------------------------------------------------------------------------------------

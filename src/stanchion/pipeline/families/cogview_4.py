@@ -18,6 +18,7 @@ class CogView4(Family):
     title = "CogView4"
     classes = ("CogView4Pipeline",)
     encoding = ("max_sequence_length",)
+    offers = ("maps",)
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     rowed = ("timestep", "original_size", "target_size", "crop_coords")
     halves = ("prompt",)

@@ -14,8 +14,8 @@ from ...types import Condition
 from ._flux_blocks import FluxBlocks
 from ._needs import CLIP, FLOW, PAST, POOLED
 from ._tokens import stream, t5_states, t5_stream
-from ._trainable import TrainableFlux, unpatched
-from .base import TEXT, Pass, Said, Stream
+from ._trainable import TrainableFlux
+from .base import TEXT, Said, Stream
 
 
 class Flux(FluxBlocks):
@@ -35,6 +35,7 @@ class Flux(FluxBlocks):
         "streams",
         "padded_text",
         "padding_read",
+        "maps",
     )
     parts: ClassVar[Mapping[str, str]] = {"t5": "text_encoder_2"}
     conditions = (TEXT, "pooled_projections")
@@ -70,11 +71,6 @@ class Flux(FluxBlocks):
     def streams(self, pipe: Any) -> tuple[TextStream, ...]:
         return (t5_stream(tokenizer="tokenizer_2"),)
 
-    def mapped(self, latents: Tensor, one: Pass) -> Tensor:
-        """By the places of its patches; those of a picture to be edited come behind."""
-        last = one.inputs["img_ids"][: latents.shape[1]].amax(0).tolist()
-        return unpatched(latents, round(last[1]) + 1, round(last[2]) + 1)
-
     def token_streams(
         self, pipe: Any, texts: Sequence[str], states: Tensor, options: Mapping[str, Any]
     ) -> list[Stream]:
@@ -91,7 +87,7 @@ class FluxOnClip(TrainableFlux, Flux):
     """
 
     title = "FLUX.1 on one CLIP"
-    offers = (*CLIP, "training")
+    offers = (*CLIP, "maps", "training")
 
     def arguments(self, pipe: Any, guidance_scale: float, count: int) -> dict[str, Any]:
         """True guidance by the empty prompt, and no more rows of text than CLIP has places."""

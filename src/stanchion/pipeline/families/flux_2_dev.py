@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from torch import Tensor
+
+from ...errors import UnsupportedPipeline
 from ._blocks.flux_2 import Flux2Blocks
 from ._tokens import chat_frame
 
@@ -22,6 +25,9 @@ class Flux2Dev(Flux2Blocks):
     def refuses(self, kind: str) -> Mapping[str, str]:
         """There is one prediction a step."""
         return {"trajectory": "its guidance is distilled, and what a guard does to such predictions was never measured"}
+
+    def resumed(self, pipe: Any, latents: Tensor) -> Tensor:
+        raise UnsupportedPipeline(f"what {self.title} gives as latents it does not take: their size is not said.")
 
     def spoken(self, pipe: Any, texts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
         """What stands for a picture is taken out of a text."""

@@ -21,7 +21,7 @@ class Lumina2(Family):
     title = "Lumina 2"
     classes = ("Lumina2Pipeline",)
     encoding = ("max_sequence_length", "system_prompt")
-    offers = ("text", "words", "repetition", "token_ids", "streams")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "maps")
     parts: ClassVar[Mapping[str, str]] = {"lumina_2": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     conditions = (TEXT, "encoder_attention_mask")

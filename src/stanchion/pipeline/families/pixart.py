@@ -23,7 +23,7 @@ class PixArt(Family):
     title = "PixArt"
     classes = ("PixArtSigmaPipeline",)
     encoding = ("max_sequence_length",)
-    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "maps")
     parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}
     conditions = (TEXT, "encoder_attention_mask")

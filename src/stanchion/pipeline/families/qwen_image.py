@@ -21,7 +21,7 @@ class QwenImage(QwenBlocks):
     name = "qwen_image"
     title = "Qwen-Image"
     classes = ("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline")
-    offers = ("text", "words", "token_ids", "streams")
+    offers = ("text", "words", "token_ids", "streams", "maps")
     parts: ClassVar[Mapping[str, str]] = {"qwen_image": "text_encoder"}
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:

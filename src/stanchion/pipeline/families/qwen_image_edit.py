@@ -24,6 +24,7 @@ class QwenImageEdit(QwenBlocks):
     name = "qwen_image_edit"
     title = "Qwen-Image-Edit"
     classes = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
+    offers = ("maps",)
     encoders = ("text_encoder", "tokenizer", "processor")
 
     def refuses(self, kind: str) -> Mapping[str, str]:

@@ -32,7 +32,7 @@ class Sana(Family):
     encoding = ("max_sequence_length", "complex_human_instruction")
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     conditions = (TEXT, "encoder_attention_mask")
-    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "maps")
     parts: ClassVar[Mapping[str, str]] = {"sana": "text_encoder"}
     instructions = ("complex_human_instruction",)
 

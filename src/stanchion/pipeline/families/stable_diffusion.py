@@ -29,7 +29,7 @@ class StableDiffusion(TrainableUNet, UNet):
         "StableDiffusionControlNetImg2ImgPipeline",
         "StableDiffusionControlNetInpaintPipeline",
     )
-    offers = (*CLIP, "training")
+    offers = (*CLIP, "maps", "training")
 
     unguided = True
 

@@ -25,7 +25,7 @@ class StableDiffusion3(Family):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
     optional = ("text_encoder_3", "tokenizer_3")
     encoding = ("clip_skip", "max_sequence_length")
-    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read", "maps")
     parts: ClassVar[Mapping[str, str]] = {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5": "text_encoder_3"}
     conditions = (TEXT, "pooled_projections")
     pooled = "pooled_projections"

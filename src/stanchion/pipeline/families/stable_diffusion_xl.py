@@ -34,7 +34,7 @@ class StableDiffusionXL(UNet):
         "StableDiffusionXLControlNetInpaintPipeline",
     )
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-    offers = CLIP
+    offers = (*CLIP, "maps")
     added: ClassVar[tuple[str, ...]] = ("text_embeds", "time_ids")  # inside added_cond_kwargs
     conditions = (TEXT, *added, *UNet.residuals)
     pooled = "text_embeds"

@@ -22,6 +22,7 @@ class ZImage(Family):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline")
     encoding = ("max_sequence_length",)
+    offers = ("maps",)
     sample = "x"
     conditions = ("cap_feats",)
     rowed = ("t",)

@@ -14,7 +14,7 @@ from ...errors import ConfigError
 from ...registry import unknown
 from ..families.base import Place
 from ..noise import regression_of
-from .text_bench import TextBench
+from .drawing_bench import DrawingBench
 
 PARTS = {  # what the paths of a part's parameters begin with; None: as the family says
     "denoiser": r"",
@@ -26,7 +26,7 @@ PARTS = {  # what the paths of a part's parameters begin with; None: as the fami
 }
 
 
-class Workbench(TextBench):
+class Workbench(DrawingBench):
     """An unguarded pipeline of a supported family, opened up. Its weights are frozen by whoever trains beside them.
 
     What a text says to the denoiser is one tensor here, (R, D): its states (L, D), and where the family has a vector
@@ -52,21 +52,6 @@ class Workbench(TextBench):
         return self.path.alpha_bar
 
     @property
-    def device(self) -> torch.device:
-        """Where the denoiser is."""
-        return self.denoiser.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the denoiser computes in."""
-        return self.denoiser.dtype
-
-    @property
-    def denoiser(self) -> Any:
-        """The U-Net, or the transformer."""
-        return getattr(self.pipe, self.family.denoisers[0])
-
-    @property
     def latent_shape(self) -> tuple[int, ...]:
         """(C, H, W) of the model's native pictures, or (S, C) where they are packed."""
         shape: tuple[int, ...] = self.family.latent_shape(self.pipe)
@@ -81,11 +66,6 @@ class Workbench(TextBench):
         """Latents (B, …) of what ``as_map`` made."""
         latents: Tensor = self.family.from_map(maps)
         return latents
-
-    @property
-    def identity(self) -> str:
-        """Names the weights of text encoder, denoiser and autoencoder."""
-        return "-".join(self.base_of(name)[:12] for name in ("text_encoder", self.family.denoisers[0], "vae"))
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """(len(texts), R, D), padded as the pipeline pads."""

@@ -184,9 +184,7 @@ class StepSeam:
         stood = guided.latents is step.latents
         return noise.to(dtype), None if stood else guided.latents.detach().to(step.latents.dtype)
 
-    def _watched(
-        self, step: Step, predictor: Predictor, scheduler: Any, noted: list[_Noted], given: Tensor
-    ) -> Tensor:
+    def _watched(self, step: Step, predictor: Predictor, scheduler: Any, noted: list[_Noted], given: Tensor) -> Tensor:
         """The pipeline's own prediction, but where a monitor drew something else."""
         nobody = torch.zeros(len(step.latents), dtype=torch.bool, device=step.latents.device)
         guided = self._over(step, predictor, Guided(given, step.latents, nobody), scheduler)

@@ -13,7 +13,7 @@ from ....streams import TextStream
 from ....types import Condition
 from .._needs import FLOW
 from .._tokens import beginning, framed, reading
-from ..base import TEXT, Family, Place, Said, Stream
+from ..base import TEXT, Family, Pass, Place, Said, Stream
 
 
 class Flux2Blocks(Family):
@@ -26,7 +26,7 @@ class Flux2Blocks(Family):
 
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     encoding = ("max_sequence_length", "text_encoder_out_layers")
-    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read")
+    offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read", "maps")
     conditions = (TEXT, "txt_ids")
     rowed = ("timestep", "guidance", "img_ids")
     halves = ("prompt",)
@@ -69,6 +69,18 @@ class Flux2Blocks(Family):
         read = pipe.text_encoder(input_ids=ids, use_cache=False, **how).hidden_states
         layers = options.get("text_encoder_out_layers", self.layers)
         return torch.cat([read[layer] for layer in layers], -1)
+
+    def resumed(self, pipe: Any, latents: Tensor) -> Tensor:
+        """In patches, and normed as its autoencoder's are."""
+        norm, patches = pipe.vae.bn, pipe._patchify_latents(latents)
+        mean, variance = (value.view(1, -1, 1, 1).to(patches) for value in (norm.running_mean, norm.running_var))
+        normed: Tensor = (patches - mean) / (variance + pipe.vae.config.batch_norm_eps).sqrt()
+        return normed
+
+    def mapped(self, latents: Tensor, one: Pass) -> Tensor:
+        """By the places of its tokens, which are patches already."""
+        last = one.inputs["img_ids"][0, : latents.shape[1]].amax(0).tolist()
+        return latents.unflatten(1, (round(last[1]) + 1, round(last[2]) + 1)).permute(0, 3, 1, 2)
 
     def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
         """A single block makes q, k, v and more in one layer: each is some of its columns, text rows first."""

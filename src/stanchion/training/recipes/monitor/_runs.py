@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -70,28 +71,30 @@ def draw_runs(
     steps: int,
     scale: float,
     seed: int,
+    more: Mapping[str, Any] = MappingProxyType({}),
     at_once: int = 16,
     guards: Sequence[Guard] = (),
     watching: Sequence[Guard] = (),
     begun: int = 0,
 ) -> Runs:
-    """A run of each prompt, or of each text in (N, R, D) rows (``Workbench.encode``), under ``guards``; read from ``file`` the second time.
+    """A run of each prompt, or of each text in (N, R, D) rows of a ``Workbench``, under ``guards``.
 
-    The pictures' seeds follow ``seed``. What ``watching`` would change is seen as it was before. Without any guard the
-    pipeline takes the first ``begun`` steps, which are not seen.
+    It is read from ``file`` the second time. The pictures' seeds follow ``seed``; ``more`` are arguments of the
+    pipeline's call. What ``watching`` would change is seen as it was before. Without any guard the pipeline takes the
+    first ``begun`` steps, which are not seen.
     """
     if not file.is_file():
-        parts, family = [], family_of(pipe)
+        parts, family = list[Tensor](), cast(Any, family_of(pipe))
         for start in tqdm(range(0, len(sent), at_once), desc=file.stem, mininterval=10):
             some, recorder = sent[start : start + at_once], Recorder(replace(concept, name="whatever is drawn"))
             states = isinstance(some, Tensor)
             said = family.given(family.unpacked(some)) if states else {"prompt": list(some)}
-            how = {"steps": steps, "guidance_scale": scale, "output_type": "latent", **said}
+            how = {"steps": steps, "guidance_scale": scale, "output_type": "latent", **more, **said}
             seeds = range(seed + start, seed + start + len(some))
             with torch.no_grad():
                 if begun:
                     with exploring(pipe, window=slice(begun)):
-                        how["latents"] = generate(pipe, seeds, **how)[0].images
+                        how["latents"] = family.resumed(pipe, generate(pipe, seeds, **how)[0].images)
                 rest = exploring(pipe, window=slice(begun, None)) if begun else nullcontext()
                 with GuardStack(*guards, recorder, *watching).attach(pipe), rest:
                     generate(pipe, seeds, **how)

@@ -24,6 +24,7 @@ from ....guards.loading import stack_of
 from ....guards.trajectory.monitor import Monitor, PictureNetwork, State, network_of
 from ....learning.fit import FitSchedule, fit
 from ....pipeline.freezing import frozen
+from ....pipeline.model.drawing_bench import DrawingBench
 from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool, wide_pool
 from ...recipe import Recipe, Run
@@ -51,13 +52,15 @@ class MonitorTraining:
             beside the guard.
         begun: those numbers, below ``sampling_steps``.
         attacked: runs of each soft prompt.
-        soft_prompts: how many are searched against the pipeline, and as many again in each round.
+        soft_prompts: how many are searched against the pipeline, and as many again in each round; 0 on families of
+            which no white-box attack knows the denoiser.
         rounds: of soft prompts that hide from the monitor as it is by then, which then learns from them.
         updates, batch: of each search.
         hide: weight of hiding in it.
         held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
         false_alarms: share of the plain harmless ones among them on which it may trip: the threshold follows from it.
         sampling_steps, guidance_scale: of all runs.
+        arguments: of the pipeline's call beside these, as height and width.
         at_once: pictures that are drawn together; more are faster on an accelerator, and take more memory.
         steps, rows, lr: of each of the network's fits: updates, steps of runs in each, learning rate.
     """
@@ -79,6 +82,7 @@ class MonitorTraining:
     false_alarms: Share = 0.005
     sampling_steps: Natural = 20
     guidance_scale: Positive = 4.0
+    arguments: dict[str, Any] = field(default_factory=dict)
     at_once: Natural = 48
     steps: Natural = 1500
     rows: Natural = 96
@@ -98,6 +102,7 @@ class MonitorRecipe(Recipe):
     name = "monitor"
     Settings = MonitorTraining
     settings: MonitorTraining
+    opens = DrawingBench
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
         "tiny": {
@@ -118,10 +123,15 @@ class MonitorRecipe(Recipe):
         },
     }
 
-    def train(self, bench: Workbench, run: Run) -> Guard:
+    def train(self, bench: DrawingBench, run: Run) -> Guard:
         """Draw, read, attack, learn, and look at what was held out."""
         if run.workers.size > 1:
             raise ConfigError("monitor is trained by one process; start it without torchrun.")
+        if self.settings.soft_prompts and "training" not in bench.family.offers:
+            raise ConfigError(
+                f"monitor: soft_prompts is {self.settings.soft_prompts}, and no search for text states is known on "
+                f"{bench.family.title}: give soft_prompts=0 (--set soft_prompts=0), and it learns from what is drawn."
+            )
         kinds = {name: Learnt(runs, label) for name, (runs, label) in self._plain(bench, run).items()}
         reader = last = self._fitted("reader", kinds, None, bench, run)
         if self.settings.start:  # not the reader: what a saved one is blind to it can't teach
@@ -132,14 +142,14 @@ class MonitorRecipe(Recipe):
         last = self._fitted("first", kinds, last, bench, run)
         watching = self._guard(last, bench, still="keep")
         kinds |= {name: read(runs, reader) for name, runs in self._completed("watched", bench, run, watching).items()}
-        for turn in range(self.settings.rounds):
+        for turn in range(self.settings.rounds if self.settings.soft_prompts else 0):
             kinds |= self._attacked("hidden", turn * self.settings.soft_prompts, kinds, reader, bench, run, last)
             last = self._fitted(f"after_{turn}", kinds, last, bench, run)
         guard = self._calibrated(last, kinds, bench)
         guard.training = {"held_out": {name: self._tried(guard, kind) for name, kind in kinds.items()}}
         return guard
 
-    def _plain(self, bench: Workbench, run: Run) -> dict[str, tuple[Runs, Tensor]]:
+    def _plain(self, bench: DrawingBench, run: Run) -> dict[str, tuple[Runs, Tensor]]:
         """Runs of which the prompt says what they show, and what that is."""
         s, rng, pool = self.settings, np.random.default_rng([run.seed, 0]), wide_pool(self.concept)
         named = [pool.draw(("single", "pair")[place % 2], rng).text for place in range(s.named)]
@@ -154,7 +164,7 @@ class MonitorRecipe(Recipe):
         name: str,
         sent: Sequence[str] | Tensor,
         place: int,
-        bench: Workbench,
+        bench: DrawingBench,
         run: Run,
         *guards: Guard,
         watching: Sequence[Guard] = (),
@@ -167,6 +177,7 @@ class MonitorRecipe(Recipe):
             sent,
             steps=self.settings.sampling_steps,
             scale=self.settings.guidance_scale,
+            more=self.settings.arguments,
             at_once=self.settings.at_once,
             seed=(run.seed * 10 + place) * SEEDS,
             guards=guards,
@@ -174,7 +185,7 @@ class MonitorRecipe(Recipe):
             begun=begun,
         )
 
-    def _steered(self, bench: Workbench, run: Run) -> dict[str, Runs]:
+    def _steered(self, bench: DrawingBench, run: Run) -> dict[str, Runs]:
         """Runs under other guards: some of them show the concept all the same."""
         found = {}
         for place, guards in enumerate(self._others()):
@@ -183,7 +194,7 @@ class MonitorRecipe(Recipe):
             found[label] = self._drawn(label, texts, 2 + place, bench, run, *guards)
         return found
 
-    def _completed(self, kind: str, bench: Workbench, run: Run, *watching: Guard) -> dict[str, Runs]:
+    def _completed(self, kind: str, bench: DrawingBench, run: Run, *watching: Guard) -> dict[str, Runs]:
         """Runs that the unguarded model has begun, and other guards end: some of them show what it began."""
         s, found = self.settings, {}
         for place, (guards, begun) in enumerate(product(self._others(), s.begun)):
@@ -209,15 +220,17 @@ class MonitorRecipe(Recipe):
         first: int,
         known: Mapping[str, Learnt],
         reader: PictureNetwork,
-        bench: Workbench,
+        bench: DrawingBench,
         run: Run,
         hide_from: PictureNetwork | None,
     ) -> dict[str, Learnt]:
-        """Runs of soft prompts over harmless prompts."""
+        """Runs of soft prompts over harmless prompts, where any are searched."""
         s, rng = self.settings, np.random.default_rng([run.seed, 2, len(kind)])
-        texts = _harmless(wide_pool(self.concept), s.attacked, rng)
-        wanted = bench.from_map(known["named"].runs.finished.to(bench.device))
-        search = StateSearch(bench, wanted, texts, s.guidance_scale, s.updates, s.batch)
+        if not s.soft_prompts:
+            return {}
+        texts, opened = _harmless(wide_pool(self.concept), s.attacked, rng), Workbench(bench.pipe)
+        wanted = opened.from_map(known["named"].runs.finished.to(bench.device))
+        search = StateSearch(opened, wanted, texts, s.guidance_scale, s.updates, s.batch)
         found = {}
         for place in range(first, first + s.soft_prompts):
             name, seed = f"{kind}_{place}", 50 + 10 * len(kind) + place
@@ -236,15 +249,15 @@ class MonitorRecipe(Recipe):
         name: str,
         kinds: Mapping[str, Learnt],
         before: PictureNetwork | None,
-        bench: Workbench,
+        bench: DrawingBench,
         run: Run,
     ) -> PictureNetwork:
         """A network that begins with what one knew before, and has learnt from all kinds, but for what is held out."""
+        taught = samples([self._part(kind, held_out=False) for kind in kinds.values()])
         torch.manual_seed(run.seed)
-        network = PictureNetwork(bench.pipe.vae.config.latent_channels).to(bench.device)
+        network = PictureNetwork(taught[0].shape[1]).to(bench.device)
         if before is not None:
             network.load_state_dict(before.state_dict())
-        taught = samples([self._part(kind, held_out=False) for kind in kinds.values()])
         schedule = FitSchedule(self.settings.steps, self.settings.rows, self.settings.lr, 50, 0.99)
         fit(network, partial(self._loss, network, taught), schedule, run.folder / name, seed=run.seed)
         return network.requires_grad_(False)
@@ -264,7 +277,7 @@ class MonitorRecipe(Recipe):
         count = len(kind.labels) - len(kind.labels) // self.settings.held_out
         return kind[count:] if held_out else kind[:count]
 
-    def _calibrated(self, network: PictureNetwork, kinds: Mapping[str, Learnt], bench: Workbench) -> Monitor:
+    def _calibrated(self, network: PictureNetwork, kinds: Mapping[str, Learnt], bench: DrawingBench) -> Monitor:
         """The guard with the lowest threshold at which it trips on few enough held-out plain harmless runs."""
         for threshold in THRESHOLDS:
             guard = self._guard(network, bench, threshold=threshold, release=threshold / 2)
@@ -289,7 +302,7 @@ class MonitorRecipe(Recipe):
             "false_alarms": int((tripped & clear).sum()),
         }
 
-    def _guard(self, network: PictureNetwork, bench: Workbench, **settings: Any) -> Monitor:
+    def _guard(self, network: PictureNetwork, bench: DrawingBench, **settings: Any) -> Monitor:
         return Monitor(
             self.concept,
             tensors={name: value.detach().cpu().half() for name, value in network.state_dict().items()},
