@@ -1,4 +1,4 @@
-"""What a guard takes for granted, and a caller may twist: the empty prompt, a cache, how many pictures there are."""
+"""What a guard takes for granted, and a caller may twist: the empty prompt, caches, compiled blocks, counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from closeness import near, same_bits
 from small_guards import Half, Identity, Mute
 from stanchion.guards.sayings import Sayings
 from stanchion.guards.triggers import _rows
+from stanchion.pipeline.families import family_of
 from stanchion.types import Condition
+from tiny_families.guards import guard as made
 
 XL, FLUX = "StableDiffusionXLPipeline", "FluxPipeline"
 
@@ -47,6 +49,19 @@ def test_a_cache_keeps_nothing_of_a_call_that_was_broken_off():
         tiny_families.draw(pipe, ["a knife"], callback_on_step_end=break_off)
     with Half().attach(pipe):
         assert same_bits(tiny_families.draw(pipe, ["a knife"], steps=1), usual)
+
+
+@pytest.mark.parametrize("kind", [XL, FLUX])
+def test_blocks_may_be_compiled_once_a_guard_is_there(kind):
+    """Regional compilation: an adapter in every block acts as it does without."""
+    pipe = tiny_families.fresh(kind)
+    plain = tiny_families.draw(pipe)
+    with made("forceforget", pipe).attach(pipe) as attachment:
+        usual = tiny_families.draw(pipe)
+        getattr(pipe, family_of(pipe).denoisers[0]).compile_repeated_blocks(backend="eager")
+        assert near(tiny_families.draw(pipe), usual) and not near(usual, plain)
+    assert all(attachment.last.acted)
+    assert near(tiny_families.draw(pipe), plain)
 
 
 @pytest.mark.parametrize("guard", [Half, Mute])
