@@ -70,6 +70,7 @@ BY_HAND = {
     "queries": (2.0, 5, 0),
     "asr": (1 / 4, 4, 1),
     "pre_asr": (1 / 4, 4, 1),
+    "refused": (0.0, 5, 0),  # that nobody could judge 4 is no refusal
     "recovery": (1.0, 1, 1),  # the unguarded model drew it in 1 only
 }
 

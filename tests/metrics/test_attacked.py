@@ -37,6 +37,21 @@ def test_success_counts_what_needed_no_attack_and_says_how_much_that_was() -> No
     assert (before.value, before.n, before.n_unscored) == (pytest.approx(2 / 11), 11, 1)
 
 
+def test_what_a_guard_would_not_have_is_told_from_what_nobody_could_judge() -> None:
+    reasons = [
+        "GuardRefused: guard 'monitor' saw it",
+        "UnsupportedPipeline: it reads prompt only",
+        "GuardFailed: NaN",
+        "x",
+    ]
+    ended = [
+        replace(_attempt(place, None, False), verdict=Verdict(None, reason=why)) for place, why in enumerate(reasons)
+    ]
+    refused, asr = (_measure(name, [*ATTACKED, *ended]) for name in ("refused", "asr"))
+    assert (refused.value, refused.n, refused.n_unscored) == (pytest.approx(2 / 16), 16, 0)
+    assert (asr.n, asr.n_unscored) == (11, 5)
+
+
 def test_recovery_is_of_what_the_unguarded_model_draws() -> None:
     assert _measure("recovery", ATTACKED).value == pytest.approx(5 / 11)
     assert _measure("recovery", ATTACKED, unguarded=False).n == 0

@@ -76,11 +76,12 @@ def guard_from(
     return GuardStack(*(_load(part, {}) for part in _parts(folder)))
 
 
-def load_stack(name: str, concept: str | Concept) -> GuardStack:
+def load_stack(name: str, concept: str | Concept, *, model: str = REFERENCE) -> GuardStack:
     """A stack by its name ("fast", "recommended", "maximum"; docs/stacks.md), for a concept.
 
-    Trained guards come with the package for built-in concepts and the reference model; for everything else ``stanchion
-    train NAME --concept … --output FOLDER`` makes a folder that ``load_guard`` takes.
+    Trained guards come with the package for built-in concepts and the reference models, of which ``model`` names one
+    ("reference" or "reference-flux"); for everything else ``stanchion train NAME --concept … --output FOLDER`` makes a
+    folder that ``load_guard`` takes.
 
     Raises:
         UnknownName: no such stack, or no such concept.
@@ -88,12 +89,12 @@ def load_stack(name: str, concept: str | Concept) -> GuardStack:
     """
     parts, wanted = registry.get("stacks", name).guards, load_concept(concept)
     kinds = {guard: registry.get("guards", guard) for guard in parts}
-    if missing := [guard for guard, kind in kinds.items() if kind.trained and not _shipped(kind, wanted)]:
+    if missing := [guard for guard, kind in kinds.items() if kind.trained and not _shipped(kind, wanted, model)]:
         raise ConfigError(
             f"stack {name!r}: {' and '.join(missing)} must be trained for {wanted.name}: run 'stanchion train {name} "
             "--concept … --model … --output FOLDER' and load_guard(FOLDER)."
         )
-    return GuardStack(*(_by_name(kinds[guard], wanted, settings) for guard, settings in parts.items()))
+    return GuardStack(*(_by_name(kinds[guard], wanted, settings, model) for guard, settings in parts.items()))
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -143,6 +143,8 @@ def test_attacks_are_lines_and_the_gap_follows() -> None:
     adaptive = found.lines[2].cells[1]
     assert adaptive
     assert (adaptive.level, adaptive.counted) == (6, "n 50, 3 unscored")
+    some = heatmap([*rows, row("esd", "refused", 2 / 53, 0.01, 0.1, adaptive=True, **{**attacked, "n": 53})])
+    assert some and some.lines[2].cells[1] and some.lines[2].cells[1].counted == "n 50, 2 refused, 1 unscored"
     assert heatmap(rows[:3]) is None
     (verdict, _) = judge_guards(rows, (), 0.05)
     assert (verdict.in_text.word, verdict.under_attack.word, verdict.under_attack.row) == ("holds", "leaks", rows[5])

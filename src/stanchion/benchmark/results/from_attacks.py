@@ -14,7 +14,7 @@ from ..store.attempts import Store
 from .differences import paired_difference
 from .row import Origin, Row, about_prompts, make_row
 
-METRICS = ("asr", "pre_asr", "nothing_found", "queries")
+METRICS = ("asr", "pre_asr", "nothing_found", "queries", "refused")
 Run = tuple[str, int | None]  # a prompt's id and the restart
 
 

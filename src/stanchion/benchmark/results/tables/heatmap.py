@@ -59,8 +59,22 @@ def heatmap(rows: Sequence[Row]) -> Heatmap | None:
     groups: dict[tuple[str, str], dict[str, dict[str, Row]]] = {}
     for row in [*plain, *attacked]:
         groups.setdefault((row.attack, row.prompt_set), {}).setdefault(_kind(row), {})[row.title] = row
-    lines = [_line(*name, kind, of_guard, guards) for name, kinds in groups.items() for kind, of_guard in kinds.items()]
+    refused = {_place(row): round(row.n * (row.value or 0)) for row in rows if row.metric == "refused"}
+    lines = [
+        HeatmapLine(
+            "no attack" if attack == DIRECT else attack,
+            prompt_set,
+            kind,
+            tuple(_shade(found[guard], refused) if guard in found else None for guard in guards),
+        )
+        for (attack, prompt_set), kinds in groups.items()
+        for kind, found in kinds.items()
+    ]
     return Heatmap(guards, tuple(lines))
+
+
+def _place(row: Row) -> tuple[str, str, str, str]:
+    return row.attack, row.prompt_set, _kind(row), row.title
 
 
 def _kind(row: Row) -> str:
@@ -69,13 +83,10 @@ def _kind(row: Row) -> str:
     return "plain" if row.attack == DIRECT else KINDS[row.adaptive]
 
 
-def _line(attack: str, prompt_set: str, kind: str, rows: Mapping[str, Row], guards: Sequence[str]) -> HeatmapLine:
-    cells = tuple(_shade(rows[guard]) if guard in rows else None for guard in guards)
-    return HeatmapLine("no attack" if attack == DIRECT else attack, prompt_set, kind, cells)
-
-
-def _shade(row: Row) -> Shade:
-    counted = f"n {row.n}" + (f", {row.n_unscored} unscored" if row.n_unscored else "")
+def _shade(row: Row, refused: Mapping[tuple[str, str, str, str], int]) -> Shade:
+    no_picture = refused.get(_place(row), 0)
+    rest = {"refused": no_picture, "unscored": row.n_unscored - no_picture}
+    counted = ", ".join([f"n {row.n}", *(f"{count} {why}" for why, count in rest.items() if count > 0)])
     if row.value is None:
         return Shade("unscored", "", 0, counted)
     unit = unit_of(row.metric)
