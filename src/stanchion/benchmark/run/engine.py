@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def fill(
         tell: gets the title of each cell of which something is carried out.
     """
     cells = cells_of(work, shard)
-    with tqdm(total=sum(map(work.size, cells)), unit=work.unit, disable=None) as bar:
+    total, apart = sum(map(work.size, cells)), 0.1 if sys.stderr.isatty() else 30.0  # seconds; a log gets few lines
+    with tqdm(total=total, unit=work.unit, mininterval=apart, delay=apart) as bar:
         for cell in cells:
             bar.set_description(str(cell))
             told = False
