@@ -86,6 +86,33 @@ def test_2_modified_minus_conventional_is_one_unit_of_empty_minus_concept():
     torch.testing.assert_close(guided.noise - conventional, e - n)
 
 
+STYLE = Concept("ink", "style", ("in ink style",), anchors=("in flat style",))
+
+
+@pytest.mark.parametrize("negative", [None, NEGATIVE])
+def test_2b_a_style_s_anchor_takes_its_place(negative):
+    step, anchor = toy_step(negative=negative), Condition(torch.tensor([[[0.3]]]))
+    guided = TraSCE(STYLE, when="always").on_step(step, State(said_once(CONCEPT), None, anchor))
+    e, p, c, a = step.predict(step.latents, EMPTY, PROMPT, CONCEPT, anchor)
+    own = e if negative is None else step.predict(step.latents, negative)[0]
+    torch.testing.assert_close(guided.noise, own + step.guidance_scale * (p - own) - step.guidance_scale * (c - a))
+
+
+def test_2c_only_a_style_that_is_served_fast_has_one_by_itself():
+    forms = [TraSCE(STYLE), TraSCE(STYLE, form="faithful"), TraSCE(STYLE, anchored=False), TraSCE(THING)]
+    assert [guard.anchor for guard in forms] == ["in flat style", "", "", ""]
+    assert TraSCE(replace(THING, anchors=("a hat",)), anchored=True).anchor == "a hat"
+    with pytest.raises(ConfigError, match="anchored is set, and 'thing' has no anchor phrase"):
+        TraSCE(THING, anchored=True)
+
+
+def test_2d_a_prompt_that_is_the_style_draws_the_anchor(pipe):
+    guard = TraSCE(Concept("ink", "style", ("in ink style",), anchors=("in flat style",)), when="always")
+    flat = tiny.draw(pipe, "in flat style", output_type="latent")
+    with guard.attach(pipe):
+        assert near(tiny.draw(pipe, "in ink style", output_type="latent"), flat, spread=1e-3)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_3_the_shift_is_the_gradient_by_finite_differences(kernel):
     step = toy_step()

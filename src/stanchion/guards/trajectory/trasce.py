@@ -10,8 +10,11 @@ With e, p, c the empty prompt, the prompt and the concept:
 The loss pulls p and c *together*, so that the first line falls back to the empty prompt. A negative prompt of the
 caller's own stays what it is: then eps is the pipeline's guided prediction minus s (eps_c - eps_e).
 
-Two forms. ``faithful`` is that, on every prompt. ``fast``, which is what is loaded, leaves the loss out and acts where
-a trigger finds the prompt near the concept (``guards/triggers.py``).
+Two forms. ``faithful`` is that, on every prompt. ``fast``, which is what is loaded, leaves the loss out, acts where a
+trigger finds the prompt near the concept (``guards/triggers.py``), and of a style does not fall back to the empty
+prompt but to a, the style's anchor ("in flat style"):
+
+    eps = eps_e + s (eps_p - eps_c + eps_a - eps_e)                          matched anchor, ours
 
 Where the prompt is one of the concept's phrases over and over, c is that phrase as often: the first line falls back
 only where p and c are the same. That is not the paper's either, and every other prompt has the concept's text.
@@ -28,12 +31,13 @@ import torch
 from torch import Tensor
 
 from ...config import Natural, NotNegative, Positive, Range, checked
+from ...errors import ConfigError
 from ...pipeline.seams.prediction import guided, unsteered
 from ...pipeline.straight_through import straight_through
 from ...types import Call, Condition, Flagged, Guided, Step
 from ..base import TrajectoryGuard, across
 from ..sayings import Sayings
-from ..triggers import NoiseScore, TextScore, Trigger, When, either, reads_prompt, tripped
+from ..triggers import NoiseScore, TextScore, Trigger, When, anchors_of, either, reads_prompt, tripped
 from ._localised_loss import LocalisedLoss
 
 PRESETS = {  # a, b, sigma of the kernel "code"
@@ -71,6 +75,8 @@ class TraSCESettings:
         threshold: score in [-1, 1] from which on a prompt is flagged: -1 is an anchor, 1 the concept; None takes
             the trigger's own, 0.4 for "text" and 0.05 for "noise".
         looks: in how many first steps the trigger "noise" looks.
+        anchored: whether the concept's first anchor phrase is put in its place. None: in the form "fast", for a style
+            that has one. Of objects it is no help: their anchor is drawn beside what is kept.
     """
 
     form: Literal["fast", "faithful"] = "fast"
@@ -85,14 +91,16 @@ class TraSCESettings:
     trigger: Literal["text", "noise"] = "text"
     threshold: Annotated[float, Range(-1, 1)] | None = None
     looks: Natural = 3
+    anchored: bool | None = None
 
 
 @dataclass
 class State:
-    """One call: how the concept can be said, when to act, and what was found so far."""
+    """One call: how the concept can be said, when to act, what to draw in its place, and what was found so far."""
 
     sayings: Sayings
     trigger: Trigger | None
+    anchor: Condition | None = None
     call: Call | None = None  # of a guard that waits for a monitor
     heard: Tensor | None = None  # the prompt in which the concept was looked for
     concept: Condition | None = None  # as that prompt says it
@@ -113,11 +121,17 @@ class TraSCE(TrajectoryGuard):
         self.localized = chosen.form == "faithful" if chosen.localized is None else chosen.localized
         if reads_prompt(chosen.when) and chosen.trigger == "text":
             self.needs = TEXT_TRIGGER
+        phrases, style = anchors_of(self.concept), self.concept.kind == "style"
+        asked = chosen.form == "fast" and style if chosen.anchored is None else chosen.anchored
+        if chosen.anchored and len(phrases) == 1:
+            raise ConfigError(f"trasce: anchored is set, and {self.concept.name!r} has no anchor phrase; give it some.")
+        self.anchor = phrases[0] if asked else ""
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""
         trigger = self._trigger(call) if self._asks_trigger(call.offers) else None
-        return State(Sayings.of(call, self.concept), trigger, call if self.asks_monitor else None)
+        anchor = call.encode([self.anchor]) if self.anchor else None
+        return State(Sayings.of(call, self.concept), trigger, anchor, call if self.asks_monitor else None)
 
     def reads_prompt(self, offers: Sequence[str]) -> bool:
         """Where the trigger "text" decides."""
@@ -144,11 +158,13 @@ class TraSCE(TrajectoryGuard):
         soft = flagged.scores.requires_grad  # someone differentiates through the trigger
         if not (near.any() or soft):
             return Guided(unsteered(step), step.latents, near, scores)
-        conditions = [step.empty, step.prompt, _concept(step, state), *([step.negative] if step.negative else [])]
+        beside = [condition for condition in (state.anchor, step.negative) if condition is not None]
+        conditions = [step.empty, step.prompt, _concept(step, state), *beside]
         predictions, latents, distance = self._predict(step, state, conditions, near)
-        e, p, c, *own = predictions
-        stock = guided(step, own[0] if own else e, p)
-        steered = stock - step.guidance_scale * (c - e) if own else e + step.guidance_scale * (p - c)
+        e, p, c, *rest = predictions
+        a, scale = e if state.anchor is None else rest[0], step.guidance_scale
+        stock = guided(step, rest[-1] if step.negative else e, p)
+        steered = stock - scale * (c - a) if beside else e + scale * (p - c)
         noise = torch.where(across(near, steered), steered, stock)
         if soft:
             noise = straight_through(noise, flagged.scores, steered - stock)
