@@ -84,10 +84,11 @@ def fill(
         tell: gets the title of each cell of which something is carried out.
     """
     cells = cells_of(work, shard)
-    total, apart = sum(map(work.size, cells)), 0.1 if sys.stderr.isatty() else 30.0  # seconds; a log gets few lines
+    watched, total = sys.stderr.isatty(), sum(map(work.size, cells))
+    apart = 0.1 if watched else 30.0  # seconds between two lines, and before the first: a log gets few
     with tqdm(total=total, unit=work.unit, mininterval=apart, delay=apart) as bar:
         for cell in cells:
-            bar.set_description(str(cell))
+            bar.set_description(str(cell), refresh=watched)
             told = False
             for chunk in work.chunks(cell):
                 if not work.done(cell, chunk):

@@ -8,7 +8,7 @@ from ..base import Rate
 SAID = ("GuardRefused", "PromptRefused", "UnsupportedPipeline")  # what it ends with is the beginning of the reason
 
 
-class Refused(Rate):
+class RefusedShare(Rate):
     """Where an attack ends so it has failed, and ``asr``, which counts pictures that were made, does not have it."""
 
     name = "refused"

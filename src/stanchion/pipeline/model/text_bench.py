@@ -1,4 +1,4 @@
-"""What a pipeline's text encoders make of texts, as training reads it: all of it, or one stream of it."""
+"""A pipeline of any family as training knows it: what its text encoders make of texts; and whose runs it draws."""
 
 from __future__ import annotations
 
@@ -109,3 +109,34 @@ class TextBench:
         usual = inspect.signature(type(self.pipe).__call__).parameters
         defaults = {name: usual[name].default for name in self.family.encoding if name in usual}
         return {**defaults, **self.family.arguments(self.pipe, 1.0, count), **self.given}
+
+
+class DrawingBench(TextBench):
+    """An unguarded pipeline whose pictures, and whose latents on the way to them, a guard learns from.
+
+    Raises:
+        UnsupportedPipeline: no seam knows the pipeline.
+        AlreadyAttached: it is guarded.
+    """
+
+    @property
+    def denoiser(self) -> Any:
+        """The U-Net, or the transformer."""
+        return getattr(self.pipe, self.family.denoisers[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        device: torch.device = self.denoiser.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the denoiser computes in."""
+        dtype: torch.dtype = self.denoiser.dtype
+        return dtype
+
+    @property
+    def identity(self) -> str:
+        """Names the weights of text encoders, denoiser and autoencoder."""
+        return "-".join([super().identity, *(self.base_of(name)[:12] for name in (self.family.denoisers[0], "vae"))])

@@ -14,7 +14,7 @@ from ...errors import ConfigError
 from ...registry import unknown
 from ..families.base import Place
 from ..noise import regression_of
-from .drawing_bench import DrawingBench
+from .text_bench import DrawingBench
 
 PARTS = {  # what the paths of a part's parameters begin with; None: as the family says
     "denoiser": r"",

@@ -24,7 +24,7 @@ from ....guards.loading import stack_of
 from ....guards.trajectory.monitor import Monitor, PictureNetwork, State, network_of
 from ....learning.fit import FitSchedule, fit
 from ....pipeline.freezing import frozen
-from ....pipeline.model.drawing_bench import DrawingBench
+from ....pipeline.model.text_bench import DrawingBench
 from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool, wide_pool
 from ...recipe import Recipe, Run
