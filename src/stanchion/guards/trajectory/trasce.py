@@ -121,11 +121,11 @@ class TraSCE(TrajectoryGuard):
         self.localized = chosen.form == "faithful" if chosen.localized is None else chosen.localized
         if reads_prompt(chosen.when) and chosen.trigger == "text":
             self.needs = TEXT_TRIGGER
-        phrases, style = anchors_of(self.concept), self.concept.kind == "style"
-        asked = chosen.form == "fast" and style if chosen.anchored is None else chosen.anchored
-        if chosen.anchored and len(phrases) == 1:
+        usual = chosen.form == "fast" and self.concept.kind == "style"
+        asked = usual if chosen.anchored is None else chosen.anchored
+        self.anchor = anchors_of(self.concept)[0] if asked else ""
+        if chosen.anchored and not self.anchor:
             raise ConfigError(f"trasce: anchored is set, and {self.concept.name!r} has no anchor phrase; give it some.")
-        self.anchor = phrases[0] if asked else ""
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ...errors import GuardRefused, UnsupportedPipeline
 from ...types import Attempt
 from ..base import Rate
 
-SAID = ("GuardRefused", "PromptRefused", "UnsupportedPipeline")  # what it ends with is the beginning of the reason
+SAID = tuple(f"{error.__name__}: " for error in (GuardRefused, UnsupportedPipeline))  # a reason begins with its error
 
 
 class RefusedShare(Rate):

@@ -36,7 +36,7 @@ class Trainable(ABC):
         """(B, C, h, w) of a native picture's latents, where they are packed."""
         return latents
 
-    def from_map(self, maps: Tensor) -> Tensor:
+    def from_map(self, pipe: Any, maps: Tensor) -> Tensor:
         """Latents as the denoiser takes them, of what ``as_map`` made."""
         return maps
 
@@ -119,15 +119,15 @@ class TrainableFlux(Trainable):
         side = round(latents.shape[1] ** 0.5)
         return unpatched(latents, side, side)
 
-    def from_map(self, maps: Tensor) -> Tensor:
-        patches = maps.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-        return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    def from_map(self, pipe: Any, maps: Tensor) -> Tensor:
+        packed: Tensor = pipe._pack_latents(maps, *maps.shape)
+        return packed
 
     def for_vae(self, pipe: Any, latents: Tensor) -> Tensor:
         return self.as_map(latents) / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor
 
     def from_vae(self, pipe: Any, latents: Tensor) -> Tensor:
-        return self.from_map((latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor)
+        return self.from_map(pipe, (latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor)
 
     def text_readers(self, denoiser: Any) -> Mapping[str, nn.Linear]:
         where = ("context_embedder", "time_text_embed.text_embedder.linear_1")

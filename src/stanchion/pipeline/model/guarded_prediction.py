@@ -156,8 +156,7 @@ class GuardedPrediction:
         for record in pass_.watching:
             step, guard = pass_.step, record.guard
             with record.blame():
-                seen = self._family.mapped(clean(self._noise, step, guided), pass_.predictor.shown)
-                flagged = guard.look(step, seen, record.state)
+                flagged = guard.look(step, clean(self._noise, step, pass_.predictor, guided), record.state)
             check(record, flagged, len(step.latents))
             if any(one.asks_monitor and one.concept.name == guard.concept.name for one in self._guards):
                 self._call.seen = {**self._call.seen, guard.concept.name: flagged}

@@ -64,7 +64,7 @@ class Workbench(DrawingBench):
 
     def from_map(self, maps: Tensor) -> Tensor:
         """Latents (B, …) of what ``as_map`` made."""
-        latents: Tensor = self.family.from_map(maps)
+        latents: Tensor = self.family.from_map(self.pipe, maps)
         return latents
 
     def encode(self, texts: Sequence[str]) -> Tensor:

@@ -195,10 +195,7 @@ class StepSeam:
         return torch.where(acted, finished, given).to(given.dtype)
 
     def _over(self, step: Step, predictor: Predictor, guided: Guided, scheduler: Any) -> Guided:
-        def seen(by: Guided) -> Tensor:
-            return self.family.mapped(clean(process_of(scheduler), step, by), predictor.shown)
-
-        return self.watch.over(step, guided, seen)
+        return self.watch.over(step, guided, lambda seen: clean(process_of(scheduler), step, predictor, seen))
 
     def _finished(self, step: Step, noise: Tensor, own: Tensor) -> Tensor:
         if step.guidance_scale == 1.0:
@@ -241,10 +238,10 @@ def _steered_by(record: Record, step: Step) -> Guided:
     return guided
 
 
-def clean(process: NoiseProcess, step: Step, guided: Guided) -> Tensor:
-    """x_0 (B, …) as a prediction has it, in float32."""
+def clean(process: NoiseProcess, step: Step, predictor: Predictor, guided: Guided) -> Tensor:
+    """x_0 as a prediction has it, in float32, and as a map of the picture: what monitors look at."""
     level = Level(step.alpha_bar, step.input_scale, step.noise_scale)
-    return process.predicted(level, guided.latents, guided.noise)
+    return predictor.family.mapped(process.predicted(level, guided.latents, guided.noise), predictor.shown)
 
 
 def _as_it_is(latents: Tensor) -> Tensor:

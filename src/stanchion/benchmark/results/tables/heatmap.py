@@ -56,20 +56,12 @@ def heatmap(rows: Sequence[Row]) -> Heatmap | None:
     plain = [row for row in rows if row.attack == DIRECT and row.metric == "unsafe_rate" and row.prompt_set in sets]
     known = {row.title for row in attacked}
     guards = tuple(title for title in dict.fromkeys(row.title for row in rows) if title in known)
-    groups: dict[tuple[str, str], dict[str, dict[str, Row]]] = {}
-    for row in [*plain, *attacked]:
-        groups.setdefault((row.attack, row.prompt_set), {}).setdefault(_kind(row), {})[row.title] = row
     refused = {_place(row): round(row.n * (row.value or 0)) for row in rows if row.metric == "refused"}
-    lines = [
-        HeatmapLine(
-            "no attack" if attack == DIRECT else attack,
-            prompt_set,
-            kind,
-            tuple(_shade(found[guard], refused) if guard in found else None for guard in guards),
-        )
-        for (attack, prompt_set), kinds in groups.items()
-        for kind, found in kinds.items()
-    ]
+    groups: dict[tuple[str, str], dict[str, dict[str, Shade]]] = {}
+    for row in [*plain, *attacked]:
+        shade = _shade(row, refused.get(_place(row), 0))
+        groups.setdefault((row.attack, row.prompt_set), {}).setdefault(_kind(row), {})[row.title] = shade
+    lines = [_line(*name, kind, of_guard, guards) for name, kinds in groups.items() for kind, of_guard in kinds.items()]
     return Heatmap(guards, tuple(lines))
 
 
@@ -83,9 +75,12 @@ def _kind(row: Row) -> str:
     return "plain" if row.attack == DIRECT else KINDS[row.adaptive]
 
 
-def _shade(row: Row, refused: Mapping[tuple[str, str, str, str], int]) -> Shade:
-    no_picture = refused.get(_place(row), 0)
-    rest = {"refused": no_picture, "unscored": row.n_unscored - no_picture}
+def _line(attack: str, prompt_set: str, kind: str, shades: Mapping[str, Shade], guards: Sequence[str]) -> HeatmapLine:
+    return HeatmapLine("no attack" if attack == DIRECT else attack, prompt_set, kind, tuple(map(shades.get, guards)))
+
+
+def _shade(row: Row, refused: int) -> Shade:
+    rest = {"refused": refused, "unscored": row.n_unscored - refused}
     counted = ", ".join([f"n {row.n}", *(f"{count} {why}" for why, count in rest.items() if count > 0)])
     if row.value is None:
         return Shade("unscored", "", 0, counted)
