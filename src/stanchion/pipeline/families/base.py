@@ -20,7 +20,7 @@ from ...streams import TextStream
 from ...types import Condition
 from ..noise import process_of
 from ..stages import Stage
-from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen, signature_of
+from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen, parameters_of
 from ._needs import NEEDS, Standing
 from ._tokens import check_alike, check_texts
 from ._values import Pass, Place, Said, Stream, beside, each, pick, plain, together
@@ -243,10 +243,8 @@ class Family(Standing):
 
     def bind(self, denoiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
         """A call of the denoiser by its parameters' names."""
-        bound = signature_of(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
-        bound.pop("self")
-        placed = tuple(bound)[: len(args)]
-        return Pass({**bound, **bound.pop("kwargs", {})}, placed=placed)
+        placed = parameters_of(type(denoiser).forward)[1 : len(args) + 1]
+        return Pass({**dict(zip(placed, args, strict=True)), **kwargs}, placed=placed)
 
     def unbind(self, one: Pass) -> dict[str, Any]:
         """The inputs of a pass as the denoiser takes them."""

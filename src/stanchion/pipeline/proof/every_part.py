@@ -15,4 +15,5 @@ def every_part(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
         if id(part) not in seen:
             seen.add(id(part))
             yield part
-            waiting += [child for child in reversed(part._modules.values()) if child is not None]
+            if part._modules:
+                waiting += [child for child in reversed(part._modules.values()) if child is not None]

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from types import FunctionType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from diffusers import DiffusionPipeline
 from torch import nn
@@ -34,7 +33,7 @@ class OwnCode:
 
     def __init__(self, modules: Mapping[str, nn.Module], pipeline: type) -> None:
         self._modules = modules
-        self._kinds = WeakKeyDictionary({part: type(part) for part in self._parts()})
+        self._kinds = {part: type(part) for part in self._parts()}
         kinds = {pipeline, *self._kinds.values()}
         self._written = {(kind, name): getattr(kind, name) for kind in kinds for name in _methods(kind)}
         self._added = {key: code for part in self._parts() for key, _, code in _additions(part)}
@@ -56,11 +55,13 @@ class OwnCode:
             if getattr(kind, name, None) is not code:
                 yield f"{kind.__name__}.{name} was replaced"
         for part in self._parts():
-            if self._kinds.get(part, type(part)) is not type(part):
+            kind = type(part)
+            if self._kinds.get(part, kind) is not kind:
                 yield f"{self._path(part)} was given another class"
-            for key, what, code in _additions(part):
-                if self._added.get(key) is not code:
-                    yield what.format(self._path(part))
+            if part._forward_pre_hooks or part._forward_hooks or _has_own(part):  # which hardly any has
+                for key, what, code in _additions(part):
+                    if self._added.get(key) is not code:
+                        yield what.format(self._path(part))
 
     def _parts(self) -> Iterator[nn.Module]:
         return every_part(self._modules.values())
@@ -108,15 +109,18 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any], sayings: Mapp
 
 def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:
     """(key, what happened where, code) of each method and hook that it does not have from its class or a library."""
-    own, methods = vars(part), _methods(part.__class__)
-    if not own.keys().isdisjoint(methods):  # looks up the fewer ones: methods
-        for name in methods & own.keys():
-            under = _under_hooks(part, name)
-            if under is not getattr(type(part), name):
-                yield (id(part), name), f"{{}}.{name} was replaced", under
+    for name in _methods(part.__class__) & vars(part).keys() if _has_own(part) else ():
+        under = _under_hooks(part, name)
+        if under is not getattr(type(part), name):
+            yield (id(part), name), f"{{}}.{name} was replaced", under
     for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values()):
         if str(getattr(hook, "__module__", None)).partition(".")[0] not in _LIBRARIES:
             yield (id(part), id(hook)), "a hook was put on {}", hook
+
+
+def _has_own(part: nn.Module) -> bool:
+    """Whether a method stands on the module itself."""
+    return not part.__dict__.keys().isdisjoint(_methods(part.__class__))  # looks up the fewer ones: methods
 
 
 @cache

@@ -19,6 +19,7 @@ from ...types import Flagged
 from ..attach.guard_record import Record
 from ..families.base import Family, Pass, Place
 from ..proof.checksums import checksums
+from ..proof.ways import Ways
 from ..straight_through import straight_through
 
 Key = tuple[str, str]
@@ -32,7 +33,10 @@ class AttentionSeam:
         self._wanted = sorted({which for record in records for which in record.guard.projections})
         self._denoisers = denoisers
         self._places = [self._places_of(denoiser) for denoiser in denoisers]
-        self._ways = [_Ways(one, list(places.values())) for one, places in zip(denoisers, self._places, strict=True)]
+        self._ways = [
+            Ways(one, [place.module for place in places.values()])
+            for one, places in zip(denoisers, self._places, strict=True)
+        ]
         self._running: Mapping[Key, Place] = {}
         self._inputs: dict[str, Any] = {}
         self._hit: set[Key] = set()
@@ -85,7 +89,11 @@ class AttentionSeam:
             verdict.read(one, self.family)
         self._hit.clear()
         self._peaks.clear()
-        self._ways[at].check()
+        if lost := self._ways[at].lost():
+            raise GuardBypassed(
+                f"{lost}, a projection of text or what holds one, was replaced in the middle of a call (a callback "
+                "loaded an adapter?): load adapters between calls."
+            )
         yield
         missing = [f"{layer}.{which}" for layer, which in self._running if (layer, which) not in self._hit]
         if missing:
@@ -260,40 +268,6 @@ class _KeptProjection(NamedTuple):
             and context._version == self.context_version
             and self.result._version == self.result_version
         )
-
-
-class _Ways:
-    """How projections are reached from their denoiser: which part holds which under what name.
-
-    It is asked in every pass, in which a walk through all modules would be a twentieth of a small model's time.
-    """
-
-    def __init__(self, denoiser: nn.Module, places: Sequence[Place]) -> None:
-        above = {
-            child: (part, name)
-            for part in (denoiser.modules() if places else ())
-            for name, child in part._modules.items()
-        }
-        self._held: dict[tuple[nn.Module, str], nn.Module] = {}
-        for place in places:
-            module = place.module
-            while module is not denoiser:
-                part, name = above[module]
-                self._held[part, name] = module
-                module = part
-
-    def check(self) -> None:
-        """Raise where one of them leads to another module by now.
-
-        Raises:
-            GuardBypassed: one does.
-        """
-        for (part, name), module in self._held.items():
-            if part._modules.get(name) is not module:
-                raise GuardBypassed(
-                    f"{name} of a {type(part).__name__}, a projection of text or what holds one, was replaced in the "
-                    "middle of a call (a callback loaded an adapter?): load adapters between calls."
-                )
 
 
 def _contents(layer: nn.Module) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -212,7 +213,7 @@ class TextSeam:
                     record.note(known.fired[place], details=known.chain.details(place))
 
     def _context(self, embeds: Tensor, roles: tuple[str, ...], done: float) -> Tensor:
-        done = torch.tensor(done, dtype=torch.float32).item()  # as exact as ``until``, with which it is compared
+        done = float(np.float32(done))  # as exact as ``until``, with which it is compared
         kept = self._kept.get(roles)
         if kept and done < kept.until and _same(kept.given, embeds):
             return kept.context

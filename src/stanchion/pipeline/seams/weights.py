@@ -12,6 +12,7 @@ from torch import nn
 from ...errors import ArtefactError, ConfigError, GuardBypassed, UnsupportedPipeline
 from ..model.base_weights import belongs
 from ..model.replaced import changed, held_elsewhere, keep, original_of, put_back, replace
+from ..proof.ways import Ways
 
 
 class WeightsSeam:
@@ -32,6 +33,11 @@ class WeightsSeam:
         self._parameters = {key: p for plan in self._planned.values() for key, p in plan.items()}
         self._roots = {name: getattr(pipe, name) for name in {key.partition(".")[0] for key in self._parameters}}
         self._marks: dict[str, _Mark] = {path: _Mark() for path in map(_owner, self._parameters)}
+        self._owners = {path: self._module(path) for path in self._marks}
+        self._ways = [
+            Ways(root, [part for path, part in self._owners.items() if path.partition(".")[0] == name])
+            for name, root in self._roots.items()
+        ]
 
     def put(self) -> None:
         """All weights, or none where one can't be put."""
@@ -65,9 +71,7 @@ class WeightsSeam:
         """In this block it is noted which of the modules run."""
         with ExitStack() as hooks:
             for path, mark in self._marks.items():
-                root, _, rest = path.partition(".")
-                module = self._roots[root].get_submodule(rest)
-                hooks.callback(module.register_forward_pre_hook(mark).remove)
+                hooks.callback(self._owners[path].register_forward_pre_hook(mark).remove)
             yield
 
     def check(self, *, contents: bool = True) -> None:
@@ -79,12 +83,13 @@ class WeightsSeam:
         Raises:
             GuardBypassed: a weight was changed, replaced or adapted since the guard was attached.
         """
-        present = self._present()
+        over = "was replaced, or an adapter was loaded over it, since the guard was attached."
+        for lost in filter(None, (ways.lost() for ways in self._ways)):
+            raise GuardBypassed(f"{lost} {over}")
         for key, parameter in self._parameters.items():
-            if present.get(key) is not parameter:
-                raise GuardBypassed(
-                    f"{key} was replaced, or an adapter was loaded over it, since the guard was attached."
-                )
+            owner, _, name = key.rpartition(".")
+            if self._owners[owner]._parameters.get(name) is not parameter:
+                raise GuardBypassed(f"{key} {over}")
         for key in changed(self._parameters, contents):
             raise GuardBypassed(f"{key} was changed since the guard was attached; detach and attach again.")
 
@@ -156,6 +161,10 @@ class WeightsSeam:
                 "base model that it was made for, without adapters."
             )
         return parameters
+
+    def _module(self, path: str) -> nn.Module:
+        root, _, rest = path.partition(".")
+        return self._roots[root].get_submodule(rest)
 
     def _find(self, guard: Any, key: str) -> nn.Parameter:
         module, _, path = key.partition(".")
