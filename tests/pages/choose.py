@@ -78,11 +78,12 @@ class Stored:
     """The rows of results/ that the page is made of."""
 
     def __init__(self) -> None:
+        first = read_rows(ROOT / stored("plain"))
         loaded = read_rows(ROOT / stored("redteam_loaded"))
         stacks = list(_by_name(read_rows(ROOT / stored("stacks"))))
         measured = {(row.guard, row.attack, row.adaptive) for row in loaded}
         older = [row for row in read_rows(ROOT / stored("redteam")) if not _replaced(row, measured)]
-        self.red = [*loaded, *stacks, *older]
+        self.red = [*_by_name(first), *first, *loaded, *stacks, *older]
         cost = read_rows(ROOT / stored("guard_cost"))
         self.cost = [*_by_name(cost), *cost, *read_rows(ROOT / stored("patronus"))]
 
