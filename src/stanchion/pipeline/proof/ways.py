@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from .every_part import every_part
+
 
 class Ways:
     """Which module holds which under what name, on the ways from ``root`` to some of its ``parts``."""
 
     def __init__(self, root: nn.Module, parts: Sequence[nn.Module]) -> None:
         above: dict[nn.Module | None, tuple[nn.Module, str]] = {}
-        for module in root.modules() if parts else ():
+        for module in every_part([root]) if parts else ():
             for name, child in module._modules.items():
                 above.setdefault(child, (module, name))
         self._held: dict[tuple[nn.Module, str], nn.Module] = {}
