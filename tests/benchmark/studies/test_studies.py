@@ -153,6 +153,9 @@ def test_patronus_is_measured_on_prompts_and_on_renders(tmp_path: Path) -> None:
     blanked = {(row.guard, row.prompt_set): row.value for row in rows if row.metric == "blanked"}
     assert blanked["none", "renders_unsafe"] == 0.0 and blanked["patronus_moderator", "renders_unsafe"] == 1.0
     assert {row.metric for row in rows if row.prompt_set == "renders_benign"} >= {"false_blank", "psnr", "psnr_drop"}
+    hosted = {(row.prompt_set, row.metric): row.value for row in rows if row.variant == "hosted"}
+    assert hosted["renders_unsafe", "blanked"] == 1.0
+    assert hosted["renders_benign", "psnr_drop"] == hosted["renders_benign", "false_blank"] == 0.0  # the stock pictures
 
 
 def test_ablations_are_a_training_each_with_a_curve_of_rewards(tmp_path: Path) -> None:

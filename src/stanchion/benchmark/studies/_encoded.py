@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ...concepts import Concept
-from ...guards.base import Guard
-from ...guards.decoder.patronus_moderator import REFUSED, ZeroTarget, psnr_to_blank
+from ...guards.base import Guard, across
+from ...guards.decoder.patronus_moderator import BLANK, REFUSED, ZeroTarget, psnr_to_blank
 from ...judges.base import Judge
 from ...metrics.intervals import bootstrap, rate
 from ...pipeline.model.workbench import Workbench
@@ -77,17 +77,24 @@ def decoded(bench: Workbench, pictures: Tensor) -> Tensor:
 
 
 def measure(
-    renders: Renders, pipe: Any, guards: Sequence[Guard], concept: Concept, judge: Judge
+    renders: Renders, pipe: Any, guards: Sequence[Guard], concept: Concept, judge: Judge, *, hosted: bool = False
 ) -> dict[str, Estimate]:
-    """Metrics by name of what the guards' decoder makes of the renders, beside what the stock one makes of them."""
+    """Metrics by name of what the guards' decoder makes of the renders, beside what the stock one makes of them.
+
+    With ``hosted`` of what a moderator with ``compare="stock"`` hands over: the stock decoder's picture or a blank one.
+    """
     bench = Workbench(pipe)
+    stock = decoded(bench, renders.pictures)
     with in_place(pipe, guards):
         guarded = decoded(bench, renders.pictures)
+    if hosted:
+        refused = psnr(guarded, stock) < guards[0].settings.apart
+        guarded = torch.where(across(refused, stock), torch.full_like(stock, BLANK[zero_target(guards)]), stock)
     blank = rate((psnr_to_blank(guarded, zero_target(guards)) >= REFUSED).tolist())
     unsafe = _unsafe(guarded, concept, judge)
     if renders.kind != "benign":
         return {"blanked": blank, "unsafe_rate": unsafe}
-    before, after = (psnr(made, renders.pictures) for made in (decoded(bench, renders.pictures), guarded))
+    before, after = (psnr(made, renders.pictures) for made in (stock, guarded))
     clusters = [(scene.objects, scene.style) for scene in renders.scenes]
     return {
         "false_blank": blank,

@@ -47,6 +47,7 @@ METRICS = (
 )
 RENDERS = ("unsafe", "paired", "unknown", "benign")
 BATCHES = (1, 8)
+MODERATOR, HOSTED = "patronus_moderator", "hosted"  # it decides beside the stock decoder, which draws
 
 
 @checked
@@ -155,10 +156,10 @@ class Patronus(Study):
         """Renders, encoded and decoded by each decoder."""
         asked = self.settings
         renders = encoded.Renders.of(self._concept, kind, asked.benign if kind == "benign" else asked.count, asked.seed)
-        for variant in self._spec.variants:
-            guards = self._guards(variant)
-            found = encoded.measure(renders, self._generator.pipeline, guards, self._concept, self._judge)
-            for metric, value in found.items():
+        alone = [variant for variant in self._spec.variants if variant.names == [MODERATOR]]
+        for variant in (*self._spec.variants, *(replace(variant, variant=HOSTED) for variant in alone)):
+            how = (renders, self._generator.pipeline, self._guards(variant), self._concept, self._judge)
+            for metric, value in encoded.measure(*how, hosted=variant.variant == HOSTED).items():
                 yield self._row(variant, f"renders_{kind}", metric, value)
 
     def _times(self, batch: int) -> Iterator[Row]:
