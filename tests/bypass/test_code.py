@@ -7,6 +7,9 @@ from typing import Any
 
 import diffusers
 import torch
+from accelerate.hooks import AlignDevicesHook, ModelHook, SequentialHook, add_hook_to_module
+from diffusers.hooks import HookRegistry
+from diffusers.hooks import ModelHook as HookOfDiffusers
 
 import tiny
 from bypass.routes import GUARDED, RUN_TIME, SAME, STAGES, OutOfScope, Route, Routes, bypassed
@@ -116,6 +119,108 @@ ROUTES.add("hook_that_changes_the_states", "a torch hook that gives the denoiser
            lambda trial: _hooked(trial, False), HOOK, guards=("text", "attention"))  # fmt: skip
 ROUTES.add("hook_that_changes_the_prediction", "a torch hook that gives another denoiser's prediction",
            lambda trial: _hooked(trial, True), HOOK, guards=("text", "attention"))  # fmt: skip
+
+
+class _OwnHook(ModelHook):
+    """One of accelerate's, but somebody's own: gives the denoiser other text states."""
+
+    def __init__(self, states: Any) -> None:
+        self.states = states
+
+    def pre_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
+        return args, {**kwargs, "encoder_hidden_states": self.states}
+
+
+class _OwnDiffusersHook(HookOfDiffusers):
+    """The same of diffusers'."""
+
+    def __init__(self, states: Any) -> None:
+        super().__init__()
+        self.states = states
+
+    def pre_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
+        return args, {**kwargs, "encoder_hidden_states": self.states}
+
+
+def _unguarded_states(pipe: Any) -> Any:
+    prompt, negative = pipe.encode_prompt(UNSAFE, "cpu", 1, True)
+    return torch.cat([negative, prompt])
+
+
+@ROUTES.change("a hook of accelerate's with code of one's own", HOOK, guards=("text", "attention"))
+def hook_in_accelerate(pipe: Any) -> None:
+    add_hook_to_module(pipe.unet, _OwnHook(_unguarded_states(pipe)))
+
+
+@ROUTES.change("the same behind a hook of accelerate's own", HOOK, guards=("text", "attention"))
+def hook_behind_accelerates(pipe: Any) -> None:
+    add_hook_to_module(pipe.unet, SequentialHook(AlignDevicesHook(), _OwnHook(_unguarded_states(pipe))))
+
+
+@ROUTES.change("a hook of diffusers' with code of one's own", HOOK, guards=("text", "attention"))
+def hook_in_diffusers(pipe: Any) -> None:
+    registry = HookRegistry.check_if_exists_or_initialize(pipe.unet)
+    registry.register_hook(_OwnDiffusersHook(_unguarded_states(pipe)), "own")
+
+
+def _called_otherwise(name: str) -> Any:
+    def go(pipe: Any) -> None:
+        states, own = _unguarded_states(pipe), pipe.unet._call_impl
+        setattr(pipe.unet, name, lambda *args, **kwargs: own(*args, **{**kwargs, "encoder_hidden_states": states}))
+
+    go.__name__ = f"another{name}"
+    return go
+
+
+for name in ("_call_impl", "_compiled_call_impl"):
+    ROUTES.change(f"`pipe.unet.{name}` that exchanges the text states", bypassed(f"unet.{name} was replaced"),
+                  guards=("text", "attention"))(_called_otherwise(name))  # fmt: skip
+
+
+def _other_pictures(own: Any) -> Any:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        own(self, *args, **kwargs)
+        kwargs["generator"] = torch.Generator().manual_seed(0)
+        return own(tiny.pipeline(), *args, **kwargs)
+
+    return call
+
+
+ROUTES.add("call_of_the_pipelines_class", "the pipeline's class is called otherwise, and another one draws",
+           _class_code("__call__", _other_pictures),
+           bypassed("StableDiffusionPipeline.__call__ was replaced"), guards=STAGES)  # fmt: skip
+
+
+def _layers(pipe: Any) -> Any:
+    return getattr(pipe.text_encoder, "text_model", pipe.text_encoder).encoder.layers
+
+
+REBUILT = bypassed("text_encoder was changed .*is another module")
+
+
+@ROUTES.change("the text encoder's activations do nothing", REBUILT, guards=("text", "steerdiff"))
+def another_activation(pipe: Any) -> None:
+    for layer in _layers(pipe):
+        layer.mlp.activation_fn = torch.nn.Identity()
+
+
+@ROUTES.change("a layer of the text encoder runs twice", REBUILT, guards=("text", "steerdiff"))
+def a_layer_twice(pipe: Any) -> None:
+    _layers(pipe).append(_layers(pipe)[0])
+
+
+class _Negative(torch.nn.Module):
+    def __init__(self, own: torch.nn.Module) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, *args: Any) -> Any:
+        return -self.own(*args)
+
+
+@ROUTES.change("a layer of the text encoder is wrapped", REBUILT, guards=("text", "steerdiff"))
+def a_wrapped_layer(pipe: Any) -> None:
+    _layers(pipe)[0].mlp = _Negative(_layers(pipe)[0].mlp)
 
 
 @ROUTES.change("a torch hook on the text encoder", bypassed("a hook was put on pipe.text_encoder"), guards=("text",))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
 import tiny
+import tiny_families
 from closeness import near, same_bits
-from stanchion import ArtefactError, ConfigError, GuardFailed, GuardStack, TraSCE
+from stanchion import ArtefactError, ConfigError, GuardFailed, GuardRefused, GuardStack, TraSCE
 from stanchion.attacks import checks
 from stanchion.guards.trajectory.monitor import TEMPER, Monitor, PictureNetwork
 from stanchion.pipeline.model.base_weights import base_of
@@ -111,6 +113,32 @@ def test_a_call_with_fewer_looks_than_hits_trips_in_its_last_step(settings, pipe
     with made(Monitor, pipe, -20.0, still="refuse", **settings).attach(pipe) as attachment:
         tiny.draw(pipe, steps=1)
         assert attachment.last.acted == (False,)
+
+
+def stopped(pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """diffusers' own stop button, pressed in the second step."""
+    pipe._interrupt = index == 1
+    return values
+
+
+@pytest.mark.parametrize("settings", [{}, {"action": "refuse", "hits": 4}, {"look_from": 1.0}])
+def test_a_call_that_is_stopped_settles_what_was_seen_last(settings, pipe):
+    """Or whoever stops before the last step would have what that step refuses."""
+    draw = partial(tiny.draw, pipe, steps=4, callback_on_step_end=stopped)
+    refusal = pytest.raises(GuardRefused, match="step 2 of 2")
+    with made(Monitor, pipe, 20.0, **{"still": "refuse", **settings}).attach(pipe), refusal as found:
+        draw()
+    assert found.value.report.steps == 2
+    with made(Monitor, pipe, -20.0, **{"still": "refuse", **settings}).attach(pipe) as attachment:
+        draw()
+        assert (attachment.last.acted, attachment.last.steps) == ((False,), 2)
+
+
+def test_a_schedule_that_is_left_to_a_refiner_ends_with_a_look():
+    pipe = tiny_families.fresh("StableDiffusionXLPipeline")
+    refusal = pytest.raises(GuardRefused, match="step 3 of 3")
+    with made(Monitor, pipe, 20.0, still="refuse").attach(pipe), refusal:
+        tiny_families.draw(pipe, steps=4, denoising_end=0.8)
 
 
 @pytest.mark.parametrize(

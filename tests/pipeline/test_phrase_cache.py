@@ -49,14 +49,21 @@ def _adapter(pipe):
     pipe.text_encoder.add_adapter(LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
 
 
+def _scale(pipe):
+    """Of an adapter from before: no tensor of it changes."""
+    pipe.text_encoder.disable_adapters()
+
+
 def _token(pipe):
     pipe.tokenizer.add_tokens("something-new")
     pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer))
 
 
-@pytest.mark.parametrize("change", [_in_place, _adapter, _token])
+@pytest.mark.parametrize("change", [_in_place, _adapter, _scale, _token])
 def test_a_changed_encoder_empties_the_book(change, pipe):
     pipe.tokenizer = tiny.tokenizer.__wrapped__()  # one of its own, which _token may change
+    if change is _scale:
+        _adapter(pipe)
     book = PhraseCache()
     Encoding(pipe, family_of(pipe), {}, book).encode(["a knife"])
     change(pipe)
@@ -64,6 +71,18 @@ def test_a_changed_encoder_empties_the_book(change, pipe):
     after = Encoding(pipe, family_of(pipe), {}, book).encode(["a knife"]).embeds
     assert sum(rows) == 1
     assert same_bits(Encoding(pipe, family_of(pipe), {}, PhraseCache()).encode(["a knife"]).embeds, after)
+
+
+def test_an_adapter_may_be_switched_off_between_calls(pipe):
+    """What a guard without training knows of its concept is encoded anew, as if it had come only then."""
+    _adapter(pipe)
+    with TraSCE(tiny.weapons(), when="flagged").attach(pipe):
+        tiny.draw(pipe, "a knife")
+        _scale(pipe)
+        picture = tiny.draw(pipe, "a knife")
+    with TraSCE(tiny.weapons(), when="flagged").attach(pipe) as anew:
+        assert same_bits(tiny.draw(pipe, "a knife"), picture)
+        assert anew.last.guards[0].acted == (True,)
 
 
 def test_a_call_that_fails_keeps_nothing(pipe):

@@ -1,9 +1,10 @@
 """Guards' phrases that earlier calls encoded, for as long as the text encoder is the same.
 
 A guard encodes the same phrases in every call. They are kept with what the encoder was: its parameters (which, and how
-often changed in place), its tokenizer, its options. Anything else, and the book is empty again: a stale concept would
-guard against nothing. What none of these show (``.data`` writes past them) is seen by who reads every value before a
-picture is handed out (``proof/unchanged.py``); then the call ends without one, and its book with it.
+often changed in place), what its modules are set to (an adapter's scale), its tokenizer, its options. Anything else,
+and the book is empty again: a stale concept would guard against nothing. What none of these show (``.data`` writes past
+them) is seen by who reads every value before a picture is handed out (``proof/unchanged.py``); then the call ends
+without one, and its book with it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from ..types import Condition, PromptEmbeds
+from .proof.every_part import every_part
 
 Texts = tuple[str, ...]
 
@@ -48,6 +50,22 @@ def identity_of(*parts: Any, options: tuple[Any, ...]) -> tuple[Any, ...]:
         if isinstance(part, nn.Module)
         for name, value in part.named_parameters()
     )
+    modules = (module for part in parts if isinstance(part, nn.Module) for module in every_part([part]))
+    settings = tuple(_settings(module) for module in modules)
     others = [getattr(part, "tokenizer", part) for part in parts if not isinstance(part, nn.Module)]  # of a processor
     tokenizers = tuple((id(part), len(part)) for part in others)
-    return (weights, tokenizers, *options)
+    return (weights, settings, tokenizers, *options)
+
+
+def _settings(module: nn.Module) -> list[tuple[str, Any]]:
+    """Its plain values, by name: no module and no tensor says that an adapter is switched off."""
+    own = ((name, value) for name, value in vars(module).items() if name not in _OF_EVERY_MODULE)
+    return [
+        (name, repr(value) if isinstance(value, _HOLDERS) else value)
+        for name, value in own
+        if value is None or isinstance(value, (*_HOLDERS, *_PLAIN))
+    ]
+
+
+_PLAIN, _HOLDERS = (bool, int, float, str), (list, tuple, dict, set)
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))

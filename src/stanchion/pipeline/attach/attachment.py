@@ -178,7 +178,8 @@ class Attachment(AbstractContextManager["Attachment"]):
                 output = self._stock.__call__(*given.args, **given.kwargs)
             output = call.output.checked(output)
             self._check(contents=True)
-            self.last = report = call.finish()
+            with told(call):
+                self.last = report = call.finish()
             self._book = book
         return output, report
 

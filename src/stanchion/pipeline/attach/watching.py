@@ -7,6 +7,7 @@ the next step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,10 +23,12 @@ class WatchSeam:
 
     def __init__(self, records: Sequence[Record], call: Encoding) -> None:
         self.records, self.call = tuple(records), call
+        self._last: dict[Record, tuple[Step, Guided, Callable[[Guided], Tensor]]] = {}
 
     def over(self, step: Step, guided: Guided, clean: Callable[[Guided], Tensor]) -> Guided:
         """What to use in the place of ``guided``; ``clean`` gives x_0 as a prediction has it, as a map."""
         for record in self.records:
+            self._last[record] = (step, guided, clean)
             with record.blame():
                 due = record.guard.due(step, record.state)
                 seen = record.guard.look(step, clean(guided), record.state) if due else None
@@ -40,6 +43,22 @@ class WatchSeam:
             self._say(record.guard.concept.name, flagged)
             record.note(guided.acted, guided.scores)
         return guided
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Let monitors settle what they saw last, where the call ended before its schedule did: stopped, or cut short.
+
+        Raises:
+            GuardRefused: a picture that must not be made.
+        """
+        for record, (step, guided, clean) in self._last.items():
+            if step.index < step.total - 1:
+                last = replace(step, total=step.index + 1)
+                with record.blame():
+                    seen = record.guard.look(last, clean(guided), record.state)
+                check(record, seen, len(step.latents))
+                with record.blame():
+                    settled(record, last, seen)
 
     def _say(self, concept: str, flagged: Flagged) -> None:
         """A new mapping where something changed, and only there: who reads it need not compare tensors."""

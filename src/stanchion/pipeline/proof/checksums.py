@@ -64,7 +64,8 @@ def _unit(size: int) -> int:
 
 def _sums(tensors: Sequence[Tensor], unit: int) -> Tensor:
     """(N,) int64: one for each ``unit``, which all of them share: the sum of a block, or the word or byte itself."""
-    flat = tensors[0].reshape(-1) if len(tensors) == 1 else torch.cat([tensor.reshape(-1) for tensor in tensors])
+    flats = [tensor.reshape(-1) for tensor in tensors]
+    flat = flats[0].contiguous() if len(flats) == 1 else torch.cat(flats)
     if flat.storage_offset() * flat.element_size() % 8:
         flat = flat.clone()
     if unit == 1:

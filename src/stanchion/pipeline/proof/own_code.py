@@ -21,6 +21,7 @@ from .every_part import every_part
 
 _LIBRARIES = (__name__.partition(".")[0], "accelerate", "diffusers", "peft", "transformers")
 _HOOKS = ("accelerate.hooks", "diffusers.hooks.hooks")
+_CALLED = ("forward", "__call__", "_wrapped_call_impl", "_call_impl")  # of what every module has
 
 
 class OwnCode:
@@ -109,25 +110,41 @@ def check_object(pipe: Any, stock: type, given: Mapping[str, Any], sayings: Mapp
 
 def _additions(part: nn.Module) -> Iterator[tuple[tuple[int, Any], str, Any]]:
     """(key, what happened where, code) of each method and hook that it does not have from its class or a library."""
-    for name in _methods(part.__class__) & vars(part).keys() if _has_own(part) else ():
+    for name in _methods(part.__class__) & vars(part).keys():
         under = _under_hooks(part, name)
         if under is not getattr(type(part), name):
             yield (id(part), name), f"{{}}.{name} was replaced", under
-    for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values()):
+    compiled = part._compiled_call_impl
+    if compiled is not None and getattr(compiled, "_torchdynamo_orig_callable", None) != part._call_impl:
+        yield (id(part), "_compiled_call_impl"), "{}._compiled_call_impl was replaced", compiled
+    for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values(), *_library_hooks(part)):
         if str(getattr(hook, "__module__", None)).partition(".")[0] not in _LIBRARIES:
             yield (id(part), id(hook)), "a hook was put on {}", hook
 
 
+def _library_hooks(part: nn.Module) -> Iterator[Any]:
+    """What accelerate and diffusers call round ``forward``: whoever uses them may have hooks of their own there."""
+    waiting = [getattr(part, "_hf_hook", None)]
+    while waiting:
+        hook = waiting.pop()
+        if hook is not None:
+            yield hook
+            waiting += getattr(hook, "hooks", ())  # of a SequentialHook
+    registry = getattr(part, "_diffusers_hook", None)
+    yield from registry.hooks.values() if registry is not None else ()
+
+
 def _has_own(part: nn.Module) -> bool:
-    """Whether a method stands on the module itself."""
-    return not part.__dict__.keys().isdisjoint(_methods(part.__class__))  # looks up the fewer ones: methods
+    """Whether a method stands on the module itself, or what it was compiled to."""
+    own = part.__dict__
+    return own.get("_compiled_call_impl") is not None or not own.keys().isdisjoint(_methods(part.__class__))
 
 
 @cache
 def _methods(kind: type) -> frozenset[str]:
     """What a module computes with; how it is moved and cast is no one's concern here."""
     names = (name for name in dir(kind) if isinstance(getattr(kind, name), FunctionType))
-    return frozenset(name for name in names if name == "forward" or not hasattr(nn.Module, name))
+    return frozenset(name for name in names if name in _CALLED or not hasattr(nn.Module, name))
 
 
 def _under_hooks(module: nn.Module, name: str) -> Any:

@@ -19,6 +19,7 @@ from ..families import Family
 from ..stages import Stage
 from .checksums import checksums
 from .every_part import every_part
+from .structure import Structure
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -34,7 +35,8 @@ class Unchanged:
     def __init__(self, pipe: Any, guards: Sequence[Any], family: Family) -> None:
         self._pipe = pipe
         parts = {name: getattr(pipe, name) for name in _parts(guards, family)}
-        self._kept = {name: _remember(part) for name, part in parts.items() if part is not None}
+        held = {name: part for name, part in parts.items() if part is not None}
+        self._kept = {name: _remember(part, exact=name in family.encoders) for name, part in held.items()}
         self._seen = {name: kept.glance(parts[name]) for name, kept in self._kept.items()}
 
     def check(self, *, contents: bool = True) -> None:
@@ -49,7 +51,7 @@ class Unchanged:
         for name, kept in self._kept.items():
             part = unwrapped(self._pipe, name)
             seen = None if part is None or contents else kept.glance(part)
-            if seen is not None and seen == self._seen[name]:
+            if seen is not None and seen == self._seen[name] and not kept.rebuilt():
                 continue
             if changed := "it is gone" if part is None else kept.changed(part):
                 raise GuardBypassed(
@@ -67,14 +69,15 @@ def _parts(guards: Sequence[Any], family: Family) -> list[str]:
     return sorted({*family.encoders} | trained | decoder)
 
 
-def _remember(part: Any) -> _Weights | _Tokens:
-    return _Weights(part) if isinstance(part, nn.Module) else _Tokens(part)
+def _remember(part: Any, *, exact: bool) -> _Weights | _Tokens:
+    return _Weights(part, exact=exact) if isinstance(part, nn.Module) else _Tokens(part)
 
 
 class _Weights:
-    """A module's parameters and buffers."""
+    """A module's parameters and buffers, and the parts that hold them."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, exact: bool) -> None:
+        self._structure = Structure(module, exact=exact)
         held = dict(_tensors(module))
         own = _sums(held)
         self._kept = {name: {value.dtype: own[name]} for name, value in held.items()}
@@ -90,16 +93,20 @@ class _Weights:
             (id(value), value.data_ptr(), -1 if value.is_inference() else value._version) for value in _values(module)
         ]
 
+    def rebuilt(self) -> str:
+        """What was put in the place of a part; nothing where all are there."""
+        return self._structure.changed()
+
     def changed(self, module: nn.Module) -> str:
-        """The first tensor that is not what it was; nothing where all are. More of them may have come: fused copies."""
+        """The first thing that is not what it was; nothing where all are. More tensors may have come: fused copies."""
         if _in_order(module) == self._own:
-            return ""
+            return self.rebuilt()
         held = {name: self._as_kept(name, value) for name, value in _tensors(module) if name in self._kept}
         if gone := [name for name in self._kept if name not in held]:
             return f"{gone[0]} was replaced, or an adapter lies over it"
         sums = _sums(held)
         other = [name for name, value in held.items() if sums[name] != self._kept[name].get(value.dtype)]
-        return f"{other[0]}, one of {len(other)}" if other else ""
+        return f"{other[0]}, one of {len(other)}" if other else self.rebuilt()
 
     def _as_kept(self, name: str, value: Tensor) -> Tensor:
         """What was cast up is cast down again."""
@@ -116,6 +123,10 @@ class _Tokens:
     def glance(self, tokenizer: Any) -> Any:
         """What is another where the tokenizer was replaced or learnt a token."""
         return id(tokenizer), len(getattr(tokenizer, "tokenizer", tokenizer))
+
+    def rebuilt(self) -> str:
+        """Nothing: it has no parts."""
+        return ""
 
     def changed(self, tokenizer: Any) -> str:
         """The first thing that is not what it was; nothing where all are."""

@@ -97,13 +97,14 @@ class StepSeam:
         return Proxy(original, step=step)
 
     def finish(self) -> None:
-        """Raise where the call ended without a guarded step."""
+        """Raise where the call ended without a guarded step, or in one that a monitor does not let pass."""
         if self.passes == 0:
             raise GuardBypassed(
                 "no denoising step was taken, so no guard acted: raise strength or num_inference_steps."
             )
         if self._noted:
             raise GuardBypassed("the last guarded prediction was never used.")
+        self.watch.finish()
 
     def _denoise(self, denoiser: Any, *args: Any, **kwargs: Any) -> Any:
         one = self.family.bind(denoiser, args, kwargs)

@@ -88,7 +88,8 @@ class WeightsSeam:
             raise GuardBypassed(f"{lost} {over}")
         for key, parameter in self._parameters.items():
             owner, _, name = key.rpartition(".")
-            if self._owners[owner]._parameters.get(name) is not parameter:
+            module = self._owners[owner]
+            if module._parameters.get(name) is not parameter or name in vars(module):  # where it would lie before it
                 raise GuardBypassed(f"{key} {over}")
         for key in changed(self._parameters, contents):
             raise GuardBypassed(f"{key} was changed since the guard was attached; detach and attach again.")
