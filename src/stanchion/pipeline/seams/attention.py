@@ -19,7 +19,7 @@ from ...types import Flagged
 from ..attach.guard_record import Record
 from ..families.base import Family, Pass, Place
 from ..proof.checksums import checksums
-from ..proof.ways import Ways
+from ..proof.part_paths import PartPaths
 from ..straight_through import straight_through
 
 Key = tuple[str, str]
@@ -33,8 +33,8 @@ class AttentionSeam:
         self._wanted = sorted({which for record in records for which in record.guard.projections})
         self._denoisers = denoisers
         self._places = [self._places_of(denoiser) for denoiser in denoisers]
-        self._ways = [
-            Ways(one, [place.module for place in places.values()])
+        self._paths = [
+            PartPaths(one, [place.module for place in places.values()])
             for one, places in zip(denoisers, self._places, strict=True)
         ]
         self._running: Mapping[Key, Place] = {}
@@ -89,7 +89,7 @@ class AttentionSeam:
             verdict.read(one, self.family)
         self._hit.clear()
         self._peaks.clear()
-        if lost := self._ways[at].lost():
+        if lost := self._paths[at].lost():
             raise GuardBypassed(
                 f"{lost}, a projection of text or what holds one, was replaced in the middle of a call (a callback "
                 "loaded an adapter?): load adapters between calls."

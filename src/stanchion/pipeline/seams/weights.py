@@ -12,7 +12,7 @@ from torch import nn
 from ...errors import ArtefactError, ConfigError, GuardBypassed, UnsupportedPipeline
 from ..model.base_weights import belongs
 from ..model.replaced import changed, held_elsewhere, keep, original_of, put_back, replace
-from ..proof.ways import Ways
+from ..proof.part_paths import PartPaths
 
 
 class WeightsSeam:
@@ -34,8 +34,8 @@ class WeightsSeam:
         self._roots = {name: getattr(pipe, name) for name in {key.partition(".")[0] for key in self._parameters}}
         self._marks: dict[str, _Mark] = {path: _Mark() for path in map(_owner, self._parameters)}
         self._owners = {path: self._module(path) for path in self._marks}
-        self._ways = [
-            Ways(root, [part for path, part in self._owners.items() if path.partition(".")[0] == name])
+        self._paths = [
+            PartPaths(root, [part for path, part in self._owners.items() if path.partition(".")[0] == name])
             for name, root in self._roots.items()
         ]
 
@@ -84,7 +84,7 @@ class WeightsSeam:
             GuardBypassed: a weight was changed, replaced or adapted since the guard was attached.
         """
         over = "was replaced, or an adapter was loaded over it, since the guard was attached."
-        for lost in filter(None, (ways.lost() for ways in self._ways)):
+        for lost in filter(None, (paths.lost() for paths in self._paths)):
             raise GuardBypassed(f"{lost} {over}")
         for key, parameter in self._parameters.items():
             owner, _, name = key.rpartition(".")

@@ -1,9 +1,9 @@
-"""Ways to parts: what takes a part's place is seen, wherever on the way."""
+"""PartPaths to parts: what takes a part's place is seen, wherever on the way."""
 
 import pytest
 from torch import nn
 
-from stanchion.pipeline.proof.ways import Ways
+from stanchion.pipeline.proof.part_paths import PartPaths
 
 
 def model() -> nn.Module:
@@ -20,28 +20,28 @@ def model() -> nn.Module:
 )
 def test_what_takes_a_parts_place_is_seen(path: str, name: str, lost: str) -> None:
     root = model()
-    ways = Ways(root, [root.get_submodule("0.0")])
-    assert not ways.lost()
+    paths = PartPaths(root, [root.get_submodule("0.0")])
+    assert not paths.lost()
     setattr(root.get_submodule(path), name, nn.Identity())
-    assert ways.lost() == lost
+    assert paths.lost() == lost
 
 
 def test_a_part_that_came_back_is_no_loss() -> None:
     root = model()
     part = root.get_submodule("0.0")
-    ways = Ways(root, [part])
+    paths = PartPaths(root, [part])
     root[0][0] = nn.Identity()
-    assert ways.lost()
+    assert paths.lost()
     root[0][0] = part
-    assert not ways.lost()
+    assert not paths.lost()
 
 
 def test_a_part_in_two_places_is_known_by_the_first() -> None:
     """As ``named_parameters`` names it."""
     root = model()
     root.append(root[1])
-    ways = Ways(root, [root[1]])
+    paths = PartPaths(root, [root[1]])
     root[2] = nn.Identity()
-    assert not ways.lost()
+    assert not paths.lost()
     root[1] = nn.Identity()
-    assert ways.lost() == "1 of a Sequential"
+    assert paths.lost() == "1 of a Sequential"

@@ -13,7 +13,7 @@ from torch import nn
 from .every_part import every_part
 
 
-class Ways:
+class PartPaths:
     """Which module holds which under what name, on the ways from ``root`` to some of its ``parts``."""
 
     def __init__(self, root: nn.Module, parts: Sequence[nn.Module]) -> None:
