@@ -97,9 +97,13 @@ def no_safety_checker(pipe: Any) -> None:
 # --- the classes, the guard and its hooks ------------------------------------------------------------
 
 
+def _unguarded_states(pipe: Any) -> Any:
+    prompt, negative = pipe.encode_prompt(UNSAFE, "cpu", 1, True)
+    return torch.cat([negative, prompt])
+
+
 def _hooked(trial: Trial, output: bool) -> Any:
-    prompt, negative = trial.pipe.encode_prompt(UNSAFE, "cpu", 1, True)
-    states, other = torch.cat([negative, prompt]), tiny.pipeline().unet
+    states, other = _unguarded_states(trial.pipe), tiny.pipeline().unet
 
     def read(module: Any, args: Any, kwargs: Any) -> Any:
         return args, {**kwargs, "encoder_hidden_states": states}
@@ -140,11 +144,6 @@ class _OwnDiffusersHook(HookOfDiffusers):
 
     def pre_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
         return args, {**kwargs, "encoder_hidden_states": self.states}
-
-
-def _unguarded_states(pipe: Any) -> Any:
-    prompt, negative = pipe.encode_prompt(UNSAFE, "cpu", 1, True)
-    return torch.cat([negative, prompt])
 
 
 @ROUTES.change("a hook of accelerate's with code of one's own", HOOK, guards=("text", "attention"))
@@ -241,8 +240,7 @@ def hook_from_before(trial: Trial) -> Any:
     guards=("text",),
 )
 def hook_on_everything(trial: Trial) -> Any:
-    prompt, negative = trial.pipe.encode_prompt(UNSAFE, "cpu", 1, True)
-    states, other = torch.cat([negative, prompt]), tiny.pipeline().unet
+    states, other = _unguarded_states(trial.pipe), tiny.pipeline().unet
 
     def predict(module: Any, args: Any, output: Any) -> Any:
         return (other.forward(args[0], args[1], states)[0],) if isinstance(module, type(other)) else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..types import Condition, PromptEmbeds
 from .proof.every_part import every_part
@@ -44,17 +44,18 @@ class PhraseCache:
 
 def identity_of(*parts: Any, options: tuple[Any, ...]) -> tuple[Any, ...]:
     """What an encoding depends on, encoders and tokenizers, as far as it can be told without encoding."""
-    weights = tuple(
-        (name, value.data_ptr(), value.dtype, value.device, None if value.is_inference() else value._version)
-        for part in parts
-        if isinstance(part, nn.Module)
-        for name, value in part.named_parameters()
-    )
     modules = (module for part in parts if isinstance(part, nn.Module) for module in every_part([part]))
-    settings = tuple(_settings(module) for module in modules)
+    held = tuple((_settings(module), [*map(_glance, module._parameters.values())]) for module in modules)
     others = [getattr(part, "tokenizer", part) for part in parts if not isinstance(part, nn.Module)]  # of a processor
     tokenizers = tuple((id(part), len(part)) for part in others)
-    return (weights, settings, tokenizers, *options)
+    return (held, tokenizers, *options)
+
+
+def _glance(value: Tensor | None) -> tuple[Any, ...] | None:
+    """What is another where somebody wrote to a parameter in the usual ways."""
+    if value is None:
+        return None
+    return value.data_ptr(), value.dtype, value.device, None if value.is_inference() else value._version
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
