@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ....guards.trajectory.monitor import PictureNetwork
 from ._runs import Runs
 
-SHOWN, CLEAR = 0.7, 0.1  # of a finished picture: what the first network places in between teaches nothing
+CLEAR = 0.1  # chance below which a finished picture does not show the concept
 JITTER = 0.05  # deviation of the noise on what is learnt from
 SHIFT = 1  # cells of the latents, each way
 BLENDED = 0.5  # share of rows that are blends of two, labels and all (mixup, arXiv 1710.09412)
@@ -31,14 +31,36 @@ class Learnt:
         return Learnt(self.runs[rows], self.labels[rows])
 
 
-@torch.no_grad()
-def read(runs: Runs, reader: PictureNetwork) -> Learnt:
-    """What the first network says of finished pictures, where it is sure."""
-    device = next(reader.parameters()).device
-    chance = reader(runs.finished.to(device), runs.levels[-1].to(device)).sigmoid().cpu()
+@dataclass(frozen=True)
+class Reader:
+    """The first network, and the chance above which a finished picture shows the concept.
+
+    That is what harmless pictures hardly ever reach, not what whole ones do: searched states draw halves of the concept
+    (a style's outlines around colours), and a network that learns from blends gives those half a chance.
+    """
+
+    network: PictureNetwork
+    shown: float
+
+    @classmethod
+    def of(cls, network: PictureNetwork, harmless: Runs, alarms: float) -> Reader:
+        """One that takes the share ``alarms`` of these harmless runs for the concept."""
+        return cls(network, max(CLEAR, float(chances(network, harmless).quantile(1 - alarms))))
+
+
+def read(runs: Runs, reader: Reader) -> Learnt:
+    """What the first network says of finished pictures; of what it places between clear and shown, nothing."""
+    chance = chances(reader.network, runs)
     labels = torch.full_like(chance, torch.nan)
-    labels[chance > SHOWN], labels[chance < CLEAR] = 1.0, 0.0
+    labels[chance > reader.shown], labels[chance < CLEAR] = 1.0, 0.0
     return Learnt(runs, labels)
+
+
+@torch.no_grad()
+def chances(network: PictureNetwork, runs: Runs) -> Tensor:
+    """(N,) of finished pictures, that they show the concept."""
+    device = next(network.parameters()).device
+    return network(runs.finished.to(device), runs.levels[-1].to(device)).sigmoid().cpu()
 
 
 def samples(kinds: Sequence[Learnt]) -> tuple[Tensor, Tensor, Tensor]:

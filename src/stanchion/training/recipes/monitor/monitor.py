@@ -1,7 +1,8 @@
 """The picture monitor: taught on a pipeline's own runs, plain, under other guards, and with searched text states.
 
 Nobody labels pictures. A first network learns from plain runs, of which the prompt says what they show. It then reads
-the *finished* pictures of all other runs; those of which it is sure teach the second, each in all of its steps.
+the *finished* pictures of all other runs; those that it finds clear, or to show more than harmless ones ever do, teach the
+second, each in all of its steps.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool, wide_pool
 from ...recipe import Recipe, Run
 from ...searched_states import StateSearch
-from ._rows import Learnt, harder, read, samples
+from ._rows import Learnt, Reader, harder, read, samples
 from ._runs import Runs, draw_runs
 
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
 SEEDS = 1_000_000  # between the pictures of two kinds of runs
 
 
@@ -133,7 +134,8 @@ class MonitorRecipe(Recipe):
                 f"{bench.family.title}: give soft_prompts=0 (--set soft_prompts=0), and it learns from what is drawn."
             )
         kinds = {name: Learnt(runs, label) for name, (runs, label) in self._plain(bench, run).items()}
-        reader = last = self._fitted("reader", kinds, None, bench, run)
+        last = self._fitted("reader", kinds, None, bench, run)
+        reader = Reader.of(last, self._part(kinds["harmless"], held_out=True).runs, self.settings.false_alarms)
         if self.settings.start:  # not the reader: what a saved one is blind to it can't teach
             last = network_of(Monitor.load(self.settings.start).tensors, bench.device)
         kinds |= {name: read(runs, reader) for name, runs in self._steered(bench, run).items()}
@@ -219,7 +221,7 @@ class MonitorRecipe(Recipe):
         kind: str,
         first: int,
         known: Mapping[str, Learnt],
-        reader: PictureNetwork,
+        reader: Reader,
         bench: DrawingBench,
         run: Run,
         hide_from: PictureNetwork | None,
