@@ -45,7 +45,9 @@ class Scripted(Monitor):
 
     def hits(self, clean: torch.Tensor, alpha_bar: float, *, last: bool = False) -> Flagged:
         chance = torch.tensor(next(self.told), dtype=torch.float32)
-        return Flagged(chance >= self.settings.threshold, torch.logit(chance) / TEMPER)
+        return Flagged(
+            chance >= (self.settings.finished if last else self.settings.threshold), torch.logit(chance) / TEMPER
+        )
 
 
 def scripted(pipe: Any, *script: tuple[float, ...], **settings: Any) -> Scripted:
@@ -103,6 +105,19 @@ def test_where_it_sees_nothing_no_pass_is_made_for_it(pipe):
     with made(Monitor, pipe, -20.0).attach(pipe):
         tiny.draw(pipe, TWO, steps=4)
     assert passes == [4] * 4
+
+
+def test_the_last_look_is_surer_and_one_hit_is_enough_there(pipe):
+    seen = [(0.1,), (0.6,), (0.6,), (0.45,)]  # none of them a hit but by what counts in the end
+    for finished, refused in ((0.4, True), (0.5, False)):
+        guard = scripted(pipe, *seen, still="refuse", finished=finished)
+        with guard.attach(pipe) as attachment:
+            if refused:
+                with pytest.raises(GuardRefused, match=r"at step 4 of 4 \(probability 0.450\)"):
+                    tiny.draw(pipe, steps=4)
+            else:
+                tiny.draw(pipe, steps=4)
+                assert attachment.last.acted == (False,)
 
 
 @pytest.mark.parametrize("settings", [{}, {"look_from": 1.0}])

@@ -84,22 +84,30 @@ def test_some_steps_are_left_to_the_guards():
         MonitorRecipe("weapons", "tiny", begun=(1, 4))
 
 
-def test_its_threshold_is_the_lowest_that_harmless_runs_let_stand(pipe, monkeypatch):
-    """Of four held out one is seen with 0.75, so a quarter of alarms is too many until the threshold is above it."""
-    monkeypatch.setattr(Monitor, "hits", lambda guard, clean, _, last: _seen(guard, clean[:, 0, 0, 0]))
-    runs = Runs(
-        torch.tensor([0.0, 0, 0, 0.75]).reshape(4, 1, 1, 1, 1).expand(4, 2, 4, 8, 8).half(), torch.tensor([0.5, 0.9])
+@pytest.mark.parametrize(
+    ("seen", "allowed", "thresholds"),
+    [
+        ((0.75, 0.75, 0.75), 0.005, (0.8, 0.8)),
+        ((0.75, 0.75), 0.25, (0.3, 0.15)),
+        ((0.75, 0.75, 0.22), 0.005, (0.8, 0.25)),
+        ((0.1, 0.35, 0.1), 0.005, (0.3, 0.15)),  # one hit is not enough before the end
+    ],
+)
+def test_its_thresholds_are_the_lowest_that_harmless_runs_let_stand(seen, allowed, thresholds, pipe, monkeypatch):
+    """Of four held out one is seen so, step by step: a quarter of alarms is too many, or is not."""
+    monkeypatch.setattr(Monitor, "hits", lambda guard, clean, _, last: _seen(guard, clean[:, 0, 0, 0], last))
+    shown = torch.stack([torch.zeros(len(seen))] * 3 + [torch.tensor(seen)])
+    runs = Runs(shown[..., None, None, None].expand(4, len(seen), 4, 8, 8).half(), torch.linspace(0.5, 0.9, len(seen)))
+    kinds, recipe = (
+        {"harmless": Learnt(runs, torch.zeros(4))},
+        MonitorRecipe("weapons", "tiny", false_alarms=allowed, held_out=1),
     )
-    kinds, bench = {"harmless": Learnt(runs, torch.zeros(4))}, Workbench(pipe)
-    network = PictureNetwork(4)
-    for allowed, threshold in ((0.005, 0.8), (0.25, 0.3)):
-        recipe = MonitorRecipe("weapons", "tiny", false_alarms=allowed, held_out=1)
-        guard = recipe._calibrated(network, kinds, bench)
-        assert (guard.settings.threshold, guard.settings.release) == (threshold, threshold / 2)
+    settings = recipe._calibrated(PictureNetwork(4), kinds, Workbench(pipe)).settings
+    assert (settings.threshold, settings.finished) == thresholds and settings.release == settings.threshold / 2
 
 
-def _seen(guard, chance):
-    return Flagged(chance >= guard.settings.threshold, chance.logit() / TEMPER)
+def _seen(guard, chance, last):
+    return Flagged(chance >= (guard.settings.finished if last else guard.settings.threshold), chance.logit() / TEMPER)
 
 
 def test_what_nobody_is_sure_of_teaches_nothing():
@@ -120,6 +128,18 @@ def test_it_begins_with_what_one_knew_before(pipe, tmp_path):
     }
     network = recipe._fitted("x", kinds, before, Workbench(pipe), Run(tmp_path, 0))
     assert all(near(value, saved.tensors[name].float()) for name, value in network.state_dict().items())
+
+
+def test_a_saved_one_is_calibrated_anew_and_learns_nothing(pipe, tmp_path):
+    saved = tiny.guard("monitor")
+    saved.save(tmp_path / "saved")
+    recipe = MonitorRecipe("weapons", "tiny", start=str(tmp_path / "saved"), steps=0, held_out=1)
+    guard = recipe.train(Workbench(pipe), Run(tmp_path, 0))
+    assert all(value.equal(saved.tensors[name]) for name, value in guard.tensors.items())
+    assert guard.training["held_out"].keys() == {"named", "harmless"}
+    assert guard.training["held_out"]["harmless"]["clear"] == 16
+    with pytest.raises(ConfigError, match="no saved one"):
+        MonitorRecipe("weapons", "tiny", steps=0)
 
 
 def test_what_it_sees_is_wider_than_what_is_said_of_it():

@@ -39,6 +39,8 @@ class MonitorSettings:
         release: probability below which a step takes back the hits so far; at most ``threshold``. What it has tripped
             on stays so.
         hits: how many it takes.
+        finished: probability from which on the last step's look is a hit, of which one is enough. That look is the
+            surest: harmless pictures read higher while they are still noise.
         action: "anchor" draws the concept's first anchor phrase from there on (the empty prompt where it has none);
             "refuse" makes no picture; "tell" does nothing but tell guards of its concept with ``when="monitor"``.
             Those hear of it whatever the action is.
@@ -50,6 +52,7 @@ class MonitorSettings:
     threshold: Annotated[float, Range(0, 1, above=True, below=True)] = 0.8
     release: Share = 0.4
     hits: Natural = 2
+    finished: Annotated[float, Range(0, 1, above=True, below=True)] = 0.5
     action: Literal["anchor", "refuse", "tell"] = "anchor"
     still: Literal["refuse", "keep"] = "refuse"
 
@@ -160,7 +163,8 @@ class Monitor(MonitorGuard):
             self._on[clean.device] = network.to(memory_format=torch.channels_last)  # takes two thirds of the time
         logits = self._on[clean.device](clean, torch.tensor(alpha_bar, device=clean.device))
         counts = last or alpha_bar >= self.settings.look_from
-        return Flagged((probability(logits / TEMPER) >= self.settings.threshold) & counts, logits / TEMPER)
+        from_there = self.settings.finished if last else self.settings.threshold
+        return Flagged((probability(logits / TEMPER) >= from_there) & counts, logits / TEMPER)
 
     def settle(self, step: Step, flagged: Flagged, state: State) -> Flagged:
         """On whom it has tripped by now.
@@ -177,14 +181,14 @@ class Monitor(MonitorGuard):
         return Flagged(tripped, flagged.scores)
 
     def count(self, flagged: Flagged, state: State, *, last: bool) -> Tensor:
-        """(B,) on whom it has tripped, one step's hits later. Where there were fewer looks than hits, all will do."""
+        """(B,) on whom it has tripped, one step's hits later; in the last step one hit is enough."""
         if state.hits is None or state.tripped is None:
             state.hits, state.tripped = torch.zeros_like(flagged.acted).long(), torch.zeros_like(flagged.acted)
         calm = probability(flagged.scores) < self.settings.release
         state.hits = torch.where(flagged.acted, state.hits + 1, torch.where(calm, 0, state.hits))
         state.looks += 1
-        enough = min(self.settings.hits, state.looks) if last else self.settings.hits
-        state.tripped = state.tripped | (state.hits >= enough)
+        enough = flagged.acted if last else state.hits >= self.settings.hits
+        state.tripped = state.tripped | enough
         return state.tripped
 
     def _refuse(self, step: Step, flagged: Flagged, whom: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The picture monitor: taught on a pipeline's own runs, plain, under other guards, and with searched text states.
 
 Nobody labels pictures. A first network learns from plain runs, of which the prompt says what they show. It then reads
-the *finished* pictures of all other runs; those that it finds clear, or to show more than harmless ones ever do, teach the
+the *finished* pictures of all other runs; those that it finds clear, or to show more than harmless ones do, teach the
 second, each in all of its steps.
 """
 
@@ -34,6 +34,7 @@ from ._rows import Learnt, Reader, harder, read, samples
 from ._runs import Runs, draw_runs
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
+FINISHED = (0.15, 0.2, 0.25, *THRESHOLDS)  # the same, of the last look
 SEEDS = 1_000_000  # between the pictures of two kinds of runs
 
 
@@ -44,6 +45,7 @@ class MonitorTraining:
 
     Attributes:
         start: folder of a saved monitor to go on from; "" for one that begins with what the first network learnt.
+            With ``steps=0`` its weights stay, and its thresholds alone are calibrated anew, on the plain runs.
         named, harmless: plain runs of prompts with the concept, alone and in pairs by turns, and without it.
         steered: runs under each guard of ``guards``, of prompts with the concept.
         guards: names of guards, or folders of saved ones, each with its settings. TraSCE's loss is left out: it takes
@@ -59,7 +61,7 @@ class MonitorTraining:
         updates, batch: of each search.
         hide: weight of hiding in it.
         held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
-        false_alarms: share of the plain harmless ones among them on which it may trip: the threshold follows from it.
+        false_alarms: share of the plain harmless ones among them on which it may trip: the thresholds follow from it.
         sampling_steps, guidance_scale: of all runs.
         arguments: of the pipeline's call beside these, as height and width.
         at_once: pictures that are drawn together; more are faster on an accelerator, and take more memory.
@@ -85,7 +87,7 @@ class MonitorTraining:
     guidance_scale: Positive = 4.0
     arguments: dict[str, Any] = field(default_factory=dict)
     at_once: Natural = 48
-    steps: Natural = 1500
+    steps: Count = 1500
     rows: Natural = 96
     lr: Positive = 3e-3
 
@@ -95,6 +97,8 @@ class MonitorTraining:
                 f"monitor: of {self.sampling_steps} sampling steps {max(self.begun)} can't be taken without guards "
                 "and some be left; say fewer in begun."
             )
+        if not (self.steps or self.start):
+            raise ConfigError("monitor: steps is 0, and there is no saved one to calibrate anew; name it in start.")
 
 
 class MonitorRecipe(Recipe):
@@ -134,10 +138,12 @@ class MonitorRecipe(Recipe):
                 f"{bench.family.title}: give soft_prompts=0 (--set soft_prompts=0), and it learns from what is drawn."
             )
         kinds = {name: Learnt(runs, label) for name, (runs, label) in self._plain(bench, run).items()}
-        last = self._fitted("reader", kinds, None, bench, run)
-        reader = Reader.of(last, self._part(kinds["harmless"], held_out=True).runs, self.settings.false_alarms)
-        if self.settings.start:  # not the reader: what a saved one is blind to it can't teach
-            last = network_of(Monitor.load(self.settings.start).tensors, bench.device)
+        saved = network_of(Monitor.load(self.settings.start).tensors, bench.device) if self.settings.start else None
+        if saved is not None and not self.settings.steps:
+            return self._tested(saved, kinds, bench)
+        first = self._fitted("reader", kinds, None, bench, run)
+        reader = Reader.of(first, self._part(kinds["harmless"], held_out=True).runs, self.settings.false_alarms)
+        last = saved or first  # what a saved one is blind to it can't teach, so it is not the reader
         kinds |= {name: read(runs, reader) for name, runs in self._steered(bench, run).items()}
         kinds |= {name: read(runs, reader) for name, runs in self._completed("completed", bench, run).items()}
         kinds |= self._attacked("attacked", 0, kinds, reader, bench, run, None)
@@ -147,9 +153,7 @@ class MonitorRecipe(Recipe):
         for turn in range(self.settings.rounds if self.settings.soft_prompts else 0):
             kinds |= self._attacked("hidden", turn * self.settings.soft_prompts, kinds, reader, bench, run, last)
             last = self._fitted(f"after_{turn}", kinds, last, bench, run)
-        guard = self._calibrated(last, kinds, bench)
-        guard.training = {"held_out": {name: self._tried(guard, kind) for name, kind in kinds.items()}}
-        return guard
+        return self._tested(last, kinds, bench)
 
     def _plain(self, bench: DrawingBench, run: Run) -> dict[str, tuple[Runs, Tensor]]:
         """Runs of which the prompt says what they show, and what that is."""
@@ -279,14 +283,30 @@ class MonitorRecipe(Recipe):
         count = len(kind.labels) - len(kind.labels) // self.settings.held_out
         return kind[count:] if held_out else kind[:count]
 
+    def _tested(self, network: PictureNetwork, kinds: Mapping[str, Learnt], bench: DrawingBench) -> Monitor:
+        """Calibrated, and with what it does on held-out runs."""
+        guard = self._calibrated(network, kinds, bench)
+        guard.training = {"held_out": {name: self._tried(guard, kind) for name, kind in kinds.items()}}
+        return guard
+
     def _calibrated(self, network: PictureNetwork, kinds: Mapping[str, Learnt], bench: DrawingBench) -> Monitor:
-        """The guard with the lowest threshold at which it trips on few enough held-out plain harmless runs."""
-        for threshold in THRESHOLDS:
-            guard = self._guard(network, bench, threshold=threshold, release=threshold / 2)
-            tried = self._tried(guard, kinds["harmless"])
-            if tried["false_alarms"] <= self.settings.false_alarms * tried["clear"]:
+        """The guard with the lowest thresholds at which it trips on few enough held-out plain harmless runs."""
+        first, last = THRESHOLDS[-1], FINISHED[-1]
+        for first in THRESHOLDS:
+            if self._calm(guard := self._with(network, bench, first, last), kinds["harmless"]):
+                break
+        for last in FINISHED:
+            if self._calm(guard := self._with(network, bench, first, last), kinds["harmless"]):
                 break
         return guard
+
+    def _with(self, network: PictureNetwork, bench: DrawingBench, threshold: float, finished: float) -> Monitor:
+        return self._guard(network, bench, threshold=threshold, release=threshold / 2, finished=finished)
+
+    def _calm(self, guard: Monitor, harmless: Learnt) -> bool:
+        """Whether it trips on few enough of them."""
+        tried = self._tried(guard, harmless)
+        return tried["false_alarms"] <= self.settings.false_alarms * tried["clear"]
 
     def _tried(self, guard: Monitor, kind: Learnt) -> dict[str, int]:
         """Of held-out runs that show the concept, or do not, on how many it trips."""
