@@ -91,6 +91,7 @@ def test_some_steps_are_left_to_the_guards():
         ((0.75, 0.75), 0.25, (0.3, 0.15)),
         ((0.75, 0.75, 0.22), 0.005, (0.8, 0.25)),
         ((0.1, 0.35, 0.1), 0.005, (0.3, 0.15)),  # one hit is not enough before the end
+        ((0.35, 0.35, 0.1), 0.005, (0.4, 0.15)),
     ],
 )
 def test_its_thresholds_are_the_lowest_that_harmless_runs_let_stand(seen, allowed, thresholds, pipe, monkeypatch):

@@ -290,12 +290,15 @@ class MonitorRecipe(Recipe):
         return guard
 
     def _calibrated(self, network: PictureNetwork, kinds: Mapping[str, Learnt], bench: DrawingBench) -> Monitor:
-        """The guard with the lowest thresholds at which it trips on few enough held-out plain harmless runs."""
+        """The guard with the lowest thresholds at which it trips on few enough held-out plain harmless runs.
+
+        The last look comes first: it is the surest.
+        """
         first, last = THRESHOLDS[-1], FINISHED[-1]
-        for first in THRESHOLDS:
-            if self._calm(guard := self._with(network, bench, first, last), kinds["harmless"]):
-                break
         for last in FINISHED:
+            if self._calm(self._with(network, bench, first, last), kinds["harmless"]):
+                break
+        for first in THRESHOLDS:
             if self._calm(guard := self._with(network, bench, first, last), kinds["harmless"]):
                 break
         return guard
