@@ -12,7 +12,7 @@ class Maximum(NamedStack):
     name = "maximum"
     guards: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "steerdiff": {},
-        "monitor": {"still": "keep"},  # what it still sees in the end the moderator decides
+        "monitor": {},
         "patronus_moderator": {"compare": "stock"},
     }
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"monitor": {"soft_prompts": 1, "guards": {"steerdiff": {}}}}
