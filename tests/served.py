@@ -28,7 +28,7 @@ UNSAFE = {"picture_check": {"judge": "always_unsafe"}}
 
 def policy(*rules: Rule, **values: Any) -> Policy:
     """A policy for the tiny pipeline; without rules its picture check finds nothing."""
-    limits = replace(Limits(sides=(16, 64), steps=8, queue=16, wait_ms=0), **values.pop("limits", {}))
+    limits = replace(Limits(sides=(16, 64), sent_side=64, steps=8, queue=16, wait_ms=0), **values.pop("limits", {}))
     return Policy(concepts=rules or (Rule("weapons", ("picture_check",), SAFE),), steps=2, limits=limits, **values)
 
 

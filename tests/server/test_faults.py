@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from PIL import Image
 import tiny
 from served import SAFE, client, listening, policy, service, until
 from stanchion.benchmark.studies._server_process import server_process
-from stanchion.server.policy import Audit
+from stanchion.server.policy import Audit, Limits
 
 PATH = "/v1/images/generations"
 ASK = {"prompt": "a house", "size": "16x16"}
@@ -231,3 +232,36 @@ def test_who_was_answered_before_a_kill_is_in_the_log(tmp_path):
     lines = [json.loads(line) for line in audit.read_text().splitlines(keepends=True) if line.endswith("\n")]
     logged = {picture["sha256"] for line in lines for picture in line["pictures"]}
     assert len(found) == 12 and {one for one in found if one} <= logged
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (
+            "application/x-www-form-urlencoded",
+            b'{"prompt": "a cat"}',
+            "'application/x-www-form-urlencoded': send application/json",
+        ),
+        ("application/json", b"{", "the body is no JSON"),
+    ],
+)
+def test_what_is_no_json_is_told_so(narrow, kind, body, said):
+    request = urllib.request.Request(narrow + PATH, body, {"Content-Type": kind})
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request, timeout=20)
+    error = json.load(raised.value)["error"]
+    assert raised.value.code == 400 and said in error["message"] and error["param"] is None
+
+
+def test_a_size_far_beyond_the_models_own_is_refused():
+    """Where the policy says nothing: the tiny model's pictures have sides of 16 pixels."""
+    serving = service(replace(policy(), limits=Limits()))
+    with listening(serving) as address:
+        for size, status in (("48x48", 400), ("32x32", 200)):
+            body = json.dumps({"prompt": "a house", "size": size}).encode()
+            request = urllib.request.Request(address + PATH, body, {"Content-Type": "application/json"})
+            if status == 200:
+                assert urllib.request.urlopen(request, timeout=20).status == 200
+            else:
+                with pytest.raises(urllib.error.HTTPError, match="400"):
+                    urllib.request.urlopen(request, timeout=20)

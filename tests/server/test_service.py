@@ -6,17 +6,20 @@ import json
 import os
 import pickle
 import resource
+import time
 from concurrent.futures import CancelledError
+from functools import wraps
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tiny_families
-from served import Gated, ask, eyes, finding, picture, policy, service, words
+from served import Gated, ask, eyes, finding, picture, policy, service, until, words
 from stanchion import ConfigError, GuardFailed, GuardRefused
 from stanchion.errors import Busy, PromptRefused, Refused, ServiceUnavailable
-from stanchion.server.policy import Audit, Rule
+from stanchion.server.ledger import Ledger
+from stanchion.server.policy import Audit, Limits, Rule
 from stanchion.server.service import GuardedService
 from stanchion.server.studio import Studio
 
@@ -140,6 +143,18 @@ def test_a_full_queue_says_when_to_come_again():
         serving.studio.gate.set()
 
 
+def test_how_long_a_queue_takes_follows_from_pixels_and_steps():
+    ledger = Ledger(Limits(queue=4, wait_ms=0))
+    large = ledger.add(ask(width=160, height=160, steps=20))
+    ledger.took(1000.0, ledger.batch())
+    assert large.ask.work == 1000 * ask().work
+    for _ in range(4):
+        ledger.add(ask())
+    with pytest.raises(Busy) as raised:
+        ledger.add(ask())
+    assert raised.value.retry_after == pytest.approx(4.0)
+
+
 def test_who_has_gone_is_not_drawn_for_and_makes_room(tmp_path):
     audit = Audit(tmp_path / "audit.jsonl")
     with service(policy(limits={"queue": 1, "pictures": 1}, audit=audit)) as serving:
@@ -155,6 +170,25 @@ def test_who_has_gone_is_not_drawn_for_and_makes_room(tmp_path):
             gone.result(WAIT)
     assert ["a dog"] not in serving.studio.batches
     assert sorted(line["outcome"] for line in lines(audit.file)) == ["cancelled", "served", "served"]
+
+
+def test_a_drawing_that_nobody_waits_for_ends_at_its_next_step(tmp_path):
+    """Or one large picture would keep everybody else out for as long as it takes."""
+    audit = Audit(tmp_path / "audit.jsonl")
+    with service(policy(limits={"seconds": 0.2, "steps": 900}, audit=audit)) as serving:
+        scheduler, steps = serving.studio._attached["text"].pipeline.scheduler, list[int]()
+        step = scheduler.step
+        scheduler.step = wraps(step)(lambda *args, **values: steps.append(1) or step(*args, **values))
+        slow = serving.submit(ask(steps=900))
+        until(lambda: len(steps) > 2)
+        time.sleep(0.2)  # its time is over
+        assert slow.cancel()
+        until(lambda: serving._begun is None)
+        assert len(steps) < 900 and not serving.trouble
+        assert serving.submit(ask()).result(WAIT).pictures
+    slow_line, line = lines(audit.file)
+    assert (slow_line["outcome"], slow_line["error"]) == ("failed", "ServiceUnavailable")
+    assert line["outcome"] == "served"
 
 
 def test_stopping_finishes_what_it_began_and_takes_nothing_more():

@@ -22,11 +22,15 @@ class LedgerEntry:
 
     Attributes:
         asked: when, on the monotonic clock.
+        seconds: until when, from there on, it must be answered.
+        left: when whoever asked stopped waiting, if they did.
         pictures: those that are there, by their place.
         outcome: the answer or the error, once there is one.
     """
 
     ask: Ask
+    seconds: float
+    left: float | None = None
     asked: float = field(default_factory=time.monotonic)
     future: Future[Answer] = field(default_factory=Future)
     pictures: dict[int, Picture] = field(default_factory=dict)
@@ -36,6 +40,19 @@ class LedgerEntry:
     def over(self) -> bool:
         """Whether nothing more is to be drawn for it."""
         return self.outcome is not None or self.future.cancelled()
+
+    @property
+    def gone(self) -> bool:
+        """Whether whoever asked has left before the time was over."""
+        return self.left is not None and self.left - self.asked < self.seconds
+
+    def leave(self, future: Future[Answer]) -> None:
+        """To be told when the future is done: who stops waiting because the time is over has not left."""
+        if not future.cancelled():
+            return
+        self.left = time.monotonic()
+        if not self.gone:
+            self.outcome = ServiceUnavailable(f"it was not drawn within {self.seconds:g} s.")
 
     def end(self, error: Exception) -> None:
         """Without pictures."""
@@ -57,13 +74,13 @@ class Ledger:
 
     Attributes:
         entries: requests that were not answered yet.
-        seconds_each: what a picture took lately.
+        seconds_each: what a pixel's denoising step took lately; a picture has as many as it has pixels times steps.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.entries: list[LedgerEntry] = []
-        self.seconds_each = 0.1
+        self.seconds_each = 0.0
         self._places: deque[Place] = deque()
 
     @property
@@ -84,9 +101,11 @@ class Ledger:
         """
         waiting = self.waiting
         if waiting + ask.count > self.limits.queue:
-            seconds = max(1.0, waiting * self.seconds_each)
+            work = sum(shot.ask.work for entry, shot in self._places if not entry.over)
+            seconds = max(1.0, work * self.seconds_each)
             raise Busy(f"{waiting} pictures wait already, and the queue holds {self.limits.queue}.", seconds)
-        self.entries.append(entry := LedgerEntry(ask))
+        self.entries.append(entry := LedgerEntry(ask, self.limits.seconds))
+        entry.future.add_done_callback(entry.leave)
         try:
             for text in (ask.prompt, ask.negative):
                 content_policy.check([text])
@@ -120,6 +139,11 @@ class Ledger:
             self._places.appendleft((entry, replace(shot, again=shot.again + 1)))
         else:
             entry.add(shot, outcome)
+
+    def took(self, seconds: float, batch: Sequence[Place]) -> None:
+        """A batch was drawn in so many."""
+        each = seconds / sum(shot.ask.work for _, shot in batch)
+        self.seconds_each += (0.2 if self.seconds_each else 1.0) * (each - self.seconds_each)
 
     def closed(self) -> list[LedgerEntry]:
         """The requests that are over, each given once."""
@@ -177,7 +201,7 @@ def _why(outcome: Answer | Exception | None) -> dict[str, Any]:
 
 
 def _name(entry: LedgerEntry) -> str:
-    if entry.outcome is None or entry.future.cancelled():
+    if entry.gone:
         return "cancelled"
     if isinstance(entry.outcome, Refused | PromptRefused):
         return "refused"

@@ -69,7 +69,9 @@ class Limits:
         connections: open ones; what is beyond gets 503.
         prompt_characters: of a prompt.
         pictures: ``n`` at most.
-        sides: the smallest and the largest width and height, in pixels.
+        sides: the smallest and the largest width and height that are drawn, in pixels; where nothing is said from 16 to
+            twice the model's own, beyond which a picture takes many times as long and hardly any model draws one well.
+        sent_side: the largest width or height of a picture that is sent.
         steps: denoising steps at most.
         queue: pictures that may wait; what is beyond gets 429.
         seconds: from the asking to the answer; what is not drawn by then gets 503.
@@ -82,12 +84,17 @@ class Limits:
     connections: Natural = 256
     prompt_characters: Natural = 4_000
     pictures: Natural = 10
-    sides: tuple[Natural, Natural] = (16, 2048)
+    sides: tuple[Natural, Natural] | None = None
+    sent_side: Natural = 2048
     steps: Natural = 100
     queue: Natural = 64
     seconds: Positive = 120.0
     batch: Natural = 8
     wait_ms: Count = 10
+
+    def sides_of(self, native: int) -> tuple[int, int]:
+        """``sides``, for a model whose own pictures have sides of ``native`` pixels."""
+        return self.sides or (16, max(16, 2 * native))
 
 
 @dataclass(frozen=True)

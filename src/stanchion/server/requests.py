@@ -57,6 +57,11 @@ class Ask:
         return (self.task, self.width, self.height, self.steps, self.guidance_scale, self.strength)
 
     @property
+    def work(self) -> float:
+        """Of one of its pictures: pixels times denoising steps."""
+        return self.width * self.height * self.steps * (1.0 if self.image is None else self.strength)
+
+    @property
     def noted(self) -> Mapping[str, object]:
         """What else the audit log is told of it."""
         return {}

@@ -54,6 +54,7 @@ class GuardedService:
         self._changed = threading.Condition()
         self._open, self._broken = True, ""
         self._begun: float | None = None  # when the drawing thread began what it does
+        self._drawn_now: Sequence[Place] = ()
         self._thread = threading.Thread(target=self._work, name="stanchion-draws", daemon=True)
         self._thread.start()
 
@@ -74,7 +75,7 @@ class GuardedService:
         """Why nothing can be served; empty where it can."""
         begun = self._begun
         if begun is not None and time.monotonic() - begun > self.policy.limits.seconds:
-            return "the drawing has not come back in time; the server must be started again."
+            return "the drawing has not come back in time; where it stays so, the server must be started again."
         return self._broken or ("" if self._open else "the service is stopping.")
 
     def submit(self, ask: Ask) -> Future[Answer]:
@@ -171,7 +172,7 @@ class GuardedService:
     def _draw(self, batch: Sequence[Place]) -> None:
         """Draw a batch. One that fails is drawn one by one, so that what fails alone costs no other."""
         begun = time.monotonic()
-        outcomes = _outcome(lambda: self.studio.draw([shot for _, shot in batch]))
+        outcomes = _outcome(lambda: self._drawn(batch))
         if isinstance(outcomes, Exception):
             if len(batch) > 1:
                 for place in batch:
@@ -181,7 +182,25 @@ class GuardedService:
         with self._changed:
             for place, outcome in zip(batch, outcomes, strict=True):
                 self._ledger.note(place, outcome)
-            self._ledger.seconds_each += 0.2 * ((time.monotonic() - begun) / len(batch) - self._ledger.seconds_each)
+            self._ledger.took(time.monotonic() - begun, batch)
+
+    def _drawn(self, batch: Sequence[Place]) -> Sequence[Any]:
+        """What the studio makes of them, while somebody waits for one of them."""
+        with self._changed:
+            self._drawn_now = batch
+        for entry, _ in batch:
+            entry.future.add_done_callback(self._left)
+        try:
+            return self.studio.draw([shot for _, shot in batch])
+        finally:
+            with self._changed:
+                self._drawn_now = ()
+
+    def _left(self, future: Future[Answer]) -> None:
+        """Where nobody waits any more for what is drawn now, it need not be finished."""
+        with self._changed:
+            if self._drawn_now and all(entry.future.cancelled() for entry, _ in self._drawn_now):
+                self.studio.stop_drawing()
 
     def _close(self, entries: Sequence[LedgerEntry]) -> None:
         """Write down what is done, and only then hand it out."""

@@ -71,6 +71,11 @@ class Studio:
         pairs = enumerate(zip(shots, drawn, strict=True))
         return [self._judged(shot, one, self._findings(report, at)) for at, (shot, one) in pairs]
 
+    def stop_drawing(self) -> None:
+        """Have what is drawn now end at its next step, by diffusers' own stop button; from another thread."""
+        for attached in self._attached.values():
+            attached.pipeline._interrupt = True
+
     def read(self, texts: Sequence[str]) -> list[Seen]:
         """What the text guards and the content policy say of each text.
 

@@ -75,7 +75,7 @@ def _images(app: FastAPI, service: GuardedService, quota: Quota) -> None:
         about = {"key": request.state.key.name, "id": request.state.id}
 
         def read() -> Ask:
-            most = policy.limits.sides[1]
+            most = policy.limits.sent_side
             image = pictures.read(files["image"], most, "image")
             mask = pictures.read_mask(files["mask"], most, image.size) if "mask" in files else None
             return ask_of(body, policy, service.studio.size, image=image, mask=mask, **about)

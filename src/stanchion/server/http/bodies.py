@@ -134,7 +134,8 @@ def ask_of(
     Raises:
         Invalid: it asks for more than the policy allows, or for what can't be drawn.
     """
-    size = _size(body.size, image.size if image else (native, native), policy)
+    sides = policy.limits.sides_of(native)
+    size = _size(body.size, image.size if image else (native, native), sides)
     steps, strength = body.steps or policy.steps, getattr(body, "strength", None) or 0.8
     _at_most(policy.limits.steps, steps, "steps")
     _at_most(policy.limits.pictures, body.n or 1, "n")
@@ -158,8 +159,8 @@ def ask_of(
     )
 
 
-def _size(asked: str | None, own: tuple[int, int], policy: Policy) -> tuple[int, int]:
-    low, high = policy.limits.sides
+def _size(asked: str | None, own: tuple[int, int], sides: tuple[int, int]) -> tuple[int, int]:
+    low, high = sides
     if asked in (None, "", "auto"):
         size = (own[0] // STEP * STEP, own[1] // STEP * STEP)
     elif found := SIZE.fullmatch(str(asked)):

@@ -95,6 +95,12 @@ def install(app: FastAPI) -> None:
 def _malformed(request: Request, error: RequestValidationError) -> Json:
     """The first of what is wrong; what was sent is not repeated."""
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return problem(400, f"the body is no JSON ({first['ctx']['error']}).", INVALID, "invalid_value")
+    kind = request.headers.get("content-type", "")
+    if first["loc"] == ("body",) and "json" not in kind:
+        text = f"the body is read as JSON, and its content-type is {kind[:64]!r}: send application/json."
+        return problem(400, text, INVALID, "invalid_value")
     where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith("function-"))
     return problem(400, f"{where or 'body'}: {first['msg']}.", INVALID, "invalid_value", param=where or None)
 

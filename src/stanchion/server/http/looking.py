@@ -24,7 +24,7 @@ def looked_at(question: Question, policy: Policy) -> tuple[list[str], list[Image
     asked = question.input if isinstance(question.input, list) else [question.input]
     texts = [check_prompt(text, policy, "input") for text in map(_text, asked) if text is not None]
     urls = [part.image_url.url for part in asked if isinstance(part, ImagePart)]
-    images = [of_data_url(url, policy.limits.sides[1]) for url in urls]
+    images = [of_data_url(url, policy.limits.sent_side) for url in urls]
     together = not isinstance(asked[0], str)
 
     def results(seen: Sequence[Seen]) -> list[dict[str, Any]]:

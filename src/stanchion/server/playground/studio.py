@@ -49,6 +49,11 @@ class PlaygroundStudio(Studio):
         """Also that of the playground."""
         return (*super().tasks, TASK)
 
+    def stop_drawing(self) -> None:
+        """Also of the playground."""
+        super().stop_drawing()
+        self._bench._interrupt = True
+
     def draw(self, shots: Sequence[Shot]) -> list[Picture | Refused | None]:
         """As any studio; trials come one by one."""
         if shots[0].ask.task != TASK:
