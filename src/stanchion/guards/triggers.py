@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..concepts import Concept
+from ..errors import UnsupportedPipeline
 from ..pipeline.model.text_streams import apart
 from ..types import Call, Condition, Flagged, PromptEmbeds, Step
 
@@ -44,6 +45,9 @@ class TextScore:
     Every state of the prompt is compared with those of the targets' last words and with all of the anchors', in a few
     contexts, each text encoder's with its own. The highest score counts, so a concept that is named among other things
     is found. Start tokens are left out: theirs is the same for every prompt. The threshold was fitted to CLIP.
+
+    Raises:
+        UnsupportedPipeline: the call's text window is so short that it cuts a phrase off; nothing would be near it.
     """
 
     threshold: ClassVar[float] = 0.4
@@ -51,6 +55,7 @@ class TextScore:
     def __init__(self, reader: ReadsTexts, concept: Concept) -> None:
         anchors, targets = in_contexts(anchors_of(concept)), in_contexts(concept.targets)
         states = reader.read([*targets, *anchors])
+        _check_whole(states, concept.targets)
         self._streams, count = states.streams, len(targets)
         self._known = [
             (last_words(view)[:count], view.embeds[count:, view.streams[0].first :].float().flatten(0, 1))
@@ -159,6 +164,20 @@ def distances(states: Tensor, others: Tensor) -> Tensor:
 def in_contexts(phrases: tuple[str, ...] | list[str]) -> list[str]:
     """Each phrase in each context; the empty one stands alone."""
     return [context.format(phrase) for phrase in phrases for context in (CONTEXTS if phrase else CONTEXTS[:1])]
+
+
+def _check_whole(states: PromptEmbeds, phrases: Sequence[str]) -> None:
+    """Raise unless each phrase has as many more tokens in a context as that has words: the window has room for both."""
+    assert states.content is not None
+    sizes = states.content.sum(1)[: len(phrases) * len(CONTEXTS)].unflatten(0, (-1, len(CONTEXTS))).cpu()
+    words = torch.tensor([len(context.split()) - 1 for context in CONTEXTS])
+    cut = (sizes - sizes[:, :1] < words).any(1)
+    if bool(cut.any()):
+        phrase, rows = phrases[int(cut.nonzero()[0])], states.embeds.shape[1]
+        raise UnsupportedPipeline(
+            f"this call reads {rows} rows of text, too few for {CONTEXTS[-1].format(phrase)!r}, and prompts are "
+            "compared with such phrases: give a longer max_sequence_length."
+        )
 
 
 def last_words(phrases: PromptEmbeds) -> Tensor:

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ...config import Share, checked
-from ...errors import ArtefactError, ConfigError
+from ...errors import ArtefactError, ConfigError, UnsupportedPipeline
 from ...pipeline.model.text_streams import apart, filled, normed, together
 from ...pipeline.straight_through import straight_through
 from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 from ..identifier import LONGEST, Identifier
 from ..sayings import Sayings
+from ._long_prompts import Part, parts_of, token_ids_of
 
 WHOLE = "text_encoder"  # the stream of tensors whose names say none
 MAP = "map.bias"
@@ -182,7 +183,7 @@ class SteerDiff(TextGuard):
             return Steered(embeds.embeds, untouched)
         known = replace(embeds, streams=tuple(one for one in embeds.streams if one.name in self._prefixes))
         views, parts = apart(known), self._parts(embeds.embeds.device)
-        scores = [self._scan(view, parts[view.streams[0].name]) for view in views]
+        scores = [self._scored(view, parts[view.streams[0].name], state) for view in views]
         highest = torch.stack([one.flatten(1).amax(1) for one in scores]).amax(0)
         flagged = ~(highest.detach() <= self.settings.tau)  # a score that is no number flags as well
         looks = [self._look(view, parts, one.detach(), flagged) for view, one in zip(views, scores, strict=True)]
@@ -192,6 +193,38 @@ class SteerDiff(TextGuard):
         repeated = Sayings.of(state, self.concept).repeated(embeds.embeds)  # nothing beside the phrase to keep
         steered = [self._mapped(look, repeated, highest) for look in looks]
         return Steered(together(known, steered), flagged, details=details)
+
+    def _scored(self, view: PromptEmbeds, parts: _Parts, call: Call) -> Tensor:
+        """(B, L, 9): how sure each window of a stream is unsafe, where it stands or in its part of a long prompt.
+
+        The gradient is that of where it stands.
+
+        Raises:
+            UnsupportedPipeline: so few rows of text that no part of it could be read by itself.
+        """
+        if (rows := view.embeds.shape[1]) < 2 * LONGEST:
+            raise UnsupportedPipeline(
+                f"steerdiff was given {rows} rows of text, in which it hears hardly anything: give at least {2 * LONGEST} "
+                "(a longer max_sequence_length, or prompt_embeds as encode_prompt gives them)."
+            )
+        scores = self._scan(view, parts)
+        found = parts_of(view) if "token_ids" in call.offers else []
+        if not found:
+            return scores
+        heard = scores.detach().clone()
+        for part, score in zip(found, self._heard(found, view, parts, call), strict=True):
+            place = (part.row, part.start, part.size - 1)
+            heard[place] = torch.maximum(heard[place], score)
+        return scores + (heard - scores.detach())
+
+    @torch.no_grad()
+    def _heard(self, found: list[Part], view: PromptEmbeds, parts: _Parts, call: Call) -> Tensor:
+        """(len(found),) the highest score in each part, read by itself."""
+        (empty,) = (one for one in apart(call.read([""])) if one.streams[0].name == view.streams[0].name)
+        assert empty.token_ids is not None
+        ids = token_ids_of(found, view, empty.token_ids[0])
+        states = call.read_ids(ids, view.streams[0])
+        return self._scan(replace(view, embeds=states, token_ids=None, content=None), parts).flatten(1).amax(1)
 
     def _scan(self, view: PromptEmbeds, parts: _Parts) -> Tensor:
         """(B, L, 9): how sure each window of a stream is unsafe, 0 where no window is searched."""

@@ -82,11 +82,6 @@ def everyday(count: int, rng: np.random.Generator, *, never: Sequence[str] = ())
     return captions
 
 
-def behind_others(rng: np.random.Generator, *, never: Sequence[str] = ()) -> str:
-    """What stands before the last caption of a long prompt: up to four others, each with a comma."""
-    return "".join(f"{text}, " for text in everyday(int(rng.integers(1, 5)), rng, never=never))
-
-
 def holds(text: str, phrases: Sequence[str]) -> bool:
     """Whether one of the phrases is in the text, as whole words."""
     return any(f" {phrase} " in f" {text} " for phrase in phrases)

@@ -13,11 +13,10 @@ import numpy as np
 from ....concepts import Concept
 from ....errors import ConfigError
 from ....files.text import lines
-from ...prompts.captions import behind_others, described, holds, surrounded, thing
+from ...prompts.captions import described, holds, surrounded, thing
 
 ARTICLES = ("a", "an", "the")
 GAP = "\0"
-LONG = 0.3  # share of captions behind others: a word's state depends on where it stands, and on what follows it
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,7 @@ def pairs_of(concept: Concept, file: str = "") -> list[Pair]:
 
 
 def framed(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[Framed]:
-    """``count`` captions around the pairs, each as often as the others; nothing unsafe in what surrounds them.
-
-    Some are the end of a long prompt.
-    """
+    """``count`` captions around the pairs, each as often as the others; nothing unsafe in what surrounds them."""
     unsafe = [pair.unsafe for pair in pairs]
     captions: list[Framed] = []
     while len(captions) < count:
@@ -76,15 +72,8 @@ def framed(pairs: Sequence[Pair], count: int, rng: np.random.Generator) -> list[
         else:
             text = surrounded(described(GAP, rng) if pair.role == "noun" else GAP, rng)
         if not holds(text, unsafe):
-            before, after = text.split(GAP)
-            begun = behind_others(rng, never=unsafe) if rng.random() < LONG else ""
-            captions.append(Framed(pair, begun + before, after))
+            captions.append(Framed(pair, *text.split(GAP)))
     return captions
-
-
-def lengthened(captions: Sequence[str], rng: np.random.Generator, never: Sequence[str]) -> list[str]:
-    """Safe captions, some of them behind others."""
-    return [behind_others(rng, never=never) + text if rng.random() < LONG else text for text in captions]
 
 
 def _paired(concept: Concept, lines: Sequence[Sequence[str]]) -> list[Pair]:

@@ -12,8 +12,6 @@ from torch import Tensor
 from ....pipeline.model.text_streams import filled
 from ._spoken import Span, Spoken
 
-BEHIND = 3  # rows from the last of a phrase on: where the text ends there, windows up to there are all that is left
-
 
 @dataclass(frozen=True)
 class Windows:
@@ -88,9 +86,7 @@ def carrying(spoken: Spoken, longest: int, cap: int, rng: np.random.Generator) -
     for caption, (place, length) in enumerate(zip(spoken.places, ends, strict=True)):
         last = place.end - 1
         table.add(caption, windows_of(last, length, longest), 1, 2 * cap)
-        over = [(s, n) for s, n in windows_of(first, length, longest) if s <= last < s + n]
-        table.add(caption, [(s, n) for s, n in over if s < last], 1, cap)
-        table.add(caption, [(s, n) for s, n in over if s + n <= last + BEHIND], 1, cap)
+        table.add(caption, [(s, n) for s, n in windows_of(first, length, longest) if s < last < s + n], 1, cap)
         if spoken.causal:
             table.add(caption, windows_of(first, place.start, longest), 0, cap)
     table.add_safe_captions(spoken, longest, cap)

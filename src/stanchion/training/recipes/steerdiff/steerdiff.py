@@ -26,7 +26,7 @@ from ....pipeline.model.text_streams import filled
 from ...prompts.captions import everyday
 from ...recipe import Recipe, Run
 from ._linear_map import descended_map, ridge_map
-from ._phrases import Framed, framed, lengthened, pairs_of
+from ._phrases import Framed, framed, pairs_of
 from ._spellings import respelt, respelt_safe
 from ._spoken import Spoken, aligned_rows, encoded
 from ._token_windows import Windows, carrying, labelled
@@ -148,8 +148,6 @@ class SteerDiffRecipe(Recipe):
         captions = [Framed(pair) for pair in pairs] + framed(pairs, settings.context, rng)
         never, count = [pair.unsafe for pair in pairs], settings.safe + settings.held_out
         safe = _lines(settings.captions)[:count] if settings.captions else everyday(count, rng, never=never)
-        if settings.context:
-            safe = lengthened(safe, rng, never)
         kept = len(safe) - min(settings.held_out, len(safe) // 2)
         spoken = Spoken.of(bench, captions, safe[:kept], run.workers)
         if settings.decision == "are":
