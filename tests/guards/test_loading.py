@@ -16,6 +16,8 @@ from stanchion import GuardStack, load_guard, load_stack, registry
 from stanchion.concepts import load_concept
 from stanchion.errors import ArtefactError, ConfigError, UnknownName
 from stanchion.guards import loading
+from stanchion.guards.loading import stack_of
+from stanchion.stacks.base import spelled_out
 
 
 class Learnt(Half):
@@ -123,3 +125,27 @@ def test_what_of_a_stack_must_be_trained_is_said() -> None:
         load_stack("recommended", concept="horror")
     with pytest.raises(UnknownName, match="unknown stack 'fats'; did you mean fast"):
         load_stack("fats", concept="weapons")
+
+
+def test_a_stack_is_no_guard_and_what_loads_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownName, match="'fast' is a stack and no single guard: load_stack"):
+        load_guard("fast", concept="weapons")
+    load_guard("safree", concept="horror").save(tmp_path / "fast")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownName, match=r"a folder of that name is '\./fast'"):
+        load_guard("fast")
+    assert load_guard("./fast").name == "safree"
+
+
+def test_a_stack_s_name_stands_for_its_guards_and_what_is_given_counts_first() -> None:
+    assert spelled_out(["recommended"], {"forceforget": {"scale": 0.5}, "trasce": {}}) == {
+        "steerdiff": {},
+        "forceforget": {"when": "flagged_or_monitor", "scale": 0.5},
+        "monitor": {},
+    }
+    twice = spelled_out(["forceforget", "recommended", "picture_check"], {"forceforget": {"when": "always"}})
+    assert list(twice) == ["forceforget", "steerdiff", "monitor", "picture_check"]
+    assert twice["forceforget"] == {"when": "always"}
+    stack = stack_of(["maximum", "picture_check"], load_concept("weapons"), {"steerdiff": {"eps": 0.5}})
+    assert stack.name == "steerdiff+monitor+patronus_moderator+picture_check"
+    assert (stack.guards[0].settings.eps, stack.guards[2].settings.compare) == (0.5, "stock")

@@ -53,6 +53,15 @@ def test_what_makes_no_sense_is_said_with_its_place(tmp_path, text, message):
         load(tmp_path, text)
 
 
+def test_a_stack_s_name_stands_for_its_guards(tmp_path):
+    made = load(tmp_path, RULE.replace("picture_check]", "recommended], settings: {forceforget: {scale: 0.5}}"))
+    assert [(name, settings) for _, name, settings in made.guards()] == [
+        ("steerdiff", {}),
+        ("forceforget", {"when": "flagged_or_monitor", "scale": 0.5}),
+        ("monitor", {}),
+    ]
+
+
 def test_no_such_file(tmp_path):
     with pytest.raises(ConfigError, match="can't read"):
         load_policy(tmp_path / "policy.yaml")

@@ -16,7 +16,7 @@ import tiny_families
 from served import Gated, ask, eyes, finding, picture, policy, service, words
 from stanchion import ConfigError, GuardFailed, GuardRefused
 from stanchion.errors import Busy, PromptRefused, Refused, ServiceUnavailable
-from stanchion.server.policy import Audit, Rule
+from stanchion.server.policy import Audit, Policy, Rule
 from stanchion.server.service import GuardedService
 from stanchion.server.studio import Studio
 
@@ -30,6 +30,12 @@ def answer(policy, *asks):
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_rule_s_stack_is_its_guards():
+    studio = Studio(Policy(concepts=(Rule("weapons", ("recommended",)),)))
+    assert [guard.name for guard in studio.guards] == ["steerdiff", "forceforget", "monitor"]
+    assert studio.guards[1].settings.when == "flagged_or_monitor"
 
 
 def test_it_draws_what_the_pipeline_draws():

@@ -12,7 +12,7 @@ policy = typer.Typer(no_args_is_help=True, help="Look at a server's policy, or m
 
 @policy.command()
 def check(
-    file: Annotated[Path | None, typer.Argument(help="A policy; the recommended one where none is given.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A policy; the default one where none is given.")] = None,
 ) -> None:
     """Print FILE whole, with every default, or say what is wrong with it. Loads no model."""
     from .. import config

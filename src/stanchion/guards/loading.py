@@ -14,6 +14,7 @@ from ..errors import ArtefactError, ConfigError, UnknownName
 from ..files.documents import read_json
 from ..files.names import file_name, inside
 from ..hub.repository import fetch
+from ..stacks.base import is_stack, spelled_out
 from .artefact import CONFIG, LIST, read_artefact
 from .base import Guard
 from .stack import GuardStack
@@ -47,7 +48,7 @@ def load_guard(
         settings: the guard's settings; they replace those that a guard was saved with.
 
     Raises:
-        UnknownName: no such guard, or no such concept.
+        UnknownName: no such guard, or no such concept; or a stack's name, which ``load_stack`` takes.
         ConfigError: no concept, unknown settings, settings for a stack, or a guard that must be trained first.
         ArtefactError: the folder holds no guard that can be read.
     """
@@ -66,6 +67,11 @@ def guard_from(
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
         return _by_name(registry.find("guards", str(source)), load_concept(concept), settings, model)
+    if is_stack(str(source)):
+        raise UnknownName(
+            f"{str(source)!r} is a stack and no single guard: load_stack({str(source)!r}, concept=…) has it, and "
+            f"a folder of that name is './{source}'."
+        )
     folder = _folder(source, revision)
     if concept is not None:
         raise ConfigError(f"{source}: a saved guard has its own concept; leave this one out.")
@@ -87,14 +93,18 @@ def load_stack(name: str, concept: str | Concept, *, model: str = REFERENCE) -> 
         UnknownName: no such stack, or no such concept.
         ConfigError: a guard of it must be trained for this concept first.
     """
-    parts, wanted = registry.get("stacks", name).guards, load_concept(concept)
-    kinds = {guard: registry.get("guards", guard) for guard in parts}
-    if missing := [guard for guard, kind in kinds.items() if kind.trained and not _shipped(kind, wanted, model)]:
+    registry.check("stacks", [name])
+    return stack_of([name], load_concept(concept), {}, model)
+
+
+def _check_trained(stack: str, concept: Concept, model: str) -> None:
+    """Whether the package has every trained guard of a stack for a concept."""
+    kinds = {guard: registry.get("guards", guard) for guard in registry.get("stacks", stack).guards}
+    if missing := [guard for guard, kind in kinds.items() if kind.trained and not _shipped(kind, concept, model)]:
         raise ConfigError(
-            f"stack {name!r}: {' and '.join(missing)} must be trained for {wanted.name}: run 'stanchion train {name} "
-            "--concept … --model … --output FOLDER' and load_guard(FOLDER)."
+            f"stack {stack!r}: {' and '.join(missing)} must be trained for {concept.name}: run "
+            f"'stanchion train {stack} --concept … --model … --output FOLDER' and give FOLDER, to load_guard in Python."
         )
-    return GuardStack(*(_by_name(kinds[guard], wanted, settings, model) for guard, settings in parts.items()))
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -110,17 +120,20 @@ def _parts(folder: Path) -> list[Path]:
 def stack_of(
     names: Sequence[str], concept: Concept, settings: Mapping[str, Mapping[str, Any]], model: str = REFERENCE
 ) -> GuardStack:
-    """Several guards as one stack, those of the package for ``model``.
+    """Several guards and stacks as one stack, those of the package for ``model``.
 
-    The concept is for those that are given by name; a saved one has its own.
+    The concept is for those that are given by name; a saved one has its own. Settings are by guard, one of a stack too.
 
     Raises:
         UnknownName: no such guard.
-        ConfigError: unknown settings, no guard at all, or guards that can't stand together.
+        ConfigError: unknown settings, no guard at all, guards that can't stand together, or a stack that must be
+            trained first.
     """
+    for name in filter(is_stack, names):
+        _check_trained(name, concept, model)
     loaded = [
-        guard_from(name, concept if registry.is_named("guards", name) else None, settings.get(name, {}), model=model)
-        for name in names
+        guard_from(name, concept if registry.is_named("guards", name) else None, chosen, model=model)
+        for name, chosen in spelled_out(names, settings).items()
     ]
     return GuardStack(*(guard for one in loaded for guard in (one.guards if isinstance(one, GuardStack) else (one,))))
 

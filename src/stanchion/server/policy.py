@@ -19,6 +19,7 @@ from .. import config, registry
 from ..concepts import load_concept
 from ..config import Count, Filled, Natural, NotNegative, Positive
 from ..errors import ConfigError, UnknownName
+from ..stacks.base import check_named, spelled_out
 
 When = Literal["steer", "say", "blur", "blank", "regenerate", "refuse"]
 WHEN: tuple[When, ...] = ("steer", "say", "blur", "blank", "regenerate", "refuse")  # the last of several counts
@@ -31,8 +32,8 @@ class Rule:
 
     Attributes:
         concept: a built-in name, or a YAML file.
-        guards: registered names, or folders of saved guards, whose concept must be the same.
-        settings: of each guard, by the name that stands in ``guards``.
+        guards: names of guards or stacks, or folders of saved guards, whose concept must be the same.
+        settings: of each guard, by the name that stands in ``guards``, or by its own where a stack brings it.
         when: "steer" hands out what the guard made of it, "say" too and says so; "blur" and "blank" hide the picture;
             "regenerate" draws it with another seed, ``Policy.tries`` times at most, and then refuses; "refuse"
             answers with an error.
@@ -147,7 +148,7 @@ class PlaygroundSettings:
             raise ConfigError("policy: playground has settings and is off; say enabled: true, or leave them out.")
 
 
-RECOMMENDED = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
+USUAL = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Policy:
     """
 
     model: str = "reference"
-    concepts: Annotated[tuple[Rule, ...], Filled()] = RECOMMENDED
+    concepts: Annotated[tuple[Rule, ...], Filled()] = USUAL
     steps: Natural = 20
     guidance_scale: NotNegative = 4.0
     tries: Count = 3
@@ -199,17 +200,16 @@ class Policy:
         return next((key for key in self.keys if hmac.compare_digest(key.sha256, digest)), None)
 
     def guards(self) -> Iterator[tuple[Rule, str, dict[str, Any]]]:
-        """Every guard that is to be attached: its rule, its name or folder, its settings."""
+        """Every guard that is to be attached, those of stacks too: its rule, its name or folder, its settings."""
         for rule in self.concepts:
-            for name in rule.guards:
-                settings = rule.settings.get(name, {})
+            for name, settings in spelled_out(rule.guards, rule.settings).items():
                 if name == "picture_check" and rule.when == "blur":  # it would be black before it is blurred
                     settings = {"action": "blur", **settings}
                 yield rule, name, settings
 
 
 def load_policy(path: str | Path | None = None) -> Policy:
-    """A policy from a YAML file, its names looked up; the recommended one where there is no file. Loads no torch.
+    """A policy from a YAML file, its names looked up; the default one where there is no file. Loads no torch.
 
     Raises:
         ConfigError: no such file, an unknown key, a value that makes no sense.
@@ -218,10 +218,9 @@ def load_policy(path: str | Path | None = None) -> Policy:
     policy = Policy() if path is None else config.load(Policy, path)
     for rule in policy.concepts:
         load_concept(rule.concept)
+        check_named(name for name in rule.guards if not Path(name).is_dir())
+        parts = spelled_out(rule.guards, {})
         for name in rule.settings:
-            if name not in rule.guards:
-                raise UnknownName(f"policy, rule of {rule.concept!r}: {registry.unknown('guard', name, rule.guards)}")
-    for _, name, _ in policy.guards():
-        if not Path(name).is_dir():
-            registry.check("guards", [name])
+            if name not in parts:
+                raise UnknownName(f"policy, rule of {rule.concept!r}: {registry.unknown('guard', name, parts)}")
     return policy
