@@ -13,13 +13,17 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from .. import config, registry
 from ..concepts import load_concept
 from ..config import Count, Filled, Natural, NotNegative, Positive
 from ..errors import ConfigError, UnknownName
 from ..stacks.base import check_named, spelled_out
+from .requests import STEP
+
+if TYPE_CHECKING:
+    from ..guards.loading import ForeseenGuard
 
 When = Literal["steer", "say", "blur", "blank", "regenerate", "refuse"]
 WHEN: tuple[When, ...] = ("steer", "say", "blur", "blank", "regenerate", "refuse")  # the last of several counts
@@ -70,7 +74,7 @@ class Limits:
         connections: open ones; what is beyond gets 503.
         prompt_characters: of a prompt.
         pictures: ``n`` at most.
-        sides: the smallest and the largest width and height, in pixels.
+        sides: the smallest and the largest width and height, in pixels; a multiple of 8 lies between them.
         steps: denoising steps at most.
         queue: pictures that may wait; what is beyond gets 429.
         seconds: from the asking to the answer; what is not drawn by then gets 503.
@@ -89,6 +93,12 @@ class Limits:
     seconds: Positive = 120.0
     batch: Natural = 8
     wait_ms: Count = 10
+
+    def __post_init__(self) -> None:
+        low, high = self.sides
+        if high // STEP * STEP < low:
+            wrong = "the first is above the second" if low > high else f"no multiple of {STEP} lies between them"
+            raise ConfigError(f"limits.sides are {low} and {high}: {wrong}, so no picture could be asked for.")
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class Replicas:
 
     def __post_init__(self) -> None:
         if self.least > self.most:
-            raise ConfigError(f"policy: replicas.least is {self.least}, above replicas.most, {self.most}.")
+            raise ConfigError(f"replicas.least is {self.least}, above replicas.most, {self.most}.")
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ class PlaygroundSettings:
 
     def __post_init__(self) -> None:
         if not self.enabled and (self.unguarded or self.record):
-            raise ConfigError("policy: playground has settings and is off; say enabled: true, or leave them out.")
+            raise ConfigError("playground has settings and is off; say enabled: true, or leave them out.")
 
 
 USUAL = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
@@ -177,16 +187,16 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.steps > self.limits.steps:
-            raise ConfigError(f"policy: steps is {self.steps}, above limits.steps, {self.limits.steps}.")
+            raise ConfigError(f"steps is {self.steps}, above limits.steps, {self.limits.steps}.")
         if self.limits.pictures > self.limits.queue:
-            raise ConfigError(f"policy: limits.pictures is {self.limits.pictures}, and the queue holds fewer.")
+            raise ConfigError(f"limits.pictures is {self.limits.pictures}, and the queue holds fewer.")
         names = [key.name for key in self.keys]
-        if len(set(names)) < len(names):
-            raise ConfigError("policy: two keys have the same name.")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"keys: two have the same name, {twice[0]!r}; the audit log could not tell them apart.")
         for key in self.keys:
             if len(key.sha256) != 64 or not set(key.sha256) <= DIGITS:
                 raise ConfigError(
-                    f"policy: sha256 of key {key.name!r} is not 64 hex digits; 'stanchion policy key' makes one."
+                    f"keys: sha256 of {key.name!r} is not 64 hex digits; 'stanchion policy key' makes one."
                 )
 
     @property
@@ -209,18 +219,47 @@ class Policy:
 
 
 def load_policy(path: str | Path | None = None) -> Policy:
-    """A policy from a YAML file, its names looked up; the default one where there is no file. Loads no torch.
+    """A policy from a YAML file, its guards looked up and held against its rules; the default one where there is no
+    file. Loads no model, and of saved guards only what describes them; a file's guards are classes, which load torch.
 
     Raises:
-        ConfigError: no such file, an unknown key, a value that makes no sense.
+        ConfigError: no such file, an unknown key, a value that makes no sense; settings that a guard does not take, a
+            guard that must be trained first or is of another concept than its rule, or guards that can't stand
+            together. The message has the file's name and the rule's place.
         UnknownName: a guard or a concept that nobody knows.
     """
-    policy = Policy() if path is None else config.load(Policy, path)
-    for rule in policy.concepts:
-        load_concept(rule.concept)
-        check_named(name for name in rule.guards if not Path(name).is_dir())
-        parts = spelled_out(rule.guards, {})
-        for name in rule.settings:
-            if name not in parts:
-                raise UnknownName(f"policy, rule of {rule.concept!r}: {registry.unknown('guard', name, parts)}")
+    if path is None:
+        return Policy()
+    policy = config.load(Policy, path)
+    _check_rules(policy, Path(path).name)
     return policy
+
+
+def _check_rules(policy: Policy, where: str) -> None:
+    from ..pipeline.attach.attachment import in_stage_order  # torch, which a policy without a file does not need
+
+    guards = []
+    for place, rule in enumerate(policy.concepts):
+        with config.placed(f"{where}.concepts[{place}]"):
+            guards += _foreseen(rule, policy.model)
+    with config.placed(f"{where}.concepts"):
+        in_stage_order(tuple(guards))
+
+
+def _foreseen(rule: Rule, model: str) -> list[ForeseenGuard]:
+    """The guards that a rule would attach, none of them loaded."""
+    from ..guards.loading import foresee
+
+    concept, parts = load_concept(rule.concept), spelled_out(rule.guards, {})
+    check_named(name for name in rule.guards if not Path(name).is_dir())
+    for name in rule.settings:
+        if name not in parts:
+            raise UnknownName(f"settings: {registry.unknown('guard', name, parts)}")
+    guards = foresee(rule.guards, concept, rule.settings, model)
+    for guard in guards:
+        if guard.concept.name != concept.name:
+            raise ConfigError(
+                f"a saved {guard.name} was made against {guard.concept.name}, and its rule is about {concept.name}; "
+                "give one that was made against that, or put it into a rule of its own."
+            )
+    return guards
