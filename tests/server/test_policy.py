@@ -166,6 +166,44 @@ def test_a_key_opens_and_another_does_not(tmp_path):
     assert secret not in result.stdout
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("school", "class 7a", "Müller", "yes", "null", "~", "12", "1.5e5", "0x1f", "2026-01-01", "a: b", "a, b: c"),
+        *(
+            "# a",
+            "a # b",
+            "- a",
+            "{a}",
+            "[a",
+            "&a",
+            "*a",
+            "!a",
+            "'a'",
+            'a "b"',
+            " a ",
+            "a:",
+            "a\nb",
+            "a\tb",
+            "x" * 200 + " y",
+        ),
+    ],
+)
+def test_a_key_s_line_loads_with_that_very_name(tmp_path, name):
+    result = CliRunner().invoke(app, ["policy", "key", "--", name])
+    assert result.exit_code == 0, result.output
+    assert load(tmp_path, RULE + "keys:\n" + result.stdout).keys[0].name == name
+    assert ('"' in result.stdout) is (name not in ("school", "class 7a", "Müller", "2026-01-01", "x" * 200 + " y"))
+
+
+@pytest.mark.parametrize(("name", "message"), [("", "the name is empty"), (" ", "empty"), ("\udcff", "no Unicode")])
+def test_a_key_is_somebody_s(tmp_path, name, message):
+    result = CliRunner().invoke(app, ["policy", "key", name])
+    assert result.exit_code == 2 and message in result.stderr and not result.stdout
+    with pytest.raises(ConfigError, match=r"policy\.yaml\.keys\[0\]\.name is ''; use one or more"):
+        load(tmp_path, RULE + f"keys: [{{name: '', sha256: {'0a' * 32}}}]\n")
+
+
 def test_a_picture_that_is_to_be_blurred_is_not_blackened_first(tmp_path):
     made = load(tmp_path, RULE.replace("refuse", "blur"))
     assert [settings for _, _, settings in made.guards()] == [{"action": "blur"}]

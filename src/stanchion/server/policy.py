@@ -59,7 +59,7 @@ class Key:
         per_minute: pictures.
     """
 
-    name: str
+    name: Annotated[str, Filled()]
     sha256: str
     per_minute: Natural = 60
 
