@@ -95,6 +95,27 @@ def test_a_misspelt_name_gives_the_nearest() -> None:
         load_guard("trase", concept="weapons")
 
 
+@pytest.mark.parametrize("source", [None, 3, ["trasce"], b"trasce"])
+def test_what_is_no_name_is_said_to_be_none(source: Any) -> None:
+    with pytest.raises(ConfigError, match="load_guard takes a guard's name, a folder or an id on the Hub, not "):
+        load_guard(source, concept="weapons")
+
+
+@pytest.mark.parametrize("concept", [3, ["weapons"], 0.5])
+def test_what_is_no_concept_is_said_to_be_none(concept: Any) -> None:
+    with pytest.raises(ConfigError, match="give a built-in name, a YAML file, plain values or a Concept"):
+        load_guard("trasce", concept=concept)
+    with pytest.raises(ConfigError, match="give a built-in name"):
+        load_stack("fast", concept=concept)
+
+
+def test_a_stack_is_made_of_guards() -> None:
+    guard = load_guard("trasce", concept="weapons")
+    for given in ([guard], "trasce", None, GuardStack(guard)):
+        with pytest.raises(ConfigError, match="GuardStack takes guards, each by itself, not "):
+            GuardStack(guard, given)  # type: ignore[arg-type]
+
+
 def test_what_the_hub_does_not_give_is_an_unknown_name_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, as tests are, nobody is asked, and so nobody is waited for or asked again."""
     asked: list[Any] = []

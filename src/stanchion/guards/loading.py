@@ -51,7 +51,7 @@ def load_guard(
 
     Raises:
         UnknownName: no such guard, or no such concept; or a stack's name, which ``load_stack`` takes.
-        ConfigError: no concept, unknown settings, settings for a stack, or a guard that must be trained first.
+        ConfigError: no name, no concept, unknown settings, settings for a stack, or a guard that must be trained first.
         ArtefactError: the folder holds no guard that can be read.
     """
     return guard_from(source, concept, settings, revision, model)
@@ -65,6 +65,8 @@ def guard_from(
     model: str = REFERENCE,
 ) -> Guard | GuardStack:
     """``load_guard`` for settings that somebody typed: any key may be among them, that of an argument too."""
+    if not isinstance(source, str | Path):
+        raise ConfigError(f"load_guard takes a guard's name, a folder or an id on the Hub, not {source!r}.")
     if registry.is_named("guards", str(source)):
         if concept is None:
             raise ConfigError(f"guard {str(source)!r}: say what it guards against, concept='weapons' for example.")
