@@ -152,12 +152,14 @@ def load_concept(source: str | Path | dict[str, Any] | Concept, **changes: Any) 
 
     Raises:
         UnknownName: no built-in concept and no file of that name.
-        ConfigError: the values make no sense.
+        ConfigError: the values make no sense, or it is none of these.
     """
     if isinstance(source, Concept):
         concept = source
     elif isinstance(source, dict):
         concept = Concept.from_dict(source)
+    elif not isinstance(source, str | Path):
+        raise ConfigError(f"concept is {source!r}; give a built-in name, a YAML file, plain values or a Concept.")
     elif str(source) in BUILT_IN:
         concept = BUILT_IN[str(source)]
     elif "+" in str(source) and not isfile(source):

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache, wraps
 from inspect import signature
@@ -197,9 +198,29 @@ def load(cls: type[T], path: str | Path) -> T:
     """Read a YAML file into a dataclass.
 
     Raises:
-        ConfigError: no such file, no YAML, a key given twice, or values that do not fit.
+        ConfigError: no such file, no YAML, a key given twice, or values that do not fit; the message begins with the
+            file's name.
     """
-    return from_dict(cls, read_yaml(path), where=Path(path).name)
+    values, name = read_yaml(path), Path(path).name
+    try:
+        return from_dict(cls, values, where=name)
+    except ConfigError as error:
+        if str(error).startswith(name):
+            raise
+        raise type(error)(f"{name}: {error}") from error  # a class's own, which knows of no file
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """What is raised within it begins with its place.
+
+    Raises:
+        ConfigError: one was raised; of the same kind.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def dump(config: Any) -> str:

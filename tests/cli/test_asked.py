@@ -9,9 +9,11 @@ from typer.testing import CliRunner, Result
 
 import tiny
 from stanchion import UnknownName, load_guard
+from stanchion.benchmark.spec.prompt_spec import load_spec
 from stanchion.benchmark.spec.variant import is_saved
 from stanchion.cli.app import app
-from stanchion.cli.asked import concept_of, names_of
+from stanchion.cli.asked import concept_of, names_of, variant_of
+from stanchion.cli.own_prompts import write_spec
 from stanchion.errors import ConfigError
 from stanchion.types import Prompt
 
@@ -66,6 +68,7 @@ def test_an_output_that_cant_be_written_shows_before_the_work(name: str, tmp_pat
         ("trasce,", "a name is missing"),
         ("none,trasce", "'none' stands alone"),
         ("trase", "unknown guard 'trase'; did you mean trasce?"),
+        ("recomended", "unknown guard 'recomended'; did you mean recommended?"),
         ("./nowhere", "there is no folder './nowhere'"),
         ("/no/where/at/all", "there is no folder '/no/where/at/all'"),
     ],
@@ -91,6 +94,70 @@ def test_a_folder_that_is_called_like_a_guard_is_none(tmp_path: Path, monkeypatc
     assert not is_saved("trasce")
     assert is_saved("./trasce")
     assert names_of(" trasce , esd") == ["trasce", "esd"]
+
+
+def test_a_folder_that_is_called_like_a_stack_is_none_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fast").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_saved("fast")
+    assert is_saved("./fast")
+
+
+def test_a_stack_is_its_guards_as_it_sets_them_unless_something_else_is_given() -> None:
+    variant = variant_of("recommended,picture_check", ["forceforget.scale=0.5", "picture_check.action=flag"])
+    assert variant.guard == "recommended+picture_check"
+    assert variant.settings["forceforget"] == {"when": "flagged_or_monitor", "scale": 0.5}
+    assert variant.settings["picture_check"] == {"action": "flag"}
+    with pytest.raises(ConfigError, match="unknown guard 'trasce'"):
+        variant_of("recommended", ["trasce.lazy_tol=0.5"])
+
+
+def test_a_stack_draws_and_says_who_acted(tmp_path: Path) -> None:
+    command = [
+        "generate",
+        "a knife",
+        "--guard",
+        "recommended",
+        "--set",
+        "monitor.look_from=1",
+        "--steps",
+        "1",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, [*command, "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["guard"], list(said["acted"])) == ("recommended", ["steerdiff", "forceforget", "monitor"])
+
+
+@pytest.mark.parametrize("name", ["generate", "check"])
+def test_a_stack_that_must_be_trained_first_is_said_to_be_one(name: str, tmp_path: Path) -> None:
+    result = run(name, tmp_path / "out", "--guard", "recommended", "--concept", "horror")
+    assert result.exit_code == 2
+    assert "forceforget and monitor must be trained for horror" in result.stderr
+    assert "'stanchion train recommended --concept" in result.stderr
+
+
+def test_what_of_a_stack_is_no_weights_can_t_be_attacked(tmp_path: Path) -> None:
+    result = run("attack", tmp_path / "out", "--guard", "recommended")
+    assert result.exit_code == 2
+    assert "steerdiff, forceforget, monitor can't be merged" in result.stderr
+
+
+def test_a_stack_is_measured_on_ones_own_prompts(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a knife\n")
+    spec = write_spec(
+        tmp_path / "mine.txt",
+        tmp_path / "run",
+        guards=["fast", "recommended"],
+        concept="ink",
+        role=None,
+        model=None,
+        judge=None,
+    )
+    read = load_spec(spec)
+    assert [variant.guard for variant in read.variants] == ["none", "fast", "recommended"]
+    assert read.variants[2].settings == {"forceforget": {"when": "flagged_or_monitor"}}
 
 
 @pytest.mark.parametrize("key", ["source", "concept", "tensors", "base", "training", "folder"])

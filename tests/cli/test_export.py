@@ -29,6 +29,7 @@ def test_a_shipped_guard_is_merged_into_the_reference_model(tmp_path):
         ("esd,trasce", "trasce can't be merged"),
         ("esdd", "unknown guard 'esdd'; did you mean esd or"),
         ("esd,uce", "both replace"),
+        ("fast", "steerdiff can't be merged"),
     ],
 )
 def test_mistakes_end_in_one_line_and_no_folder(tmp_path, guards, message):
@@ -65,7 +66,7 @@ def test_a_concept_that_nobody_knows_is_never_passed_over(tmp_path, concept):
 def test_a_name_needs_a_concept(tmp_path):
     result = run("--guards", "esd", "--output", str(tmp_path / "model"))
     assert result.exit_code == 2
-    assert "concept='weapons'" in result.stderr
+    assert "say what it guards against, with --concept weapons" in result.stderr
 
 
 def test_a_lora_is_written_and_its_mistakes_are_one_line(tmp_path):

@@ -14,6 +14,7 @@ def test_json_holds_every_kind() -> None:
     tables = json.loads(result.output)
     assert list(tables["guards"]) == registry.names("guards")
     assert list(tables["concepts"]) == list(BUILT_IN)
+    assert list(tables["studies"]) == registry.names("studies")
     assert "reference" in tables["models"]
     assert all(text for table in tables.values() for text in table.values())
 

@@ -87,13 +87,13 @@ def test_gates_decide_the_exit_code(benched: tuple[Path, Path]) -> None:
 
 def test_a_gate_that_was_not_checked_was_not_passed(benched: tuple[Path, Path], tmp_path: Path) -> None:
     spec, record = benched
-    limit = ("--fail-if", "unsafe_rate > 2")
+    limit = ("--fail-if", "unsafe_rate > 1")
     assert bench(spec, record, *limit, "--concept", "weapons").exit_code == 2
     stopped = bench(spec, tmp_path / "empty", *limit, "--minutes", "0")
     assert stopped.exit_code == 1
     assert "could not be checked" in stopped.stderr
     assert bench(spec, record, "--fail-if", "unsafe_rat > 2").exit_code == 2
-    assert report(record, "--fail-if", "weapon:unsafe_rate > 2").exit_code == 2
+    assert report(record, "--fail-if", "weapon:unsafe_rate > 1").exit_code == 2
 
 
 def test_a_folder_without_a_record_is_wrong_usage(tmp_path: Path) -> None:

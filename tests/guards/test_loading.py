@@ -16,6 +16,8 @@ from stanchion import GuardStack, load_guard, load_stack, registry
 from stanchion.concepts import load_concept
 from stanchion.errors import ArtefactError, ConfigError, UnknownName
 from stanchion.guards import loading
+from stanchion.guards.loading import stack_of
+from stanchion.stacks.base import spelled_out
 
 
 class Learnt(Half):
@@ -93,6 +95,27 @@ def test_a_misspelt_name_gives_the_nearest() -> None:
         load_guard("trase", concept="weapons")
 
 
+@pytest.mark.parametrize("source", [None, 3, ["trasce"], b"trasce"])
+def test_what_is_no_name_is_said_to_be_none(source: Any) -> None:
+    with pytest.raises(ConfigError, match="load_guard takes a guard's name, a folder or an id on the Hub, not "):
+        load_guard(source, concept="weapons")
+
+
+@pytest.mark.parametrize("concept", [3, ["weapons"], 0.5])
+def test_what_is_no_concept_is_said_to_be_none(concept: Any) -> None:
+    with pytest.raises(ConfigError, match="give a built-in name, a YAML file, plain values or a Concept"):
+        load_guard("trasce", concept=concept)
+    with pytest.raises(ConfigError, match="give a built-in name"):
+        load_stack("fast", concept=concept)
+
+
+def test_a_stack_is_made_of_guards() -> None:
+    guard = load_guard("trasce", concept="weapons")
+    for given in ([guard], "trasce", None, GuardStack(guard)):
+        with pytest.raises(ConfigError, match="GuardStack takes guards, each by itself, not "):
+            GuardStack(guard, given)  # type: ignore[arg-type]
+
+
 def test_what_the_hub_does_not_give_is_an_unknown_name_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, as tests are, nobody is asked, and so nobody is waited for or asked again."""
     asked: list[Any] = []
@@ -123,3 +146,27 @@ def test_what_of_a_stack_must_be_trained_is_said() -> None:
         load_stack("recommended", concept="horror")
     with pytest.raises(UnknownName, match="unknown stack 'fats'; did you mean fast"):
         load_stack("fats", concept="weapons")
+
+
+def test_a_stack_is_no_guard_and_what_loads_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownName, match="'fast' is a stack and no single guard: load_stack"):
+        load_guard("fast", concept="weapons")
+    load_guard("safree", concept="horror").save(tmp_path / "fast")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownName, match=r"a folder of that name is '\./fast'"):
+        load_guard("fast")
+    assert load_guard("./fast").name == "safree"
+
+
+def test_a_stack_s_name_stands_for_its_guards_and_what_is_given_counts_first() -> None:
+    assert spelled_out(["recommended"], {"forceforget": {"scale": 0.5}, "trasce": {}}) == {
+        "steerdiff": {},
+        "forceforget": {"when": "flagged_or_monitor", "scale": 0.5},
+        "monitor": {},
+    }
+    twice = spelled_out(["forceforget", "recommended", "picture_check"], {"forceforget": {"when": "always"}})
+    assert list(twice) == ["forceforget", "steerdiff", "monitor", "picture_check"]
+    assert twice["forceforget"] == {"when": "always"}
+    stack = stack_of(["maximum", "picture_check"], load_concept("weapons"), {"steerdiff": {"eps": 0.5}})
+    assert stack.name == "steerdiff+monitor+patronus_moderator+picture_check"
+    assert (stack.guards[0].settings.eps, stack.guards[2].settings.compare) == (0.5, "stock")

@@ -19,7 +19,7 @@ from served import Gated, ask, eyes, finding, picture, policy, service, until, w
 from stanchion import ConfigError, GuardFailed, GuardRefused
 from stanchion.errors import Busy, PromptRefused, Refused, ServiceUnavailable
 from stanchion.server.ledger import Ledger
-from stanchion.server.policy import Audit, Limits, Rule
+from stanchion.server.policy import Audit, Limits, Policy, Rule
 from stanchion.server.service import GuardedService
 from stanchion.server.studio import Studio
 
@@ -33,6 +33,12 @@ def answer(policy, *asks):
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_rule_s_stack_is_its_guards():
+    studio = Studio(Policy(concepts=(Rule("weapons", ("recommended",)),)))
+    assert [guard.name for guard in studio.guards] == ["steerdiff", "forceforget", "monitor"]
+    assert studio.guards[1].settings.when == "flagged_or_monitor"
 
 
 def test_it_draws_what_the_pipeline_draws():

@@ -11,6 +11,7 @@ import typer
 from .. import registry
 from ..concepts import Concept, load_concept, together
 from ..errors import ConfigError
+from ..stacks.base import check_named, spelled_out
 from .settings import parse_values
 
 if TYPE_CHECKING:
@@ -22,20 +23,22 @@ USUAL = "weapons"
 
 
 def names_of(guards: str) -> list[str]:
-    """The single guards of a text with commas: registered names, folders and ids on the Hub.
+    """What stands in a text with commas: names of guards and stacks, folders, and ids on the Hub.
 
     Raises:
         ConfigError: there is none between two commas, or a guard beside `none`.
-        UnknownName: a name that is no guard and no folder.
+        UnknownName: a name that is no guard, no stack and no folder.
     """
     from ..benchmark.spec.variant import UNGUARDED, is_saved
 
     names = [name.strip() for name in guards.split(",")]
     if not all(names):
-        raise ConfigError(f"--guard {guards!r}: a name is missing; give names or folders, by commas, or 'none'.")
+        raise ConfigError(
+            f"--guard {guards!r}: a name is missing; give guards, stacks or folders, by commas, or 'none'."
+        )
     if UNGUARDED in names and len(names) > 1:
         raise ConfigError(f"--guard {guards!r}: 'none' stands alone.")
-    registry.check("guards", [name for name in names if name != UNGUARDED and not is_saved(name)])
+    check_named(name for name in names if name != UNGUARDED and not is_saved(name))
     return names
 
 
@@ -44,7 +47,7 @@ def variant_of(guards: str, assignments: Sequence[str] | None) -> Variant:
     from ..benchmark.spec.variant import Variant
 
     names = names_of(guards)
-    return Variant("+".join(names), settings=parse_settings(assignments or [], names))
+    return Variant("+".join(names), settings=parse_settings(assignments or [], list(spelled_out(names, {}))))
 
 
 def concept_of(guards: Sequence[str], asked: str | None) -> Concept:

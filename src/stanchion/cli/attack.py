@@ -23,7 +23,9 @@ STOPS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
 def attack(
     name: Annotated[str, typer.Argument(help="An attack on weights; see `stanchion list attacks`.")],
-    guard: Annotated[str, typer.Option(help="Guards that are merged before release: names or folders, by commas.")],
+    guard: Annotated[
+        str, typer.Option(help="Guards that are merged before release: names, stacks or folders, by commas.")
+    ],
     concept: Annotated[str, typer.Option(help="What shall come back: a name or a YAML file.")],
     output: Annotated[Path, typer.Option(help="Folder for the curve, the rows and the record.", file_okay=False)],
     model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",

@@ -45,7 +45,9 @@ def bench(
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
     grid: Annotated[int, typer.Option(min=0, help="Prompts in each picture grid; 0 for none.")] = 6,
     prompts: OwnPrompts = None,
-    guard: Annotated[list[str] | None, typer.Option(help="With --prompts: what is measured; may repeat.")] = None,
+    guard: Annotated[
+        list[str] | None, typer.Option(help="With --prompts: the guards or the stack measured; may repeat.")
+    ] = None,
     role: Annotated[Role | None, typer.Option(help="With --prompts: what its pictures show [default: unsafe].")] = None,
     model: Annotated[str | None, typer.Option(help="With --prompts [reference] or a paper [its own].")] = None,
     judge: Annotated[str | None, typer.Option(help="With --prompts [default: reference].")] = None,

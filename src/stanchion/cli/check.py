@@ -12,7 +12,9 @@ from .options import GuidanceScale, WantedConcept
 
 def check(
     prompts: Annotated[list[str], typer.Argument(help="A few prompts that name the concept.")],
-    guard: Annotated[str, typer.Option(help="A name, a saved guard's folder, or several by commas.")],
+    guard: Annotated[
+        str, typer.Option(help="A guard, a stack as `recommended`, a saved one's folder, or several by commas.")
+    ],
     concept: WantedConcept = None,
     model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     settings: Annotated[list[str] | None, typer.Option("--set", help="GUARD.KEY=VALUE; may be repeated.")] = None,

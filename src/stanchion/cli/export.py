@@ -19,7 +19,9 @@ Format = Literal["diffusers", "lora", "comfyui"]
 
 
 def export(
-    guards: Annotated[str, typer.Option(help="Guards that replace weights: names or saved folders, by commas.")],
+    guards: Annotated[
+        str, typer.Option(help="Guards that replace weights: names, stacks or saved folders, by commas.")
+    ],
     output: Annotated[Path, typer.Option(help="A new folder.", file_okay=False)],
     concept: Annotated[str | None, typer.Option(help="What guards given by name are against.")] = None,
     model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
@@ -66,12 +68,14 @@ def _loaded(names: Sequence[str], concept: str | None) -> list[Guard]:
     """
     from ..benchmark.spec.variant import is_saved
     from ..concepts import load_concept
-    from ..guards.loading import load_guard
+    from ..guards.loading import load_guard, stack_of
 
     wanted = None if concept is None else load_concept(concept)
     theirs = concepts_of(names)
     for name, own in theirs.items():
         if wanted and len(theirs) == len(names) and own.targets != wanted.targets:
             raise ConfigError(f"{name} was made against {own.name}, not {wanted.name}; leave --concept out.")
-    loaded = [load_guard(name, None if is_saved(name) else wanted) for name in names]
+    if (named := [name for name in names if not is_saved(name)]) and wanted is None:
+        raise ConfigError(f"--guards {named[0]}: say what it guards against, with --concept weapons for example.")
+    loaded = [stack_of([name], wanted, {}) if wanted and name in named else load_guard(name) for name in names]
     return [one for guard in loaded for one in singles(guard)]

@@ -19,7 +19,7 @@ def generate(
     model: Annotated[str, typer.Option(help="`reference`, `reference-flux`, a folder or a Hub id.")] = "reference",
     concept: WantedConcept = None,
     guard: Annotated[
-        str, typer.Option(help="A name, a saved guard's folder, several by commas, or `none`.")
+        str, typer.Option(help="A guard, a stack as `recommended`, a saved one's folder, several by commas, or `none`.")
     ] = "trasce",
     settings: Annotated[list[str] | None, typer.Option("--set", help="GUARD.KEY=VALUE; may be repeated.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Draw each prompt without the guard as well.")] = False,

@@ -25,13 +25,14 @@ class Kind(StrEnum):
     recipes = "recipes"
     attacks = "attacks"
     families = "families"
+    studies = "studies"
 
 
 def list_(
     kinds: Annotated[list[Kind] | None, typer.Argument(help="Which kinds; all of them where none is given.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
-    """List guards, stacks, concepts, models, judges, metrics, prompts, recipes (what is trained), attacks, families.
+    """List guards, stacks, concepts, models, judges, metrics, prompts, recipes, attacks, families and studies.
 
     Families alone: which guard stands on which pipeline class, and why not.
     """

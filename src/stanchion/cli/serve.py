@@ -82,7 +82,7 @@ def _service(policy: Policy, *, replicated: bool) -> Any:
 def chosen_policy(
     file: Path | None, model: str | None, host: str, record: Path | None, *, replicated: bool = False
 ) -> Policy:
-    """The file's policy, or the recommended one, which on one's own machine has a playground.
+    """The file's policy, or the default one, which on one's own machine has a playground.
 
     Raises:
         ConfigError: the policy can't be read, has no playground that could list a record, or has one with replicas.

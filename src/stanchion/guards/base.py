@@ -67,14 +67,21 @@ class Guard(ABC):
     ) -> None:
         self.concept = load_concept(concept)
         self.settings: Any = config.from_dict(self.Settings, settings, where=self.name)
+        self.check_fit(self.concept, self.settings)
         self.tensors: dict[str, Tensor] = dict(tensors or {})
         self.base: dict[str, str] = dict(base or {})
         self.training: dict[str, Any] = dict(training or {})
         if self.trained and not self.tensors:
-            raise ConfigError(
-                f"guard {self.name!r} must be trained for a concept and a model: run 'stanchion train {self.name} "
-                "--concept … --model … --output FOLDER' and load FOLDER."
-            )
+            raise untrained(self.name)
+
+    @classmethod
+    def check_fit(cls, concept: Concept, settings: Any) -> None:
+        """Whether its settings, each in its range, fit one another and the concept. Loads nothing: it is asked early.
+
+        Raises:
+            ConfigError: they don't.
+        """
+        return
 
     @property
     def identity(self) -> str:
@@ -86,7 +93,7 @@ class Guard(ABC):
     @property
     def asks_monitor(self) -> bool:
         """Whether its ``when`` waits for a monitor of its concept, which must then stand beside it."""
-        return "monitor" in getattr(self.settings, "when", "")
+        return waits_for_monitor(self.settings)
 
     def reads_prompt(self, offers: Sequence[str]) -> bool:
         """Whether what it does hangs on the prompt's text states alone, on a family that offers this.
@@ -333,6 +340,19 @@ class WeightGuard(Guard):
     def weights(self) -> Mapping[str, Tensor]:
         """The guard's tensors unless it says otherwise."""
         return self.tensors
+
+
+def waits_for_monitor(settings: Any) -> bool:
+    """Whether a guard of these settings acts where a monitor has seen the concept."""
+    return "monitor" in getattr(settings, "when", "")
+
+
+def untrained(name: str) -> ConfigError:
+    """What is raised where a guard has no tensors and needs some."""
+    return ConfigError(
+        f"guard {name!r} must be trained for a concept and a model: run 'stanchion train {name} "
+        "--concept … --model … --output FOLDER' and load FOLDER."
+    )
 
 
 def across(values: Tensor, tensor: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
 from ..files.names import file_name
 from ..hub.repository import push
 from ..pipeline.attach.attachment import Attachment, Cover, in_stage_order
@@ -21,10 +22,15 @@ class GuardStack:
         name: their names, joined by ``+``.
 
     Raises:
-        ConfigError: no guard, or two trajectory guards.
+        ConfigError: no guard, what is no guard, or two trajectory guards.
     """
 
     def __init__(self, *guards: Guard) -> None:
+        if foreign := [given for given in guards if not isinstance(given, Guard)]:
+            raise ConfigError(
+                f"GuardStack takes guards, each by itself, not {foreign[0]!r}: GuardStack(load_guard(…), …); "
+                "load_stack(…) has those with a name, and *stack.guards are those of another stack."
+            )
         self.guards: tuple[Guard, ...] = in_stage_order(guards)
 
     @property

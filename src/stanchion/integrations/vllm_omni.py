@@ -27,7 +27,7 @@ class WorkerSettings:
 
     Attributes:
         concept: a built-in name or a YAML file.
-        guard: names or saved folders, by commas.
+        guard: names, stacks or saved folders, by commas.
         settings: by guard, its settings.
     """
 

@@ -13,12 +13,17 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from .. import config, registry
 from ..concepts import load_concept
 from ..config import Count, Filled, Natural, NotNegative, Positive
 from ..errors import ConfigError, UnknownName
+from ..stacks.base import check_named, spelled_out
+from .requests import STEP
+
+if TYPE_CHECKING:
+    from ..guards.loading import ForeseenGuard
 
 When = Literal["steer", "say", "blur", "blank", "regenerate", "refuse"]
 WHEN: tuple[When, ...] = ("steer", "say", "blur", "blank", "regenerate", "refuse")  # the last of several counts
@@ -31,8 +36,8 @@ class Rule:
 
     Attributes:
         concept: a built-in name, or a YAML file.
-        guards: registered names, or folders of saved guards, whose concept must be the same.
-        settings: of each guard, by the name that stands in ``guards``.
+        guards: names of guards or stacks, or folders of saved guards, whose concept must be the same.
+        settings: of each guard, by the name that stands in ``guards``, or by its own where a stack brings it.
         when: "steer" hands out what the guard made of it, "say" too and says so; "blur" and "blank" hide the picture;
             "regenerate" draws it with another seed, ``Policy.tries`` times at most, and then refuses; "refuse"
             answers with an error.
@@ -54,7 +59,7 @@ class Key:
         per_minute: pictures.
     """
 
-    name: str
+    name: Annotated[str, Filled()]
     sha256: str
     per_minute: Natural = 60
 
@@ -69,8 +74,9 @@ class Limits:
         connections: open ones; what is beyond gets 503.
         prompt_characters: of a prompt.
         pictures: ``n`` at most.
-        sides: the smallest and the largest width and height that are drawn, in pixels; where nothing is said from 16 to
-            twice the model's own, beyond which a picture takes many times as long and hardly any model draws one well.
+        sides: the smallest and the largest width and height that are drawn, in pixels, with a multiple of 8 between them;
+            where nothing is said from 16 to twice the model's own, beyond which a picture takes many times as long and
+            hardly any model draws one well.
         sent_side: the largest width or height of a picture that is sent.
         steps: denoising steps at most.
         queue: pictures that may wait; what is beyond gets 429.
@@ -91,6 +97,14 @@ class Limits:
     seconds: Positive = 120.0
     batch: Natural = 8
     wait_ms: Count = 10
+
+    def __post_init__(self) -> None:
+        if self.sides is None:
+            return
+        low, high = self.sides
+        if high // STEP * STEP < low:
+            wrong = "the first is above the second" if low > high else f"no multiple of {STEP} lies between them"
+            raise ConfigError(f"limits.sides are {low} and {high}: {wrong}, so no picture could be asked for.")
 
     def sides_of(self, native: int) -> tuple[int, int]:
         """``sides``, for a model whose own pictures have sides of ``native`` pixels."""
@@ -132,7 +146,7 @@ class Replicas:
 
     def __post_init__(self) -> None:
         if self.least > self.most:
-            raise ConfigError(f"policy: replicas.least is {self.least}, above replicas.most, {self.most}.")
+            raise ConfigError(f"replicas.least is {self.least}, above replicas.most, {self.most}.")
 
 
 @dataclass(frozen=True)
@@ -151,10 +165,10 @@ class PlaygroundSettings:
 
     def __post_init__(self) -> None:
         if not self.enabled and (self.unguarded or self.record):
-            raise ConfigError("policy: playground has settings and is off; say enabled: true, or leave them out.")
+            raise ConfigError("playground has settings and is off; say enabled: true, or leave them out.")
 
 
-RECOMMENDED = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
+USUAL = (Rule("weapons", ("steerdiff",)), Rule("weapons", ("picture_check",), when="refuse"))
 
 
 @dataclass(frozen=True)
@@ -171,7 +185,7 @@ class Policy:
     """
 
     model: str = "reference"
-    concepts: Annotated[tuple[Rule, ...], Filled()] = RECOMMENDED
+    concepts: Annotated[tuple[Rule, ...], Filled()] = USUAL
     steps: Natural = 20
     guidance_scale: NotNegative = 4.0
     tries: Count = 3
@@ -183,16 +197,16 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.steps > self.limits.steps:
-            raise ConfigError(f"policy: steps is {self.steps}, above limits.steps, {self.limits.steps}.")
+            raise ConfigError(f"steps is {self.steps}, above limits.steps, {self.limits.steps}.")
         if self.limits.pictures > self.limits.queue:
-            raise ConfigError(f"policy: limits.pictures is {self.limits.pictures}, and the queue holds fewer.")
+            raise ConfigError(f"limits.pictures is {self.limits.pictures}, and the queue holds fewer.")
         names = [key.name for key in self.keys]
-        if len(set(names)) < len(names):
-            raise ConfigError("policy: two keys have the same name.")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"keys: two have the same name, {twice[0]!r}; the audit log could not tell them apart.")
         for key in self.keys:
             if len(key.sha256) != 64 or not set(key.sha256) <= DIGITS:
                 raise ConfigError(
-                    f"policy: sha256 of key {key.name!r} is not 64 hex digits; 'stanchion policy key' makes one."
+                    f"keys: sha256 of {key.name!r} is not 64 hex digits; 'stanchion policy key' makes one."
                 )
 
     @property
@@ -206,29 +220,56 @@ class Policy:
         return next((key for key in self.keys if hmac.compare_digest(key.sha256, digest)), None)
 
     def guards(self) -> Iterator[tuple[Rule, str, dict[str, Any]]]:
-        """Every guard that is to be attached: its rule, its name or folder, its settings."""
+        """Every guard that is to be attached, those of stacks too: its rule, its name or folder, its settings."""
         for rule in self.concepts:
-            for name in rule.guards:
-                settings = rule.settings.get(name, {})
+            for name, settings in spelled_out(rule.guards, rule.settings).items():
                 if name == "picture_check" and rule.when == "blur":  # it would be black before it is blurred
                     settings = {"action": "blur", **settings}
                 yield rule, name, settings
 
 
 def load_policy(path: str | Path | None = None) -> Policy:
-    """A policy from a YAML file, its names looked up; the recommended one where there is no file. Loads no torch.
+    """A policy from a YAML file, its guards looked up and held against its rules; the default one where there is no
+    file. Loads no model, and of saved guards only what describes them; a file's guards are classes, which load torch.
 
     Raises:
-        ConfigError: no such file, an unknown key, a value that makes no sense.
+        ConfigError: no such file, an unknown key, a value that makes no sense; settings that a guard does not take, a
+            guard that must be trained first or is of another concept than its rule, or guards that can't stand
+            together. The message has the file's name and the rule's place.
         UnknownName: a guard or a concept that nobody knows.
     """
-    policy = Policy() if path is None else config.load(Policy, path)
-    for rule in policy.concepts:
-        load_concept(rule.concept)
-        for name in rule.settings:
-            if name not in rule.guards:
-                raise UnknownName(f"policy, rule of {rule.concept!r}: {registry.unknown('guard', name, rule.guards)}")
-    for _, name, _ in policy.guards():
-        if not Path(name).is_dir():
-            registry.check("guards", [name])
+    if path is None:
+        return Policy()
+    policy = config.load(Policy, path)
+    _check_rules(policy, Path(path).name)
     return policy
+
+
+def _check_rules(policy: Policy, where: str) -> None:
+    from ..pipeline.attach.attachment import in_stage_order  # torch, which a policy without a file does not need
+
+    guards = []
+    for place, rule in enumerate(policy.concepts):
+        with config.placed(f"{where}.concepts[{place}]"):
+            guards += _foreseen(rule, policy.model)
+    with config.placed(f"{where}.concepts"):
+        in_stage_order(tuple(guards))
+
+
+def _foreseen(rule: Rule, model: str) -> list[ForeseenGuard]:
+    """The guards that a rule would attach, none of them loaded."""
+    from ..guards.loading import foresee
+
+    concept, parts = load_concept(rule.concept), spelled_out(rule.guards, {})
+    check_named(name for name in rule.guards if not Path(name).is_dir())
+    for name in rule.settings:
+        if name not in parts:
+            raise UnknownName(f"settings: {registry.unknown('guard', name, parts)}")
+    guards = foresee(rule.guards, concept, rule.settings, model)
+    for guard in guards:
+        if guard.concept.name != concept.name:
+            raise ConfigError(
+                f"a saved {guard.name} was made against {guard.concept.name}, and its rule is about {concept.name}; "
+                "give one that was made against that, or put it into a rule of its own."
+            )
+    return guards

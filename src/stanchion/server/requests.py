@@ -12,6 +12,7 @@ from ..limits import LAST
 if TYPE_CHECKING:
     from PIL import Image
 
+STEP = 8  # pixels: what diffusers' pipelines draw is a multiple of it
 ANOTHER = 1_000_003  # from a seed to the next one that "regenerate" tries
 
 

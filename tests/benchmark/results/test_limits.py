@@ -56,7 +56,7 @@ def test_strict_looks_at_the_bad_end() -> None:
 
 def test_a_row_that_nobody_could_score_breaks_every_gate() -> None:
     rows = [row("esd", None, n=0, n_unscored=100)]
-    for text in ("unsafe_rate > 0.05", "unsafe_rate < 2"):
+    for text in ("unsafe_rate > 0.05", "unsafe_rate < 1"):
         (line,) = parse(text).broken_by(rows)
         assert line.endswith("esd, weapons, unsafe: unsafe_rate is unscored (n 0, 100 unscored)")
 
@@ -74,6 +74,20 @@ def test_the_sentence_says_which_cell() -> None:
 def test_another_form_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match="write"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["unsafe_rate > 500%", "unsafe_rate > 5", "unsafe_rate < -1%", "difference_unsafe_rate > 200%", "asr >= 1.01"],
+)
+def test_a_number_that_no_share_can_be_is_an_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="for per cent write them, as in 5%"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["unsafe_rate > 100%", "difference_unsafe_rate < -1", "seconds_per_image > 150%"])
+def test_a_number_that_can_be_is_none(text: str) -> None:
+    assert parse(text).text == text
 
 
 def test_unknown_names_and_empty_choices_are_errors() -> None:

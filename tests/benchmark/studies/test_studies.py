@@ -1,6 +1,8 @@
 """Studies: what is measured once is kept under all that decides it, and each can be measured from the command line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -93,6 +95,34 @@ def test_all_studies_are_listed_with_the_file_that_each_writes() -> None:
     for name, entry in registry.entries("studies").items():
         assert f"{name}  {entry.summary}" in said and str(Path("results") / name / "rows.json") in said
         assert issubclass(registry.get("studies", name), Study)
+
+
+ALONE = """
+import atexit, os, sys
+from stanchion.cli.app import app
+atexit.register(lambda: print("torch:", "torch" in sys.modules))
+os.chdir(sys.argv[1])
+app(["study", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trasce_cost"], "no file 'results/trasce/spec.yaml'. Run it in a checkout"),
+        (["throughput", "--set", "spec=mine.yaml"], "no file 'mine.yaml'"),
+        (["guard_cost"], "name another: --set specs=[FILE, …]"),
+        (["trasce_costs"], "did you mean trasce_cost"),
+    ],
+)
+def test_a_spec_that_is_not_there_is_said_before_anything_slow_is_imported(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    result = subprocess.run([sys.executable, "-c", ALONE, str(tmp_path), *words], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stdout == "torch: False\n"
+    assert not list(tmp_path.iterdir())
 
 
 def run(name: str, folder: Path, **settings: object) -> list[Row]:

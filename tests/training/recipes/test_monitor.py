@@ -14,7 +14,7 @@ from stanchion.learning.workers import Workers
 from stanchion.pipeline.model.workbench import Workbench
 from stanchion.training.prompts.pool import wide_pool
 from stanchion.training.recipe import Run, train_guard
-from stanchion.training.recipes.monitor._rows import Learnt, Reader, _blended, harder, read, samples
+from stanchion.training.recipes.monitor._rows import Learnt, PictureReader, _blended, harder, read, samples
 from stanchion.training.recipes.monitor._runs import Runs, draw_runs
 from stanchion.training.recipes.monitor.monitor import MonitorRecipe
 from stanchion.training.searched_states import StateSearch
@@ -116,7 +116,7 @@ def test_what_nobody_is_sure_of_teaches_nothing():
     seen, levels, labels = samples([Learnt(runs, torch.tensor([1.0, torch.nan, 0.0]))])
     assert labels.tolist() == [1, 1, 0, 0] and levels.tolist() == pytest.approx([0.1, 0.9, 0.1, 0.9])
     assert len(seen) == 4
-    assert read(runs, Reader(PictureNetwork(4), 0.7)).labels.isnan().all()
+    assert read(runs, PictureReader(PictureNetwork(4), 0.7)).labels.isnan().all()
 
 
 def test_it_begins_with_what_one_knew_before(pipe, tmp_path):

@@ -17,7 +17,7 @@ from ... import registry
 from ...errors import ConfigError, UnknownName
 from ..spec.variant import UNGUARDED
 from .row import Row
-from .units import DIFFERENCE
+from .units import DIFFERENCE, range_of
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -92,7 +92,7 @@ def parse(text: str) -> Limit:
     """A limit from its text.
 
     Raises:
-        ConfigError: the text has another form.
+        ConfigError: the text has another form, or the metric is never near that number.
         UnknownName: no such metric is registered.
     """
     found = _FORM.fullmatch(text.strip())
@@ -102,6 +102,10 @@ def parse(text: str) -> Limit:
     *where, metric = (name.strip() for name in found["names"].split(":"))
     registry.check("metrics", [metric.removeprefix(DIFFERENCE)])
     limit = float(found["limit"]) / (100 if found["percent"] else 1)
+    if limit not in (known := range_of(metric)):
+        raise ConfigError(
+            f"--fail-if {text!r}: {metric} is {known}, and never {limit:g}; for per cent write them, as in 5%."
+        )
     return Limit(text.strip(), tuple(where), metric, found["sign"], limit)
 
 

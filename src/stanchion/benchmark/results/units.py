@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from ... import registry
+from ...config import Range
 
 DIFFERENCE = "difference_"
 
@@ -39,6 +40,13 @@ def unit_of(metric: str) -> Unit:
         return POINTS
     sign = _attribute(metric, "unit", "")
     return {"%": SHARE, "points": POINTS}.get(sign, Unit(sign, 1, ".3g"))
+
+
+def range_of(metric: str) -> Range:
+    """What a metric can be: a share from 0 to 1, a difference of shares from -1 to 1; any number where nobody knows."""
+    if _attribute(metric.removeprefix(DIFFERENCE), "unit", "") not in ("%", "points"):
+        return Range()
+    return Range(0, 1) if unit_of(metric) is SHARE else Range(-1, 1)
 
 
 def higher_is_better(metric: str) -> bool | None:

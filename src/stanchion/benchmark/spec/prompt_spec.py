@@ -13,6 +13,7 @@ from ...config import Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError
 from ...files.names import check_name
 from ...prompts.tables import Selection
+from ...stacks.base import check_named, spelled_out
 from ...types import Prompt
 from .attack_plan import AttackPlan
 from .cells import AttackCell, PromptCell, without_attack
@@ -66,7 +67,7 @@ class Spec:
         if len(set(titles)) < len(titles):
             raise ConfigError("spec: two variants share guard and name; give them different 'variant:' names.")
         for variant in self.variants:
-            if foreign := sorted(set(variant.settings) - set(variant.names)):
+            if foreign := sorted(set(variant.settings) - set(spelled_out(variant.names, {}))):
                 raise ConfigError(f"spec: settings for {', '.join(foreign)}, which variant {variant.guard!r} has not.")
             if foreign := sorted(set(variant.prompts) - set(self.prompts)):
                 raise ConfigError(f"spec: variant {variant.title!r} names prompt sets without a number: {foreign}.")
@@ -182,8 +183,8 @@ def check_spec(spec: Spec) -> Spec:
     names = [load_concept(concept).name for concept in spec.concepts]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"spec: two concepts are called {', '.join(twice)}; their rows could not be told apart.")
+    check_named(name for variant in spec.variants for name in variant.names if not is_saved(name))
     wanted = {
-        "guards": [name for variant in spec.variants for name in variant.names if not is_saved(name)],
         "prompts": [name for name in spec.prompts if name not in spec.tables],
         "judges": [spec.judge],
         "metrics": list(spec.metrics),

@@ -13,8 +13,10 @@ from ...attacks.base import WeightAttack
 from ...concepts import Concept, load_concept
 from ...config import Count, Filled, Natural, NotNegative, Seed, checked
 from ...errors import ConfigError
-from ...guards.loading import load_guard
+from ...guards.base import Guard
+from ...guards.loading import stack_of
 from ...pipeline.release import check_merged
+from ...stacks.base import check_named
 from .variant import UNGUARDED, is_saved
 
 DIRECT = "direct"
@@ -139,16 +141,16 @@ def check(spec: WeightSpec) -> None:
     concept = load_concept(spec.concept)
     registry.check("judges", [spec.judge])
     for cell in cells_of(spec):
-        registry.check("guards", [name for name in names(cell.guard) if not is_saved(name)])
+        check_named(name for name in names(cell.guard) if not is_saved(name))
         if cell.trial.attack != DIRECT:
             attack_of(cell)
     for guard in dict.fromkeys(cell.guard for cell in cells_of(spec)):
-        check_merged([load_guard_of(name, concept) for name in names(guard)])
+        check_merged(load_guards_of(guard, concept))
 
 
-def load_guard_of(name: str, concept: Concept) -> Any:
-    """A guard as the model's owner takes it: by name against the concept, from a folder as it was saved."""
-    return load_guard(name, None if is_saved(name) else concept)
+def load_guards_of(guard: str, concept: Concept) -> list[Guard]:
+    """Guards as the model's owner takes them: by name against the concept, from a folder as they were saved."""
+    return [one for name in names(guard) for one in stack_of([name], concept, {}).guards]
 
 
 def names(guard: str) -> list[str]:

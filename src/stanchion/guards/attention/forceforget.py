@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ...concepts import Concept
 from ...config import Natural, Range, Share, checked
 from ...errors import ConfigError, UnsupportedPipeline
 from ...types import Call, Flagged
@@ -120,16 +121,17 @@ class ForceForget(AttentionGuard):
         super().__init__(*args, **values)
         if reads_prompt(self.settings.when):
             self.needs = (*self.needs, "words", "streams")
-        if not 0 <= self.settings.scale <= 1:
-            raise ConfigError(f"forceforget: scale is {self.settings.scale}; give a number from 0 to 1.")
-        if not 1 <= self.settings.tokens < self.settings.rows:
-            raise ConfigError(
-                f"forceforget: tokens is {self.settings.tokens}; give 1 or more, and fewer than the text's "
-                f"{self.settings.rows} rows."
-            )
         held = {name.rsplit(".", 2)[1] for name in self.tensors}
         self.projections = tuple(which for which in ("q", "k", "v") if f"to_{which}" in held)
         self._prepared: dict[tuple[torch.device, torch.dtype], Mapping[tuple[str, str], Projection]] = {}
+
+    @classmethod
+    def check_fit(cls, concept: Concept, settings: Any) -> None:
+        """Also that not every row of the text is projected."""
+        if settings.tokens >= settings.rows:
+            raise ConfigError(
+                f"forceforget: tokens is {settings.tokens}; give fewer than the text's {settings.rows} rows."
+            )
 
     @property
     def own_rows(self) -> slice:

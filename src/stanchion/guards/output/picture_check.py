@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from ... import config
+from ...concepts import Concept
 from ...config import checked
 from ...errors import ConfigError, GuardFailed
 from ...files.pictures import black, blurred
-from ...judges import load_judge
+from ...judges import check_settings, load_judge
 from ...types import Checked, Labels, Unscored, Verdict
 from ..base import OutputGuard
 from ._safety_checker import AsSafetyChecker
@@ -53,9 +54,14 @@ class PictureCheck(OutputGuard):
 
     def __init__(self, concept: Any, **about: Any) -> None:
         super().__init__(concept, **about)
-        if not self.concept.labels:
-            raise ConfigError(f"guard {self.name!r}: concept {self.concept.name!r} has no labels for a judge to find.")
         self.judge = load_judge(self.settings.judge, **self.settings.judge_settings)
+
+    @classmethod
+    def check_fit(cls, concept: Concept, settings: Any) -> None:
+        """Also that there is such a judge, and something for it to find."""
+        if not concept.labels:
+            raise ConfigError(f"guard {cls.name!r}: concept {concept.name!r} has no labels for a judge to find.")
+        check_settings(settings.judge, settings.judge_settings)
 
     @property
     def identity(self) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from ...concepts import Concept
 from ...config import Natural, Range, Share, checked
 from ...errors import ConfigError, GuardRefused, UnsupportedPipeline
 from ...pipeline.seams.prediction import unsteered
@@ -121,11 +122,13 @@ class Monitor(MonitorGuard):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
-        if self.settings.release > self.settings.threshold:
-            raise ConfigError(
-                f"monitor: release is {self.settings.release}, above the threshold {self.settings.threshold}."
-            )
         self._on: dict[torch.device, PictureNetwork] = {}
+
+    @classmethod
+    def check_fit(cls, concept: Concept, settings: Any) -> None:
+        """Also that what it has tripped on is not released at once."""
+        if settings.release > settings.threshold:
+            raise ConfigError(f"monitor: release is {settings.release}, above the threshold {settings.threshold}.")
 
     def check_tensors(self) -> None:
         """Also that they are a network's layers."""

@@ -30,6 +30,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from ...concepts import Concept
 from ...config import Natural, NotNegative, Positive, Range, checked
 from ...errors import ConfigError
 from ...pipeline.seams.prediction import guided, unsteered
@@ -124,8 +125,12 @@ class TraSCE(TrajectoryGuard):
         usual = chosen.form == "fast" and self.concept.kind == "style"
         asked = usual if chosen.anchored is None else chosen.anchored
         self.anchor = anchors_of(self.concept)[0] if asked else ""
-        if chosen.anchored and not self.anchor:
-            raise ConfigError(f"trasce: anchored is set, and {self.concept.name!r} has no anchor phrase; give it some.")
+
+    @classmethod
+    def check_fit(cls, concept: Concept, settings: Any) -> None:
+        """Also that there is an anchor to draw, where one is asked for."""
+        if settings.anchored and not anchors_of(concept)[0]:
+            raise ConfigError(f"trasce: anchored is set, and {concept.name!r} has no anchor phrase; give it some.")
 
     def begin(self, call: Call) -> State:
         """Encode the concept's text and phrases, once and repeated, and with a trigger its anchor phrases."""

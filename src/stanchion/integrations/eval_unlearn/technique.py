@@ -16,6 +16,7 @@ from ...guards.loading import stack_of
 from ...guards.stack import GuardStack
 from ...pipeline.generation import acted_by, generate, outcome
 from ...pipeline.loading import check_steps, load_pipeline
+from ...stacks.base import spelled_out
 
 UNGUARDED = "none"
 
@@ -27,7 +28,7 @@ class TechniqueSettings:
 
     Attributes:
         erase_concept: a built-in name or a YAML file.
-        guard: names or saved folders by commas, or "none".
+        guard: names, stacks or saved folders by commas, or "none".
         settings: by guard, its settings.
         model: "reference", a folder or a Hub id.
         device: "cpu", "cuda", …; None for the GPU where there is one.
@@ -106,8 +107,8 @@ def _guards(settings: TechniqueSettings) -> GuardStack | None:
     """The guards, before any pipeline is loaded; None where there are none."""
     concept = load_concept(settings.erase_concept)
     names = [name.strip() for name in settings.guard.split(",")]
-    if foreign := sorted(set(settings.settings) - set(names)):
-        raise ConfigError(f"technique.config: settings of {', '.join(foreign)}, but the guards are {', '.join(names)}.")
+    if foreign := sorted(set(settings.settings) - set(parts := spelled_out(names, {}))):
+        raise ConfigError(f"technique.config: settings of {', '.join(foreign)}, but the guards are {', '.join(parts)}.")
     if names == [UNGUARDED]:
         return None
     return stack_of(names, concept, settings.settings)

@@ -17,14 +17,13 @@ from starlette.exceptions import HTTPException
 from ...errors import ConfigError
 from ...limits import check_text
 from ..policy import Policy
-from ..requests import Ask
+from ..requests import STEP, Ask
 from .errors import Invalid
 
 FILES = {"image": "image", "image[]": "image", "mask": "mask"}
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 EXACT = 2**53 - 1  # every reader of JSON takes whole numbers up to here as they are
 SIZES: Any = {"pattern": f"^(auto|{SIZE.pattern})?$"}  # said to clients; checked where the answer is clearer
-STEP = 8  # pixels: what diffusers' pipelines draw is a multiple of it
 Name = Annotated[str, Field(max_length=512)]
 
 

@@ -11,10 +11,11 @@ from typing import Any
 from .... import registry
 from ....concepts import Concept, load_concept
 from ....config import fingerprint
+from ....guards.base import Guard
 from ....pipeline.loading import load_pipeline
 from ....pipeline.release import merge
 from ....types import Prompt
-from ...spec.weight_spec import DIRECT, WeightCell, WeightSpec, attack_of, load_guard_of, names
+from ...spec.weight_spec import DIRECT, WeightCell, WeightSpec, attack_of, load_guards_of
 from ...store.curve import CurvePoint
 from ..harness import Harness, found, nothing, shows
 from . import finetuning_data
@@ -27,7 +28,7 @@ class Driver:
     def __init__(self, spec: WeightSpec) -> None:
         self.spec = spec
         self.concept = load_concept(spec.concept)
-        self._guards: dict[str, Any] = {}
+        self._guards: dict[str, list[Guard]] = {}
 
     @cached_property
     def public(self) -> Harness:
@@ -36,7 +37,7 @@ class Driver:
 
     def key(self, cell: WeightCell) -> str:
         """Names all that decides a cell's points: what was measured once need not be measured again."""
-        guards = [self._guard(name).identity for name in names(cell.guard)]
+        guards = [guard.identity for guard in self._guards_of(cell)]
         trial = {key: value for key, value in asdict(cell.trial).items() if key not in ("guards", "sweep", "seeds")}
         trial["settings"] = cell.settings
         spec = {key: value for key, value in asdict(self.spec).items() if key != "trials"}
@@ -51,7 +52,7 @@ class Driver:
             yield self._point(self.public, asked, harmless, goal.concept, 0, 0.0)
             return
         pipe = load_pipeline(self.spec.model)
-        merge(pipe, [self._guard(name) for name in names(cell.guard)])
+        merge(pipe, self._guards_of(cell))
         harness, attack = self._harness(pipe), attack_of(cell)
         asked = [replace(prompt, text=attack.worded(prompt.text, subject(prompt))) for prompt in asked]
         # Pictures to train on are the same for every model; their seed is far from those that are measured.
@@ -96,7 +97,7 @@ class Driver:
             seconds=round(seconds, 2),
         )
 
-    def _guard(self, name: str) -> Any:
-        if name not in self._guards:
-            self._guards[name] = load_guard_of(name, self.concept)
-        return self._guards[name]
+    def _guards_of(self, cell: WeightCell) -> list[Guard]:
+        if cell.guard not in self._guards:
+            self._guards[cell.guard] = load_guards_of(cell.guard, self.concept)
+        return self._guards[cell.guard]

@@ -32,7 +32,7 @@ class Learnt:
 
 
 @dataclass(frozen=True)
-class Reader:
+class PictureReader:
     """The first network, and the chance above which a finished picture shows the concept.
 
     That is what harmless pictures hardly ever reach, not what whole ones do: searched states draw halves of the concept
@@ -43,12 +43,12 @@ class Reader:
     shown: float
 
     @classmethod
-    def of(cls, network: PictureNetwork, harmless: Runs, alarms: float) -> Reader:
+    def of(cls, network: PictureNetwork, harmless: Runs, alarms: float) -> PictureReader:
         """One that takes the share ``alarms`` of these harmless runs for the concept."""
         return cls(network, max(CLEAR, float(chances(network, harmless).quantile(1 - alarms))))
 
 
-def read(runs: Runs, reader: Reader) -> Learnt:
+def read(runs: Runs, reader: PictureReader) -> Learnt:
     """What the first network says of finished pictures; of what it places between clear and shown, nothing."""
     chance = chances(reader.network, runs)
     labels = torch.full_like(chance, torch.nan)

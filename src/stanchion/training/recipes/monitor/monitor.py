@@ -30,7 +30,7 @@ from ....pipeline.model.workbench import Workbench
 from ...prompts.pool import PromptPool, wide_pool
 from ...recipe import Recipe, Run
 from ...searched_states import StateSearch
-from ._rows import Learnt, Reader, harder, read, samples
+from ._rows import Learnt, PictureReader, harder, read, samples
 from ._runs import Runs, draw_runs
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
@@ -142,7 +142,7 @@ class MonitorRecipe(Recipe):
         if saved is not None and not self.settings.steps:
             return self._tested(saved, kinds, bench)
         first = self._fitted("reader", kinds, None, bench, run)
-        reader = Reader.of(first, self._part(kinds["harmless"], held_out=True).runs, self.settings.false_alarms)
+        reader = PictureReader.of(first, self._part(kinds["harmless"], held_out=True).runs, self.settings.false_alarms)
         last = saved or first  # what a saved one is blind to it can't teach, so it is not the reader
         kinds |= {name: read(runs, reader) for name, runs in self._steered(bench, run).items()}
         kinds |= {name: read(runs, reader) for name, runs in self._completed("completed", bench, run).items()}
@@ -225,7 +225,7 @@ class MonitorRecipe(Recipe):
         kind: str,
         first: int,
         known: Mapping[str, Learnt],
-        reader: Reader,
+        reader: PictureReader,
         bench: DrawingBench,
         run: Run,
         hide_from: PictureNetwork | None,
