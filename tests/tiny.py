@@ -195,7 +195,7 @@ def guard(name: str, **settings: Any) -> Any:
     if name == "picture_check":
         settings = {"judge": "always_unsafe", **settings}
     if name == "monitor":
-        settings = {"look_from": 0.0, "threshold": 0.05, "release": 0.0, "still": "keep", **settings}
+        settings = {"look_from": 0.0, "threshold": 0.05, "finished": 0.05, "release": 0.0, "still": "keep", **settings}
     if registry.get("guards", name).trained:
         return load_guard(_trained(name), **settings)
     return load_guard(name, concept=weapons(), **settings)

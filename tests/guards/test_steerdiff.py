@@ -12,7 +12,7 @@ from stanchion.guards.identifier import LONGEST, Identifier
 from stanchion.guards.text.steerdiff import merged_spans
 from stanchion.types import Condition, PromptEmbeds
 
-WIDTH, ROWS = 6, 14
+WIDTH, ROWS = 6, 18
 PLANTED = torch.tensor([4.0, 0, 0, 0, 0, 0])
 
 

@@ -74,9 +74,9 @@ class Limits:
         connections: open ones; what is beyond gets 503.
         prompt_characters: of a prompt.
         pictures: ``n`` at most.
-        sides: the smallest and the largest width and height that are drawn, in pixels, with a multiple of 8 between them;
-            where nothing is said from 16 to twice the model's own, beyond which a picture takes many times as long and
-            hardly any model draws one well.
+        sides: the smallest and the largest width and height that are drawn, in pixels; a multiple of 8 lies between
+            them. Where nothing is said, from 16 to twice the model's own: beyond that a picture takes many times as
+            long, and hardly any model draws one well.
         sent_side: the largest width or height of a picture that is sent.
         steps: denoising steps at most.
         queue: pictures that may wait; what is beyond gets 429.

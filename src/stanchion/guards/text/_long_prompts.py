@@ -19,7 +19,7 @@ LONG = LONGEST + 1  # tokens beyond which a prompt is long
 STRIDE = 4  # tokens between the begins of parts; a phrase of six is whole in one of them
 
 
-class Part(NamedTuple):
+class PromptPart(NamedTuple):
     """Tokens ``start`` to ``start + size`` of the prompt in a row of the batch."""
 
     row: int
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     size: int
 
 
-def parts_of(view: PromptEmbeds) -> list[Part]:
+def parts_of(view: PromptEmbeds) -> list[PromptPart]:
     """The parts of each long prompt of one stream; none where its words are not known.
 
     Long is also what leaves fewer than nine rows of the window behind it.
@@ -40,11 +40,11 @@ def parts_of(view: PromptEmbeds) -> list[Part]:
         if len(places) > LONG or (places and len(own) - 1 - places[-1] <= LONGEST):
             first, end = places[0], places[-1] + 1
             starts = range(first, max(first + 1, end - STRIDE), STRIDE)
-            found += [Part(row, start, min(LONGEST, end - start)) for start in starts]
+            found += [PromptPart(row, start, min(LONGEST, end - start)) for start in starts]
     return found
 
 
-def token_ids_of(parts: list[Part], view: PromptEmbeds, empty: Tensor) -> Tensor:
+def token_ids_of(parts: list[PromptPart], view: PromptEmbeds, empty: Tensor) -> Tensor:
     """(len(parts), L) token ids of the parts, each as a whole prompt; ``empty`` (L,) are those of the empty one."""
     assert view.token_ids is not None
     first = view.streams[0].first

@@ -18,7 +18,7 @@ from ...types import Call, PromptEmbeds, Steered
 from ..base import TextGuard
 from ..identifier import LONGEST, Identifier
 from ..sayings import Sayings
-from ._long_prompts import Part, parts_of, token_ids_of
+from ._long_prompts import PromptPart, parts_of, token_ids_of
 
 WHOLE = "text_encoder"  # the stream of tensors whose names say none
 MAP = "map.bias"
@@ -204,8 +204,8 @@ class SteerDiff(TextGuard):
         """
         if (rows := view.embeds.shape[1]) < 2 * LONGEST:
             raise UnsupportedPipeline(
-                f"steerdiff was given {rows} rows of text, in which it hears hardly anything: give at least {2 * LONGEST} "
-                "(a longer max_sequence_length, or prompt_embeds as encode_prompt gives them)."
+                f"steerdiff was given {rows} rows of text, in which it hears hardly anything: give "
+                f"at least {2 * LONGEST} (a longer max_sequence_length, or prompt_embeds as encode_prompt gives them)."
             )
         scores = self._scan(view, parts)
         found = parts_of(view) if "token_ids" in call.offers else []
@@ -218,7 +218,7 @@ class SteerDiff(TextGuard):
         return scores + (heard - scores.detach())
 
     @torch.no_grad()
-    def _heard(self, found: list[Part], view: PromptEmbeds, parts: _Parts, call: Call) -> Tensor:
+    def _heard(self, found: list[PromptPart], view: PromptEmbeds, parts: _Parts, call: Call) -> Tensor:
         """(len(found),) the highest score in each part, read by itself."""
         (empty,) = (one for one in apart(call.read([""])) if one.streams[0].name == view.streams[0].name)
         assert empty.token_ids is not None
