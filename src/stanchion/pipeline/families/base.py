@@ -39,6 +39,7 @@ class Family(Standing):
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
         encoding: arguments of a call on which it depends how texts are encoded.
+        pictured_texts: whether texts are encoded with the call's picture, so that no other call has their states.
         states_of: the attribute that holds the encoder of the text states.
         reader: the attribute that holds the tokenizer of the token ids that guards see.
         parts: what artefacts call its text encoders (``TextStream.bases``), where that is no attribute's name.
@@ -65,6 +66,7 @@ class Family(Standing):
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ()
     encoding: ClassVar[tuple[str, ...]] = ()
+    pictured_texts: ClassVar[bool] = False
     states_of: ClassVar[str] = "text_encoder"
     reader: ClassVar[str] = "tokenizer"
     parts: ClassVar[Mapping[str, str]] = {}

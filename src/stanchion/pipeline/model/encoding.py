@@ -97,6 +97,8 @@ class Encoding:
             raise UnsupportedPipeline(
                 f"the guard must encode its concept: keep {' and '.join(missing)} on the pipeline."
             )
+        if self.family.pictured_texts:
+            return Phrases()  # of this call alone
         encode = unwrapped(self.pipe, "encode_prompt")
         options = (self.family.options(self.arguments), id(getattr(encode, "__func__", encode)))
         return self.book.open(identity_of(*filter(None, parts.values()), options=options))
