@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import ConfigError
 from ...types import Condition, Guided, PromptEmbeds, Step
+from .. import caches
 from ..attach.guard_record import Record
 from ..attach.guarded_class import unwrapped
 from ..attach.watching import check
@@ -186,7 +187,8 @@ class GuardedPrediction:
         )  # the only one that differentiates twice
 
         def forward(one: Pass) -> Any:
-            with opened(self._denoiser), attention.watched(self._denoiser, one), _attention_by(backend):
+            watched = attention.watched(self._denoiser, one)
+            with opened(self._denoiser), watched, caches.left_out(self._denoiser), _attention_by(backend):
                 return self._family.run(self._denoiser, one)
 
         time = torch.tensor(timestep, device=latents.device)

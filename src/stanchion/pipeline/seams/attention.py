@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import GuardBypassed, StanchionError, UnsupportedPipeline
 from ...types import Flagged
+from .. import caches
 from ..attach.guard_record import Record
 from ..families.base import Family, Pass, Place
 from ..proof.checksums import checksums
@@ -99,8 +100,7 @@ class AttentionSeam:
         if missing:
             raise GuardBypassed(
                 f"{len(missing)} of {len(self._running)} text projections were not run through their guard "
-                f"(first: {missing[0]}). Fused projections and processors of their own hide them: undo "
-                "fuse_qkv_projections, or use a standard attention processor."
+                f"(first: {missing[0]}). {_why_missing(denoiser)}"
             )
         for record, verdict in zip(self.records, self._verdicts, strict=True):
             record.note(*verdict.by_picture())
@@ -268,6 +268,18 @@ class _KeptProjection(NamedTuple):
             and context._version == self.context_version
             and self.result._version == self.result_version
         )
+
+
+def _why_missing(denoiser: nn.Module) -> str:
+    if caches.in_place(denoiser):
+        return (
+            "A cache took what an earlier pass computed in the place of whole layers: call disable_cache() on "
+            "the denoiser, or use a guard of another stage."
+        )
+    return (
+        "Fused projections and processors of their own hide them: undo fuse_qkv_projections, or use a standard "
+        "attention processor."
+    )
 
 
 def _contents(layer: nn.Module) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...errors import GuardBypassed, UnsupportedPipeline
 from ...types import Condition, Guided, Step
+from .. import caches
 from ..attach.guard_record import Record
 from ..attach.guarded_class import Proxy, unwrapped
 from ..attach.watching import WatchSeam
@@ -134,11 +135,10 @@ class StepSeam:
         roles = {role: one for note in noted for role, one in note.roles.items()}
         denoiser, scale = noted[0].denoiser, getattr(scheduler, "scale_model_input", None)
         predictor = Predictor(
-            forward=functools.partial(self._forward, denoiser),
+            forward=functools.partial(self._predict, denoiser),
             scale=functools.partial(scale, timestep=timestep) if scale else _as_it_is,
             family=self.family,
             shown=roles["prompt"],
-            contexts=getattr(denoiser, "cache_context", None),
         )
         prompt, empty, negative = self._conditions(roles)
         level = process_of(scheduler).level(timestep)
@@ -222,6 +222,10 @@ class StepSeam:
         if (untouched and not self.call.negative_given) or _alike(negative.embeds, self.call.encode([""]).embeds):
             return prompt, negative, None
         return prompt, self.call.encode([""]), negative
+
+    def _predict(self, denoiser: Any, one: Pass) -> Any:
+        with caches.left_out(denoiser):
+            return self._forward(denoiser, one)
 
     def _forward(self, denoiser: Any, one: Pass) -> Any:
         with opened(denoiser), self.attention.watched(denoiser, one):
