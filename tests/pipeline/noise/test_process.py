@@ -39,3 +39,21 @@ def test_what_says_no_noise_level_by_its_timesteps_is_refused(name, options):
     pipe.scheduler = getattr(diffusers, name)(**options)
     with Identity().attach(pipe), pytest.raises(UnsupportedPipeline, match=name):
         tiny_families.draw(pipe)
+
+
+OTHER = [
+    ("StableDiffusionXLPipeline", "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"),
+    ("PixArtSigmaPipeline", "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"),
+    ("StableDiffusion3Pipeline", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"),
+    ("SanaPipeline", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"),
+    ("ZImagePipeline", "DPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "instead"), OTHER, ids=str)
+def test_a_scheduler_of_another_process_is_refused(kind, name, instead):
+    """The pipelines of flows do not scale x_t for the denoiser, as Euler's diffusion asks for."""
+    pipe = tiny_families.fresh(kind)
+    pipe.scheduler = getattr(diffusers, name)()
+    with Identity().attach(pipe), pytest.raises(UnsupportedPipeline, match=f"{name}.* use e.g. {instead}"):
+        tiny_families.draw(pipe)

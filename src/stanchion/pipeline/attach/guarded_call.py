@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from ...errors import UnsupportedPipeline
-from .. import caches
 from ..families import Family
 from ..freezing import frozen
 from ..model.encoding import Encoding
 from ..phrase_cache import PhraseCache
+from ..proof import caches
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
 from ..seams.output import OutputSeam

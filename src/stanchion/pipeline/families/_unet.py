@@ -11,7 +11,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
-from ..noise.flow import Flow
+from ..noise.vp import VariancePreserving
 from .base import TEXT, Family, Pass
 
 
@@ -22,6 +22,7 @@ class UNet(Family):
     predicted with the prompt's.
     """
 
+    process = VariancePreserving
     denoisers = ("unet",)
     sample = "sample"
     residuals: ClassVar[tuple[str, ...]] = ("down_block_additional_residuals", "mid_block_additional_residual")
@@ -46,14 +47,6 @@ class UNet(Family):
                     f"the denoiser takes conditions besides the text ({key}={denoiser.config[key]!r}); "
                     "guards know text conditions only."
                 )
-
-    def check_scheduler(self, scheduler: Any) -> None:
-        if Flow.fits(scheduler):
-            raise UnsupportedPipeline(
-                f"{type(scheduler).__name__} has no diffusion noise schedule (alphas_cumprod), as {self.title} was "
-                "trained on; use e.g. DDIMScheduler."
-            )
-        super().check_scheduler(scheduler)
 
     def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")

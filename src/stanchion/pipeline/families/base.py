@@ -18,7 +18,8 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from ...streams import TextStream
 from ...types import Condition
-from ..noise import process_of
+from ..noise import NoiseProcess, process_of
+from ..noise.flow import Flow
 from ..stages import Stage
 from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen, parameters_of
 from ._needs import NEEDS, Standing
@@ -36,6 +37,7 @@ class Family(Standing):
     Attributes:
         name: the file's stem.
         classes: names of its diffusers classes.
+        process: what its models were trained to reverse; its pipelines read x_t as schedulers of that kind hold it.
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
         encoding: arguments of a call on which it depends how texts are encoded.
@@ -62,6 +64,7 @@ class Family(Standing):
 
     name: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]
+    process: ClassVar[type[NoiseProcess]] = Flow
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ()
@@ -193,8 +196,12 @@ class Family(Standing):
         """Refuse a denoiser whose conditions the family does not know."""
 
     def check_scheduler(self, scheduler: Any) -> None:
-        """Refuse a scheduler whose noise levels or predictions a guard could not read."""
-        process_of(scheduler)
+        """Refuse a scheduler whose noise levels or predictions a guard could not read, or of another process."""
+        if not isinstance(process_of(scheduler), self.process):
+            raise UnsupportedPipeline(
+                f"{type(scheduler).__name__} does not go by {self.process.known_as}, as {self.title} was trained and "
+                f"its pipelines call it; use e.g. {self.process.example}."
+            )
 
     def check_texts(self, arguments: Mapping[str, Any]) -> None:
         """Refuse prompts among arguments, of the pipeline or of its ``encode_prompt``, that a guard can't look into."""

@@ -20,7 +20,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import ConfigError
 from ...types import Condition, Guided, PromptEmbeds, Step
-from .. import caches
 from ..attach.guard_record import Record
 from ..attach.guarded_class import unwrapped
 from ..attach.watching import check
@@ -30,6 +29,7 @@ from ..freezing import frozen
 from ..noise import process_of, regression_of
 from ..noise.flow import Flow
 from ..phrase_cache import PhraseCache
+from ..proof import caches
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam

@@ -20,6 +20,9 @@ class Flow(NoiseProcess):
     the first step of every flow schedule, x_t holds no signal, and a difference of predictions is none of noise.
     """
 
+    known_as = "a flow"
+    example = "FlowMatchEulerDiscreteScheduler"
+
     def __init__(self, scheduler: Any) -> None:
         for setting, usual in VELOCITY_FROM_NOISE.items():
             if (given := scheduler.config.get(setting, usual)) != usual:

@@ -17,6 +17,9 @@ BY_PLACE = {"timestep_type": "discrete", "interpolation_type": "linear"}  # a ti
 class VariancePreserving(NoiseProcess):
     """Of schedulers with ``alphas_cumprod``; the model predicts noise or velocity (arXiv 2202.00512, appendix D)."""
 
+    known_as = "a diffusion noise schedule (alphas_cumprod)"
+    example = "DDIMScheduler"
+
     def __init__(self, scheduler: Any) -> None:
         name, self.prediction = type(scheduler).__name__, scheduler.config.get("prediction_type", "epsilon")
         if getattr(scheduler, "alphas_cumprod", None) is None:

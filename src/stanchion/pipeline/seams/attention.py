@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ...errors import GuardBypassed, StanchionError, UnsupportedPipeline
 from ...types import Flagged
-from .. import caches
 from ..attach.guard_record import Record
 from ..families.base import Family, Pass, Place
+from ..proof import caches
 from ..proof.checksums import checksums
 from ..proof.part_paths import PartPaths
 from ..straight_through import straight_through

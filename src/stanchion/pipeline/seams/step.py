@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ...errors import GuardBypassed, UnsupportedPipeline
 from ...types import Condition, Guided, Step
-from .. import caches
 from ..attach.guard_record import Record
 from ..attach.guarded_class import Proxy, unwrapped
 from ..attach.watching import WatchSeam
@@ -27,6 +26,7 @@ from ..model.encoding import Encoding
 from ..noise import process_of
 from ..noise.base import Level, NoiseProcess
 from ..noise.schedule import Schedule
+from ..proof import caches
 from ..proof.tripwire import opened
 from .attention import AttentionSeam
 from .prediction import Predictor

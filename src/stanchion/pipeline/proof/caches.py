@@ -15,7 +15,7 @@ from diffusers.hooks import ModelHook
 from diffusers.hooks.hooks import StateManager
 from torch import nn
 
-from .proof.every_part import every_part
+from .every_part import every_part
 
 
 @contextmanager
