@@ -24,6 +24,8 @@ class UNet(Family):
 
     process = VariancePreserving
     denoisers = ("unet",)
+    encoding = ("clip_skip",)
+    scaled_by = "cross_attention_kwargs"
     sample = "sample"
     residuals: ClassVar[tuple[str, ...]] = ("down_block_additional_residuals", "mid_block_additional_residual")
     conditions = (TEXT, *residuals)
@@ -47,10 +49,6 @@ class UNet(Family):
                     f"the denoiser takes conditions besides the text ({key}={denoiser.config[key]!r}); "
                     "guards know text conditions only."
                 )
-
-    def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
-        return {"clip_skip": arguments.get("clip_skip"), "lora_scale": scale}
 
     def blank(self, one: Pass, denoiser: Any) -> Tensor:
         return torch.ones_like(one.inputs["sample"][:, : denoiser.config.out_channels])

@@ -41,6 +41,7 @@ class Family(Standing):
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
         encoding: arguments of a call on which it depends how texts are encoded.
+        scaled_by: the argument of a call whose ``scale`` a LoRA on the text encoders has; empty where none has.
         pictured_texts: whether texts are encoded with the call's picture, so that no other call has their states.
         states_of: the attribute that holds the encoder of the text states.
         reader: the attribute that holds the tokenizer of the token ids that guards see.
@@ -69,6 +70,7 @@ class Family(Standing):
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ()
     encoding: ClassVar[tuple[str, ...]] = ()
+    scaled_by: ClassVar[str] = ""
     pictured_texts: ClassVar[bool] = False
     states_of: ClassVar[str] = "text_encoder"
     reader: ClassVar[str] = "tokenizer"
@@ -139,7 +141,10 @@ class Family(Standing):
 
     def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call on which it depends how texts are encoded."""
-        return {name: arguments[name] for name in self.encoding if name in arguments}
+        options = {name: arguments[name] for name in self.encoding if name in arguments}
+        if self.scaled_by:
+            options["lora_scale"] = (arguments.get(self.scaled_by) or {}).get("scale")
+        return options
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
         """Texts as conditions, encoded as the call's prompt is; what a text does not decide is left out."""

@@ -26,6 +26,7 @@ class Flux(FluxBlocks):
     classes = ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxKontextPipeline", "FluxFillPipeline")
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
+    scaled_by = "joint_attention_kwargs"
     reader = "tokenizer_2"
     offers: ClassVar[tuple[str, ...]] = (
         "text",

@@ -24,7 +24,7 @@ class PixArt(Family):
     title = "PixArt"
     classes = ("PixArtSigmaPipeline",)
     process = VariancePreserving
-    encoding = ("max_sequence_length",)
+    encoding = ("max_sequence_length", "clean_caption")
     offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "maps")
     parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}

@@ -17,6 +17,9 @@ from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
 from ..families.base import Family, Stream
 from ..phrase_cache import PhraseCache, Phrases, identity_of
+from .text_encoder import at_scale
+
+SCALED = ("text_encoder", "text_encoder_2")  # of a pipeline's text encoders those whose adapters it scales
 
 
 class Encoding:
@@ -71,7 +74,9 @@ class Encoding:
         Raises:
             UnsupportedPipeline: the pipeline has no text encoder, or its family none that reads ids alone.
         """
-        return self.family.read_ids(self.pipe, token_ids, self._options, (stream or TextStream()).name)
+        scaled = [unwrapped(self.pipe, name) for name in self.family.encoders if name in SCALED]
+        with at_scale(scaled, self._options.get("lora_scale")):
+            return self.family.read_ids(self.pipe, token_ids, self._options, (stream or TextStream()).name)
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
