@@ -16,7 +16,7 @@ from .base import TEXT, Family, Pass
 
 
 class UNet(Family):
-    """Noise or velocity; ``guidance_rescale`` (arXiv 2305.08891, section 3.4) after guidance.
+    """Noise or velocity; ``guidance_rescale`` (arXiv 2305.08891, section 3.4) after guidance, an attribute mostly.
 
     A ControlNet has read the prompt of the pass whose residuals it gives; a concept has none of its own, and is
     predicted with the prompt's.
@@ -54,5 +54,5 @@ class UNet(Family):
         return torch.ones_like(one.inputs["sample"][:, : denoiser.config.out_channels])
 
     def finish(self, pipe: Any, arguments: Mapping[str, Any], guided: Tensor, prompt: Tensor) -> Tensor:
-        rescale = getattr(pipe, "guidance_rescale", 0.0)
+        rescale = getattr(pipe, "guidance_rescale", arguments.get("guidance_rescale", 0.0))
         return rescale_noise_cfg(guided, prompt, guidance_rescale=rescale) if rescale > 0.0 else guided

@@ -41,6 +41,8 @@ class Family(Standing):
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
         encoding: arguments of a call on which it depends how texts are encoded.
+        unrepeated: the argument of ``encode_prompt`` that says how many pictures of a prompt, where it repeats texts'
+            states so often and states that were passed in not at all, on which the denoiser then spreads one row.
         scaled_by: the argument of a call whose ``scale`` a LoRA on the text encoders has; empty where none has.
         pictured_texts: whether texts are encoded with the call's picture, so that no other call has their states.
         states_of: the attribute that holds the encoder of the text states.
@@ -70,6 +72,7 @@ class Family(Standing):
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ()
     encoding: ClassVar[tuple[str, ...]] = ()
+    unrepeated: ClassVar[str] = ""
     scaled_by: ClassVar[str] = ""
     pictured_texts: ClassVar[bool] = False
     states_of: ClassVar[str] = "text_encoder"

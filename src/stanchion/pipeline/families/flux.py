@@ -27,6 +27,7 @@ class Flux(FluxBlocks):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
     scaled_by = "joint_attention_kwargs"
+    unrepeated = "num_images_per_prompt"
     reader = "tokenizer_2"
     offers: ClassVar[tuple[str, ...]] = (
         "text",

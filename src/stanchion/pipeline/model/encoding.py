@@ -93,7 +93,7 @@ class Encoding:
     def negative_given(self) -> bool:
         """Whether the caller gave a negative prompt that says something."""
         given = (value for name, value in self.arguments.items() if name.startswith("negative_prompt"))
-        return any(value if isinstance(value, str) else _says_something(value) for value in given)
+        return any(map(_says_something, given))
 
     @cached_property
     def _known(self) -> Phrases:
@@ -125,7 +125,10 @@ class Encoding:
 
 
 def _says_something(value: Any) -> bool:
-    return any(value) if isinstance(value, list | tuple) else value is not None
+    """Texts that are not empty, or states."""
+    if isinstance(value, list | tuple):
+        return any(_says_something(one) for one in value)
+    return bool(value) if isinstance(value, str) else value is not None
 
 
 def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:

@@ -220,7 +220,7 @@ class _Verdict:
         self.anyone = bool(found.acted.any()) or found.scores.requires_grad
         self._taken = (
             _KeptProjection(states, states._version, states, states._version)
-            if _KeptProjection.may_keep(states)
+            if isinstance(states, Tensor) and _KeptProjection.may_keep(states)
             else None
         )
 
