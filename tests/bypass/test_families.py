@@ -315,6 +315,29 @@ change(FLUX, "fused", "`fuse_qkv_projections`", lambda pipe: pipe.transformer.fu
        but={name: bypassed("fuse_qkv_projections") for name in ("attention", "weights")})  # fmt: skip
 
 
+def _cached(trial: Trial) -> Any:
+    trial.pipe.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=10.0))
+    return trial.draw(num_inference_steps=4)
+
+
+add(PARTS, FLUX, "cached", "a cache (`enable_cache`) that skips whole layers", _cached, bypassed("disable_cache"),
+    guards=("attention",))  # fmt: skip
+
+
+def _scheduled(name: str, pipe: Any, **options: Any) -> None:
+    pipe.scheduler = getattr(diffusers, name)(**options)
+
+
+CONTINUOUS = {"timestep_type": "continuous", "prediction_type": "v_prediction", "sigma_min": 0.002, "sigma_max": 120.0}
+change(XL, "continuous", "a scheduler whose timesteps do not say how noisy x_t is",
+       partial(_scheduled, "EulerDiscreteScheduler", **CONTINUOUS), refused("timestep_type"), shared=True,
+       guards=("text", "negative_prompt"))  # fmt: skip
+for on in (SD3, SANA):
+    change(on, "diffusion", "a scheduler of diffusion in the place of a flow's",
+           partial(_scheduled, "EulerDiscreteScheduler"), refused("does not go by a flow"), shared=True,
+           guards=("text", "negative_prompt"))  # fmt: skip
+
+
 def _second_fused(trial: Trial) -> Any:
     for block in trial.pipe.transformer_2.blocks:
         block.attn2.fuse_projections()
