@@ -52,6 +52,9 @@ for on in (XL, FLUX):
 passed(FLUX, "copies", "two pictures of a prompt", GUARDED, num_images_per_prompt=2, guards=("attention",))
 passed("ZImagePipeline", "copies", "two pictures of a prompt", GUARDED, num_images_per_prompt=2,
        guards=("negative_prompt",))  # fmt: skip
+passed(FLUX, "cut_prompt", "the prompt's end is cut off for T5 (`max_sequence_length`), and CLIP's vector has it",
+       refused("is read for its pooled vector alone"), prompt="a cat on the table near a dog " + UNSAFE,
+       max_sequence_length=8, guards=("text",))  # fmt: skip
 passed(SD3, "third_prompt", "`prompt_3` says another thing than `prompt`", GUARDED, prompt="a cat", prompt_3=UNSAFE,
        guards=("text",), but={"text": UNREAD})  # fmt: skip
 
@@ -313,6 +316,29 @@ change(FLUX, "an_adapter", "an adapter (LoRA) on joint attention",
 change(FLUX, "fused", "`fuse_qkv_projections`", lambda pipe: pipe.transformer.fuse_qkv_projections(), GUARDED,
        guards=("attention", "weights"),
        but={name: bypassed("fuse_qkv_projections") for name in ("attention", "weights")})  # fmt: skip
+
+
+def _cached(trial: Trial) -> Any:
+    trial.pipe.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=10.0))
+    return trial.draw(num_inference_steps=4)
+
+
+add(PARTS, FLUX, "cached", "a cache (`enable_cache`) that skips whole layers", _cached, bypassed("disable_cache"),
+    guards=("attention",))  # fmt: skip
+
+
+def _scheduled(name: str, pipe: Any, **options: Any) -> None:
+    pipe.scheduler = getattr(diffusers, name)(**options)
+
+
+CONTINUOUS = {"timestep_type": "continuous", "prediction_type": "v_prediction", "sigma_min": 0.002, "sigma_max": 120.0}
+change(XL, "continuous", "a scheduler whose timesteps do not say how noisy x_t is",
+       partial(_scheduled, "EulerDiscreteScheduler", **CONTINUOUS), refused("timestep_type"), shared=True,
+       guards=("text", "negative_prompt"))  # fmt: skip
+for on in (SD3, SANA):
+    change(on, "diffusion", "a scheduler of diffusion in the place of a flow's",
+           partial(_scheduled, "EulerDiscreteScheduler"), refused("does not go by a flow"), shared=True,
+           guards=("text", "negative_prompt"))  # fmt: skip
 
 
 def _second_fused(trial: Trial) -> Any:

@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig
 
 import tiny
+import tiny_families
 from closeness import same_bits
 from stanchion import TraSCE
 from stanchion.errors import GuardBypassed
@@ -18,7 +19,9 @@ from stanchion.pipeline.phrase_cache import PhraseCache
 def passes(pipe):
     """How many texts the text encoder reads, call by call."""
     rows = []
-    pipe.text_encoder.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    pipe.text_encoder.register_forward_pre_hook(
+        lambda module, args, given: rows.append(len(args[0] if args else given["input_ids"])), with_kwargs=True
+    )
     return rows
 
 
@@ -33,6 +36,17 @@ def test_phrases_are_encoded_once(pipe):
             read = sum(rows)
         assert read == 2  # the prompt and its negative prompt
     assert same_bits(*pictures)
+
+
+def test_what_a_pass_leaves_on_the_text_encoder_is_no_setting_of_it():
+    """Qwen's keeps ``rope_deltas``."""
+    pipe = tiny_families.fresh("QwenImagePipeline")
+    rows = passes(pipe)
+    with TraSCE(tiny.weapons(), when="always").attach(pipe):
+        for _ in range(2):
+            rows.clear()
+            tiny_families.draw(pipe, ["a knife"], steps=1)
+    assert sum(rows) == 2  # the prompt and its negative prompt
 
 
 def _in_place(pipe):

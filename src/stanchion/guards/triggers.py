@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..concepts import Concept
 from ..errors import UnsupportedPipeline
-from ..pipeline.model.text_streams import apart
+from ..pipeline.model.text_streams import apart, same
 from ..types import Call, Condition, Flagged, PromptEmbeds, Step
 
 When = Literal["always", "flagged", "monitor", "flagged_or_monitor"]
@@ -116,7 +116,7 @@ class Trigger:
 
     def at(self, step: Step) -> Flagged:
         """Which of the step's pictures to act on."""
-        if self._seen is None or not torch.equal(self._seen, step.prompt.embeds):
+        if self._seen is None or not same(self._seen, step.prompt.embeds):
             self._seen, self._looked = step.prompt.embeds, 0
         if self._best is None or self._looked < self.looks:
             self._looked += 1

@@ -60,7 +60,7 @@ def _glance(value: Tensor | None) -> tuple[Any, ...] | None:
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
     """Its plain values, by name: no module and no tensor says that an adapter is switched off."""
-    own = ((name, value) for name, value in vars(module).items() if name not in _OF_EVERY_MODULE)
+    own = ((name, value) for name, value in vars(module).items() if name not in _NO_SETTINGS)
     return [
         (name, repr(value) if isinstance(value, _HOLDERS) else value)
         for name, value in own
@@ -69,4 +69,5 @@ def _settings(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 _PLAIN, _HOLDERS = (bool, int, float, str), (list, tuple, dict, set)
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_LEFT_BY_A_PASS = ("rope_deltas", "_output_capturing_hooks_installed")  # by transformers, on its first one
+_NO_SETTINGS = frozenset((*vars(nn.Module()), *_LEFT_BY_A_PASS))

@@ -14,6 +14,7 @@ from small_guards import Half, Identity, Mute
 from stanchion.guards.sayings import Sayings
 from stanchion.guards.triggers import _rows
 from stanchion.pipeline.families import family_of
+from stanchion.pipeline.model.text_streams import same
 from stanchion.types import Condition
 from tiny_families.guards import guard as made
 
@@ -35,6 +36,33 @@ def test_what_a_callback_puts_in_the_negative_half_is_not_the_empty_prompt(kind)
     before, after = guard.steps
     assert before.negative is None and same_bits(after.negative.embeds, after.prompt.embeds)
     assert not near(after.empty.embeds, after.prompt.embeds)
+
+
+def _last_word(values):
+    values["negative_prompt_embeds"][0][-1] *= -1
+
+
+def _the_prompt_s(values):
+    return {"negative_prompt_embeds": values["prompt_embeds"]}
+
+
+@pytest.mark.parametrize("twist", [_last_word, _the_prompt_s])
+def test_nor_is_it_where_states_are_a_list(twist):
+    """Z-Image's pipelines repeat them behind ``encode_prompt``, one copy a picture."""
+    pipe, guard = tiny_families.pipeline("ZImagePipeline"), Identity()
+    given = {"callback_on_step_end_tensor_inputs": ["prompt_embeds", "negative_prompt_embeds"]}
+    with guard.attach(pipe):
+        tiny_families.draw(
+            pipe,
+            ["a knife"],
+            num_images_per_prompt=2,
+            callback_on_step_end=lambda pipe, index, timestep, values: twist(values) or {},
+            **given,
+        )
+    before, after = guard.steps
+    assert before.negative is None and len(before.empty.embeds) == 2
+    assert after.negative is not None and not same(after.negative.embeds, before.empty.embeds)
+    assert near(after.empty.embeds[0], before.empty.embeds[0])
 
 
 def test_a_cache_keeps_nothing_of_a_call_that_was_broken_off():

@@ -1,4 +1,4 @@
-"""What people do to pipelines, on SDXL and FLUX.1: other schedulers, halves, siblings, adapters, offload, caches."""
+"""What people do to pipelines, on SDXL and FLUX.1: other schedulers, halves, siblings, adapters, offload."""
 
 from __future__ import annotations
 
@@ -164,22 +164,3 @@ def test_offload_weight_by_weight(kind):
     with Identity().attach(pipe):
         accelerate.cpu_offload(denoiser_of(pipe), torch.device("cpu"), offload_buffers=True)
         torch.testing.assert_close(tiny_families.draw(pipe), plain, rtol=0, atol=ROUNDING)
-
-
-def test_first_block_cache():
-    """Its passes have a context of their own, so that they never take the pipeline's residuals for theirs."""
-    pipe = tiny_families.fresh("FluxPipeline")
-    denoiser_of(pipe).enable_cache(diffusers.FirstBlockCacheConfig(threshold=0.0))
-    plain = tiny_families.draw(pipe, steps=4)
-    with Identity().attach(pipe):
-        torch.testing.assert_close(tiny_families.draw(pipe, steps=4), plain, rtol=0, atol=ROUNDING)
-    with TraSCE(KNIVES).attach(pipe) as attachment:
-        assert not near(tiny_families.draw(pipe, steps=4), plain)
-        assert all(attachment.last.acted)
-
-
-def test_first_block_cache_that_skips_layers_is_noticed_by_an_attention_guard():
-    pipe = tiny_families.fresh("FluxPipeline")
-    denoiser_of(pipe).enable_cache(diffusers.FirstBlockCacheConfig(threshold=10.0))
-    with Mute(factor=1.0).attach(pipe), pytest.raises(GuardBypassed, match="text projections were not run"):
-        tiny_families.draw(pipe, steps=4)

@@ -133,6 +133,7 @@ class SAFREE(TextGuard):
 
         Raises:
             ConfigError: the neutral word is not a single token.
+            UnsupportedPipeline: the call's text states have no room for a word.
         """
         neutral, phrases = call.read([self.settings.neutral]), call.read(self.concept.targets)
         empty = replace(phrases, embeds=call.encode([""]).embeds.float(), token_ids=None, content=None)
@@ -143,6 +144,11 @@ class SAFREE(TextGuard):
         (stream,) = phrases.streams
         assert neutral.token_ids is not None and neutral.content is not None and phrases.content is not None
         own = neutral.token_ids[neutral.content]
+        if len(own) == 0 and self.settings.neutral.strip():
+            raise UnsupportedPipeline(
+                f"safree: of {len(neutral.content[0])} rows of text states none is left for a word beside the text "
+                "encoder's own tokens: call with a longer max_sequence_length."
+            )
         said = [token for token in own if call.words(token[None], stream)] if len(own) > 1 else list(own)
         if len(said) != 1:
             word = self.settings.neutral

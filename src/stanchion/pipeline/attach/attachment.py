@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from ...errors import AlreadyAttached, ConfigError, GuardBypassed, GuardRefused
+from ...errors import AlreadyAttached, ConfigError, GuardBypassed, GuardRefused, UnsupportedPipeline
 from ..families import family_of, kind_of
 from ..model.base_weights import check_bases
 from ..phrase_cache import PhraseCache
@@ -95,6 +95,8 @@ class Attachment(AbstractContextManager["Attachment"]):
         denoisers = [(one, "denoiser") for one in self.family.denoisers_of(self.pipeline)]
         if not any(guard.stage is Stage.DECODER for guard in self.guards):
             return denoisers
+        if self._modules["vae"] is None:
+            raise UnsupportedPipeline("the pipeline has no VAE, so a guard of the decoder has nothing to guard.")
         return [*denoisers, (self._modules["vae"].decoder, "decoder")]
 
     @contextmanager

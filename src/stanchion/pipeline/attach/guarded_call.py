@@ -13,6 +13,7 @@ from ..families import Family
 from ..freezing import frozen
 from ..model.encoding import Encoding
 from ..phrase_cache import PhraseCache
+from ..proof import caches
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
 from ..seams.output import OutputSeam
@@ -96,7 +97,8 @@ class GuardedCall:
     def running(self) -> Iterator[None]:
         """Route the pipeline through the seams, in this thread and this block."""
         token = CURRENT.set(self)
-        self._forget()
+        for denoiser in self.denoisers:
+            caches.forget(denoiser)
         try:
             with self._ended, torch.inference_mode(False), torch.no_grad(), self.attention.hooked(), self._frozen():
                 yield
@@ -108,12 +110,6 @@ class GuardedCall:
         """Around code of the caller's that runs between two steps."""
         with self.attention.interrupted(), self.text.interrupted():
             yield
-
-    def _forget(self) -> None:
-        """What a cache of diffusers keeps of a call that was broken off, an unguarded one perhaps, is not for this."""
-        for denoiser in self.denoisers:
-            if getattr(denoiser, "is_cache_enabled", False):
-                denoiser._reset_stateful_cache()
 
     def _note_weights(self, needed: tuple[str, ...]) -> None:
         """A weight guard acted where its weights ran; one of another stage needs them, too, but says itself."""

@@ -49,6 +49,33 @@ def check_alike(tokenizers: Sequence[Any], texts: Sequence[str]) -> None:
             )
 
 
+def check_read_whole(reads: Any, window: int, also: Any, texts: Sequence[str]) -> None:
+    """Refuse texts of which the tokenizer ``also`` hands more on than ``reads``, whose tokens a guard sees.
+
+    Raises:
+        UnsupportedPipeline: the window of ``reads`` cuts off what the other one still reads.
+    """
+    limits = {"truncation": True, "max_length": window}
+    whole = reads(list(texts), truncation=False, verbose=False).input_ids
+    for text, ids in zip(texts, whole, strict=True):
+        if len(ids) <= window:
+            continue
+        left = text
+        if reads.is_fast and also.is_fast:
+            ends = [_end(one, text, **said) for one, said in ((reads, limits), (also, {"truncation": True}))]
+            left = text[slice(*ends)].strip()
+        if left:
+            raise UnsupportedPipeline(
+                f"max_sequence_length is {window}, so {left!a:.80} of the prompt is read for its pooled vector alone, "
+                "and a guard that goes by the prompt would not hear it: give a longer one, or a shorter prompt."
+            )
+
+
+def _end(tokenizer: Any, text: str, **limits: Any) -> int:
+    """Behind the last letter that is read."""
+    return max(end for _, end in tokenizer(text, return_offsets_mapping=True, **limits).offset_mapping)
+
+
 def stream(pipe: Any, tokenizer: Any, texts: Sequence[str], length: int, *, device: Any, start: int = 0) -> Stream:
     """Token ids (B, ``length``), and a mask that is true at all that the tokenizer made of the texts themselves.
 

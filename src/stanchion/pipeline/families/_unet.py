@@ -11,18 +11,21 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from torch import Tensor
 
 from ...errors import UnsupportedPipeline
-from ..noise.flow import Flow
+from ..noise.vp import VariancePreserving
 from .base import TEXT, Family, Pass
 
 
 class UNet(Family):
-    """Noise or velocity; ``guidance_rescale`` (arXiv 2305.08891, section 3.4) after guidance.
+    """Noise or velocity; ``guidance_rescale`` (arXiv 2305.08891, section 3.4) after guidance, an attribute mostly.
 
     A ControlNet has read the prompt of the pass whose residuals it gives; a concept has none of its own, and is
     predicted with the prompt's.
     """
 
+    process = VariancePreserving
     denoisers = ("unet",)
+    encoding = ("clip_skip",)
+    scaled_by = "cross_attention_kwargs"
     sample = "sample"
     residuals: ClassVar[tuple[str, ...]] = ("down_block_additional_residuals", "mid_block_additional_residual")
     conditions = (TEXT, *residuals)
@@ -47,21 +50,9 @@ class UNet(Family):
                     "guards know text conditions only."
                 )
 
-    def check_scheduler(self, scheduler: Any) -> None:
-        if Flow.fits(scheduler):
-            raise UnsupportedPipeline(
-                f"{type(scheduler).__name__} has no diffusion noise schedule (alphas_cumprod), as {self.title} was "
-                "trained on; use e.g. DDIMScheduler."
-            )
-        super().check_scheduler(scheduler)
-
-    def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        scale = (arguments.get("cross_attention_kwargs") or {}).get("scale")
-        return {"clip_skip": arguments.get("clip_skip"), "lora_scale": scale}
-
     def blank(self, one: Pass, denoiser: Any) -> Tensor:
         return torch.ones_like(one.inputs["sample"][:, : denoiser.config.out_channels])
 
     def finish(self, pipe: Any, arguments: Mapping[str, Any], guided: Tensor, prompt: Tensor) -> Tensor:
-        rescale = getattr(pipe, "guidance_rescale", 0.0)
+        rescale = getattr(pipe, "guidance_rescale", arguments.get("guidance_rescale", 0.0))
         return rescale_noise_cfg(guided, prompt, guidance_rescale=rescale) if rescale > 0.0 else guided

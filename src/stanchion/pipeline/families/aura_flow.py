@@ -23,6 +23,7 @@ class AuraFlow(Family):
     title = "AuraFlow"
     classes = ("AuraFlowPipeline",)
     encoding = ("max_sequence_length",)
+    scaled_by = "attention_kwargs"
     offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read", "maps")
     parts: ClassVar[Mapping[str, str]] = {"t5_zeroed": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}

@@ -18,7 +18,8 @@ from torch import Tensor
 from ...errors import UnsupportedPipeline
 from ...streams import TextStream
 from ...types import Condition
-from ..noise import process_of
+from ..noise import NoiseProcess, process_of
+from ..noise.flow import Flow
 from ..stages import Stage
 from ._arguments import ATTENTION, check_attention, check_instructions, check_unseen, parameters_of
 from ._needs import NEEDS, Standing
@@ -36,9 +37,14 @@ class Family(Standing):
     Attributes:
         name: the file's stem.
         classes: names of its diffusers classes.
+        process: what its models were trained to reverse; its pipelines read x_t as schedulers of that kind hold it.
         denoisers: attributes of the pipeline that hold denoisers.
         encoders: attributes that hold text encoders and tokenizers; ``optional`` ones may be empty.
         encoding: arguments of a call on which it depends how texts are encoded.
+        unrepeated: the argument of ``encode_prompt`` that says how many pictures of a prompt, where it repeats texts'
+            states so often and states that were passed in not at all, on which the denoiser then spreads one row.
+        scaled_by: the argument of a call whose ``scale`` a LoRA on the text encoders has; empty where none has.
+        pictured_texts: whether texts are encoded with the call's picture, so that no other call has their states.
         states_of: the attribute that holds the encoder of the text states.
         reader: the attribute that holds the tokenizer of the token ids that guards see.
         parts: what artefacts call its text encoders (``TextStream.bases``), where that is no attribute's name.
@@ -61,10 +67,14 @@ class Family(Standing):
 
     name: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]
+    process: ClassVar[type[NoiseProcess]] = Flow
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ()
     encoding: ClassVar[tuple[str, ...]] = ()
+    unrepeated: ClassVar[str] = ""
+    scaled_by: ClassVar[str] = ""
+    pictured_texts: ClassVar[bool] = False
     states_of: ClassVar[str] = "text_encoder"
     reader: ClassVar[str] = "tokenizer"
     parts: ClassVar[Mapping[str, str]] = {}
@@ -134,7 +144,10 @@ class Family(Standing):
 
     def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call on which it depends how texts are encoded."""
-        return {name: arguments[name] for name in self.encoding if name in arguments}
+        options = {name: arguments[name] for name in self.encoding if name in arguments}
+        if self.scaled_by:
+            options["lora_scale"] = (arguments.get(self.scaled_by) or {}).get("scale")
+        return options
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
         """Texts as conditions, encoded as the call's prompt is; what a text does not decide is left out."""
@@ -191,8 +204,12 @@ class Family(Standing):
         """Refuse a denoiser whose conditions the family does not know."""
 
     def check_scheduler(self, scheduler: Any) -> None:
-        """Refuse a scheduler whose noise levels or predictions a guard could not read."""
-        process_of(scheduler)
+        """Refuse a scheduler whose noise levels or predictions a guard could not read, or of another process."""
+        if not isinstance(process_of(scheduler), self.process):
+            raise UnsupportedPipeline(
+                f"{type(scheduler).__name__} does not go by {self.process.known_as}, as {self.title} was trained and "
+                f"its pipelines call it; use e.g. {self.process.example}."
+            )
 
     def check_texts(self, arguments: Mapping[str, Any]) -> None:
         """Refuse prompts among arguments, of the pipeline or of its ``encode_prompt``, that a guard can't look into."""

@@ -24,6 +24,7 @@ class Chroma(FluxBlocks):
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     classes = ("ChromaPipeline", "ChromaImg2ImgPipeline")
     encoding = ("max_sequence_length",)
+    scaled_by = "joint_attention_kwargs"
     offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "maps")
     parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     conditions = (TEXT, "attention_mask")

@@ -13,7 +13,7 @@ from ...streams import TextStream
 from ...types import Condition
 from ._flux_blocks import FluxBlocks
 from ._needs import CLIP, FLOW, PAST, POOLED
-from ._tokens import stream, t5_states, t5_stream
+from ._tokens import check_read_whole, stream, t5_states, t5_stream
 from ._trainable import TrainableFlux
 from .base import TEXT, Said, Stream
 
@@ -26,6 +26,8 @@ class Flux(FluxBlocks):
     classes = ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxKontextPipeline", "FluxFillPipeline")
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     encoding = ("max_sequence_length",)
+    scaled_by = "joint_attention_kwargs"
+    unrepeated = "num_images_per_prompt"
     reader = "tokenizer_2"
     offers: ClassVar[tuple[str, ...]] = (
         "text",
@@ -59,6 +61,14 @@ class Flux(FluxBlocks):
 
     def scale(self, pipe: Any, arguments: Mapping[str, Any], roles: Mapping[str, Any], timestep: float) -> float:
         return float(arguments["true_cfg_scale"]) if "negative" in roles else 1.0
+
+    def check_call(self, pipe: Any, arguments: Mapping[str, Any], guards: Sequence[Any] = (), reader: str = "") -> None:
+        """Also a prompt whose end only the pooled vector knows."""
+        super().check_call(pipe, arguments, guards, reader)
+        prompt = arguments.get("prompt")
+        if reader and prompt is not None:
+            texts, window = [prompt] if isinstance(prompt, str) else prompt, arguments["max_sequence_length"]
+            check_read_whole(pipe.tokenizer_2, window, pipe.tokenizer, texts)
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
         states, pooled, _ = pipe.encode_prompt(list(texts), None, **self.options(arguments))

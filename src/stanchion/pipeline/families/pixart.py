@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...streams import TextStream
 from ...types import Condition
+from ..noise.vp import VariancePreserving
 from ._needs import GUIDED
 from ._tokens import prompt_and_negative, stream, t5_states, t5_stream
 from .base import TEXT, Family, Pass, Said, Stream
@@ -22,7 +23,8 @@ class PixArt(Family):
     name = "pixart"
     title = "PixArt"
     classes = ("PixArtSigmaPipeline",)
-    encoding = ("max_sequence_length",)
+    process = VariancePreserving
+    encoding = ("max_sequence_length", "clean_caption")
     offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "maps")
     parts: ClassVar[Mapping[str, str]] = {"t5_masked": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": GUIDED}

@@ -25,6 +25,7 @@ class QwenImageEdit(QwenBlocks):
     title = "Qwen-Image-Edit"
     classes = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
     offers = ("maps",)
+    pictured_texts = True
     encoders = ("text_encoder", "tokenizer", "processor")
 
     def refuses(self, kind: str) -> Mapping[str, str]:

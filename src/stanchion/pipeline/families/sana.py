@@ -29,7 +29,8 @@ class Sana(Family):
     name = "sana"
     title = "Sana"
     classes = ("SanaPipeline",)
-    encoding = ("max_sequence_length", "complex_human_instruction")
+    encoding = ("max_sequence_length", "complex_human_instruction", "clean_caption")
+    scaled_by = "attention_kwargs"
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}
     conditions = (TEXT, "encoder_attention_mask")
     offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "maps")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import diffusers
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -25,6 +26,7 @@ class StableDiffusion3(Family):
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
     optional = ("text_encoder_3", "tokenizer_3")
     encoding = ("clip_skip", "max_sequence_length")
+    scaled_by = "joint_attention_kwargs"
     offers = ("text", "words", "repetition", "token_ids", "streams", "padded_text", "padding_read", "maps")
     parts: ClassVar[Mapping[str, str]] = {"clip_l": "text_encoder", "clip_g": "text_encoder_2", "t5": "text_encoder_3"}
     conditions = (TEXT, "pooled_projections")
@@ -34,6 +36,9 @@ class StableDiffusion3(Family):
         **Family.refused,
         "skip_guidance_layers": "its third prediction goes round the guards",
     }
+
+    def of(self, pipe: Any) -> StableDiffusion3:
+        return SD3Inpaint() if isinstance(pipe, diffusers.StableDiffusion3InpaintPipeline) else self
 
     def encode(self, pipe: Any, texts: Sequence[str], arguments: Mapping[str, Any]) -> Condition:
         three = [list(texts)] * 3
@@ -82,3 +87,9 @@ class StableDiffusion3(Family):
     def text_projections(self, denoiser: Any, which: Sequence[str]) -> list[Place]:
         """SD3.5-medium's ``attn2`` attends within the picture, and holds no text."""
         return [place for place in super().text_projections(denoiser, which) if not place.layer.endswith("attn2")]
+
+
+class SD3Inpaint(StableDiffusion3):
+    """Takes an adapter's scale for its denoiser, and encodes its prompts without it."""
+
+    scaled_by = ""

@@ -23,6 +23,7 @@ class Wan(Family):
     classes = ("WanPipeline",)
     denoisers = ("transformer", "transformer_2")
     encoding = ("max_sequence_length",)
+    unrepeated = "num_videos_per_prompt"
     offers = ("text", "words", "repetition", "token_ids", "streams")
     parts: ClassVar[Mapping[str, str]] = {"t5_zeroed": "text_encoder"}
     variants: ClassVar[Mapping[str, str]] = {"trajectory": FLOW}

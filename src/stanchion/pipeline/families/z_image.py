@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...types import Condition
 from ._needs import FLOW
-from .base import Family, Pass, Place, pick
+from ._tokens import prompt_and_negative
+from .base import Family, Pass, Place, Said, pick
 
 
 class ZImage(Family):
@@ -53,6 +54,9 @@ class ZImage(Family):
         states, _ = pipe.encode_prompt(list(texts), do_classifier_free_guidance=False, **self.options(arguments))
         return Condition(states)
 
+    def text_states(self, outputs: Sequence[Any], arguments: Mapping[str, Any], calls: int) -> list[Said]:
+        return prompt_and_negative(outputs, arguments)
+
     def copies(self, arguments: Mapping[str, Any]) -> int:
         return int(arguments.get("num_images_per_prompt") or 1)
 
@@ -61,10 +65,11 @@ class ZImage(Family):
         captions = [text for condition in conditions for text in _captions(condition.embeds, len(sample), rows)]
         times = pick(one.inputs["t"][one.rows], rows)
         own = {"x": latents * len(conditions), "t": torch.cat([times] * len(conditions)), "cap_feats": captions}
-        return replace(one, inputs={**one.inputs, **own}, rows=slice(None))
+        return replace(one, inputs={**one.inputs, **own}, rows=slice(None), pictures=rows)
 
     def condition(self, one: Pass) -> Condition:
-        return Condition(one.inputs["cap_feats"][one.rows])
+        """Own copies, to which no callback writes."""
+        return Condition([caption.clone() for caption in one.inputs["cap_feats"][one.rows]])
 
     def fits_together(self, first: Condition, second: Condition) -> bool:
         return True

@@ -17,6 +17,9 @@ from ..attach.guarded_class import CURRENT, unwrapped
 from ..attach.turns import alone_with
 from ..families.base import Family, Stream
 from ..phrase_cache import PhraseCache, Phrases, identity_of
+from .text_encoder import at_scale
+
+SCALED = ("text_encoder", "text_encoder_2")  # of a pipeline's text encoders those whose adapters it scales
 
 
 class Encoding:
@@ -71,7 +74,9 @@ class Encoding:
         Raises:
             UnsupportedPipeline: the pipeline has no text encoder, or its family none that reads ids alone.
         """
-        return self.family.read_ids(self.pipe, token_ids, self._options, (stream or TextStream()).name)
+        scaled = [unwrapped(self.pipe, name) for name in self.family.encoders if name in SCALED]
+        with at_scale(scaled, self._options.get("lora_scale")):
+            return self.family.read_ids(self.pipe, token_ids, self._options, (stream or TextStream()).name)
 
     def encode(self, texts: Sequence[str]) -> Condition:
         """(len(texts), L, D) states as a condition. Raises as ``read`` does."""
@@ -88,7 +93,7 @@ class Encoding:
     def negative_given(self) -> bool:
         """Whether the caller gave a negative prompt that says something."""
         given = (value for name, value in self.arguments.items() if name.startswith("negative_prompt"))
-        return any(value if isinstance(value, str) else _says_something(value) for value in given)
+        return any(map(_says_something, given))
 
     @cached_property
     def _known(self) -> Phrases:
@@ -97,6 +102,8 @@ class Encoding:
             raise UnsupportedPipeline(
                 f"the guard must encode its concept: keep {' and '.join(missing)} on the pipeline."
             )
+        if self.family.pictured_texts:
+            return Phrases()  # of this call alone
         encode = unwrapped(self.pipe, "encode_prompt")
         options = (self.family.options(self.arguments), id(getattr(encode, "__func__", encode)))
         return self.book.open(identity_of(*filter(None, parts.values()), options=options))
@@ -118,7 +125,10 @@ class Encoding:
 
 
 def _says_something(value: Any) -> bool:
-    return any(value) if isinstance(value, list | tuple) else value is not None
+    """Texts that are not empty, or states."""
+    if isinstance(value, list | tuple):
+        return any(_says_something(one) for one in value)
+    return bool(value) if isinstance(value, str) else value is not None
 
 
 def own_tokens(tokenizer: Any, ids: Tensor) -> Tensor:

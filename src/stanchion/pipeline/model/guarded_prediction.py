@@ -29,6 +29,7 @@ from ..freezing import frozen
 from ..noise import process_of, regression_of
 from ..noise.flow import Flow
 from ..phrase_cache import PhraseCache
+from ..proof import caches
 from ..proof.tripwire import opened
 from ..seams.attention import AttentionSeam
 from ..seams.decode import DecodeSeam
@@ -186,7 +187,8 @@ class GuardedPrediction:
         )  # the only one that differentiates twice
 
         def forward(one: Pass) -> Any:
-            with opened(self._denoiser), attention.watched(self._denoiser, one), _attention_by(backend):
+            watched = attention.watched(self._denoiser, one)
+            with opened(self._denoiser), watched, caches.left_out(self._denoiser), _attention_by(backend):
                 return self._family.run(self._denoiser, one)
 
         time = torch.tensor(timestep, device=latents.device)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from diffusers.utils import USE_PEFT_BACKEND, scale_lora_layers, unscale_lora_layers
 from torch import Tensor, nn
 
 from ..freezing import frozen
@@ -46,6 +47,19 @@ class TextEncoder:
             unread = torch.zeros(token_embeds.shape[:2], dtype=torch.long, device=token_embeds.device)
             with _replaced(self._encoder.get_input_embeddings(), token_embeds):
                 return self._encoder(unread if ids is None else ids)[0]
+
+
+@contextmanager
+def at_scale(encoders: Sequence[nn.Module | None], scale: float | None) -> Iterator[None]:
+    """Text encoders with their adapters (LoRA) at a call's scale, as ``encode_prompt`` has them while it encodes."""
+    scaled = [] if scale is None or not USE_PEFT_BACKEND else [encoder for encoder in encoders if encoder is not None]
+    for encoder in scaled:
+        scale_lora_layers(encoder, scale)
+    try:
+        yield
+    finally:
+        for encoder in scaled:
+            unscale_lora_layers(encoder, scale)
 
 
 @contextmanager

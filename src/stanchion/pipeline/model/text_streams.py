@@ -1,10 +1,12 @@
-"""A prompt's text states taken apart, one text encoder's from another's, and put together again."""
+"""A prompt's text states taken apart, one text encoder's from another's, put together again, and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...types import PromptEmbeds
@@ -47,3 +49,12 @@ def normed(view: PromptEmbeds) -> tuple[Tensor, Tensor | float]:
         return states, 1.0
     length = states.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
     return states / length, length
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two texts' states, tensors or lists of them, hold the same values, of one kind and in one place."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
+        return False
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)

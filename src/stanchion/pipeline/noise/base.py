@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,14 @@ class NoiseProcess(ABC):
     """x_t = signal(t) x_0 + spread(t) noise, and what a prediction at x_t says about either.
 
     ``time`` is a timestep as the scheduler counts them, 0 (clean) to ``train_timesteps``, () or (B,).
+
+    Attributes:
+        known_as: what it is by name.
+        example: a scheduler of diffusers that reverses it.
     """
+
+    known_as: ClassVar[str]
+    example: ClassVar[str]
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import UnsupportedPipeline
 from .base import Level, NoiseProcess, like
+
+VELOCITY_FROM_NOISE = {"prediction_type": "flow_prediction", "invert_sigmas": False}
 
 
 class Flow(NoiseProcess):
@@ -16,6 +19,18 @@ class Flow(NoiseProcess):
     c = 1 / sqrt((1 - t)^2 + t^2) makes x_t variance-preserving, so guards that know abar need not know flow. At t = 1,
     the first step of every flow schedule, x_t holds no signal, and a difference of predictions is none of noise.
     """
+
+    known_as = "a flow"
+    example = "FlowMatchEulerDiscreteScheduler"
+
+    def __init__(self, scheduler: Any) -> None:
+        for setting, usual in VELOCITY_FROM_NOISE.items():
+            if (given := scheduler.config.get(setting, usual)) != usual:
+                raise UnsupportedPipeline(
+                    f"{type(scheduler).__name__}: {setting} is {given!r}, so that neither its timesteps nor its "
+                    f"predictions are those of a flow as guards know it; set it to {usual!r}."
+                )
+        super().__init__(scheduler)
 
     @staticmethod
     def fits(scheduler: Any) -> bool:

@@ -11,13 +11,16 @@ from ...errors import UnsupportedPipeline
 from .base import Level, NoiseProcess, like
 
 PREDICTIONS = ("epsilon", "v_prediction")
+BY_PLACE = {"timestep_type": "discrete", "interpolation_type": "linear"}  # a timestep is a place in the table
 
 
 class VariancePreserving(NoiseProcess):
     """Of schedulers with ``alphas_cumprod``; the model predicts noise or velocity (arXiv 2202.00512, appendix D)."""
 
+    known_as = "a diffusion noise schedule (alphas_cumprod)"
+    example = "DDIMScheduler"
+
     def __init__(self, scheduler: Any) -> None:
-        super().__init__(scheduler)
         name, self.prediction = type(scheduler).__name__, scheduler.config.get("prediction_type", "epsilon")
         if getattr(scheduler, "alphas_cumprod", None) is None:
             raise UnsupportedPipeline(
@@ -27,6 +30,13 @@ class VariancePreserving(NoiseProcess):
             raise UnsupportedPipeline(
                 f"{name}: prediction_type is {self.prediction!r}; guards know {', '.join(PREDICTIONS)}."
             )
+        for setting, usual in BY_PLACE.items():
+            if (given := scheduler.config.get(setting, usual)) != usual:
+                raise UnsupportedPipeline(
+                    f"{name}: {setting} is {given!r}, so that its timesteps do not say how noisy x_t is; guards know "
+                    f"{usual!r}."
+                )
+        super().__init__(scheduler)
         self.table: Tensor = scheduler.alphas_cumprod
 
     def signal(self, time: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ...errors import GuardBypassed, StanchionError, UnsupportedPipeline
 from ...types import Flagged
 from ..attach.guard_record import Record
 from ..families.base import Family, Pass, Place
+from ..proof import caches
 from ..proof.checksums import checksums
 from ..proof.part_paths import PartPaths
 from ..straight_through import straight_through
@@ -99,8 +100,7 @@ class AttentionSeam:
         if missing:
             raise GuardBypassed(
                 f"{len(missing)} of {len(self._running)} text projections were not run through their guard "
-                f"(first: {missing[0]}). Fused projections and processors of their own hide them: undo "
-                "fuse_qkv_projections, or use a standard attention processor."
+                f"(first: {missing[0]}). {_why_missing(denoiser)}"
             )
         for record, verdict in zip(self.records, self._verdicts, strict=True):
             record.note(*verdict.by_picture())
@@ -220,7 +220,7 @@ class _Verdict:
         self.anyone = bool(found.acted.any()) or found.scores.requires_grad
         self._taken = (
             _KeptProjection(states, states._version, states, states._version)
-            if _KeptProjection.may_keep(states)
+            if isinstance(states, Tensor) and _KeptProjection.may_keep(states)
             else None
         )
 
@@ -268,6 +268,18 @@ class _KeptProjection(NamedTuple):
             and context._version == self.context_version
             and self.result._version == self.result_version
         )
+
+
+def _why_missing(denoiser: nn.Module) -> str:
+    if caches.in_place(denoiser):
+        return (
+            "A cache took what an earlier pass computed in the place of whole layers: call disable_cache() on "
+            "the denoiser, or use a guard of another stage."
+        )
+    return (
+        "Fused projections and processors of their own hide them: undo fuse_qkv_projections, or use a standard "
+        "attention processor."
+    )
 
 
 def _contents(layer: nn.Module) -> tuple[Any, ...]:

@@ -48,7 +48,7 @@ class DecodeSeam:
 
     def vae(self, original: Any) -> Any:
         """Stands where the pipeline reads its VAE."""
-        if not self.records and not self.weights:
+        if original is None or not (self.records or self.weights):
             return original
 
         @functools.wraps(original.decode)

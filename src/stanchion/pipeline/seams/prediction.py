@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +18,9 @@ class Predictor:
     """Predictions at one step.
 
     Attributes:
-        forward: runs the denoiser for a pass.
+        forward: runs the denoiser for a pass, past its caches.
         scale: the scheduler's ``scale_model_input``; its chain rule is autograd's.
         shown: the prompt's pass, as the pipeline made it.
-        contexts: the denoiser's ``cache_context``, where it has one: a cache must not take these passes for its own.
         made: predictions so far, by the id of their condition, detached.
     """
 
@@ -30,16 +28,13 @@ class Predictor:
     scale: Callable[[Tensor], Tensor]
     family: Family
     shown: Pass
-    contexts: Callable[[str], AbstractContextManager[Any]] | None = None
     made: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, latents: Tensor, *conditions: Condition, rows: Tensor | None = None) -> tuple[Tensor, ...]:
         """One prediction (B, …) for each condition; ``rows`` says which pictures ``latents`` are, if not all."""
         sample, outputs = self.scale(latents), []
-        for place, group in enumerate(self._groups(conditions)):
-            one = self.family.put(self.shown, group, sample, rows)
-            with self.contexts(f"stanchion {place}") if self.contexts else nullcontext():
-                answer = self.forward(one)
+        for group in self._groups(conditions):
+            answer = self.forward(self.family.put(self.shown, group, sample, rows))
             outputs += self.family.outputs(answer, latents, len(group))
         if rows is None:
             self.made.update((id(c), output.detach()) for c, output in zip(conditions, outputs, strict=True))

@@ -26,6 +26,7 @@ from ..model.encoding import Encoding
 from ..noise import process_of
 from ..noise.base import Level, NoiseProcess
 from ..noise.schedule import Schedule
+from ..proof import caches
 from ..proof.tripwire import opened
 from .attention import AttentionSeam
 from .prediction import Predictor
@@ -134,11 +135,10 @@ class StepSeam:
         roles = {role: one for note in noted for role, one in note.roles.items()}
         denoiser, scale = noted[0].denoiser, getattr(scheduler, "scale_model_input", None)
         predictor = Predictor(
-            forward=functools.partial(self._forward, denoiser),
+            forward=functools.partial(self._predict, denoiser),
             scale=functools.partial(scale, timestep=timestep) if scale else _as_it_is,
             family=self.family,
             shown=roles["prompt"],
-            contexts=getattr(denoiser, "cache_context", None),
         )
         prompt, empty, negative = self._conditions(roles)
         level = process_of(scheduler).level(timestep)
@@ -222,6 +222,10 @@ class StepSeam:
         if (untouched and not self.call.negative_given) or _alike(negative.embeds, self.call.encode([""]).embeds):
             return prompt, negative, None
         return prompt, self.call.encode([""]), negative
+
+    def _predict(self, denoiser: Any, one: Pass) -> Any:
+        with caches.left_out(denoiser):
+            return self._forward(denoiser, one)
 
     def _forward(self, denoiser: Any, one: Pass) -> Any:
         with opened(denoiser), self.attention.watched(denoiser, one):

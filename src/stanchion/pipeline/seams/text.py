@@ -19,7 +19,8 @@ from ...types import Condition, PromptEmbeds
 from ..attach.guard_record import Record
 from ..attach.turns import alone_with
 from ..families import Family
-from ..families.base import Pass, Said, check_alike
+from ..families.base import Pass, Said, check_alike, each
+from ..model.text_streams import same
 from .text_chain import Reading, TextChain
 
 Role = Literal["prompt", "negative"]
@@ -72,16 +73,22 @@ class _Given:
 
     @classmethod
     def of(cls, said: Said, outputs: Sequence[Any]) -> _Given:
-        """``outputs`` are those of ``encode_prompt``; states of unequal length are a list, and nobody writes to it."""
+        """``outputs`` are those of ``encode_prompt``; states of unequal length are a list."""
         states, pooled = outputs[said.place], None if said.pooled is None else outputs[said.pooled]
-        copied = states.detach().clone() if isinstance(states, Tensor) else states
-        return cls(said.role, copied, None if pooled is None else pooled.detach().clone())
+        return cls(said.role, each(_copy, states), each(_copy, pooled))
+
+    def became(self, states: Any) -> bool:
+        """Whether a pass's states are these; of a list the pipeline may have repeated each, one copy a picture."""
+        if isinstance(states, Tensor):
+            return isinstance(self.states, Tensor) and same(self.states.to(states.dtype), states)
+        copies = len(states) // max(len(self.states), 1)
+        return same([one for one in self.states for _ in range(copies)], list(states))
 
     def says(self, states: Tensor, pooled: Tensor) -> bool:
         """Whether both are of this very prompt."""
         if self.pooled is None:
             return False
-        return _same(self.states.to(states.dtype), states) and _same(self.pooled.to(pooled.dtype), pooled)
+        return same(self.states.to(states.dtype), states) and same(self.pooled.to(pooled.dtype), pooled)
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ class TextSeam:
             with alone_with(*self.family.tokenizers_of(self.pipe)):
                 outputs = list(original(*args, **kwargs))  # Z-Image writes its template into the caller's list
                 for said in self.family.text_states(outputs, asked, 0 if self._callers else self._calls):
+                    self._repeat(said, outputs, asked)
                     if said.role == "prompt" and not self._callers:
                         self.pictures = len(outputs[said.place])
                     if self.records:
@@ -167,8 +175,7 @@ class TextSeam:
 
     def gave(self, role: str, states: Any) -> bool:
         """Whether these are states that ``encode_prompt`` gave for a role; true where text guards see to that."""
-        given = [one.states for one in self._given if one.role == role]
-        return not given or any(_same(one.to(states.dtype), states) for one in given)
+        return bool(self.records) or any(one.role == role and one.became(states) for one in self._given)
 
     def _take(self, said: Said, outputs: list[Any], asked: Mapping[str, Any]) -> None:
         """Put in the place of the states and the vector what the guards let through."""
@@ -177,6 +184,13 @@ class TextSeam:
         if said.pooled is not None:
             known.pooled = self._cover(outputs[said.pooled], known.changed)
             outputs[said.pooled] = known.pooled.clone()
+
+    def _repeat(self, said: Said, outputs: list[Any], asked: Mapping[str, Any]) -> None:
+        """States that were passed in get a row a picture, where the pipeline leaves that to its denoiser."""
+        copies = int(asked.get(self.family.unrepeated) or 1) if said.texts is None else 1
+        for place in (said.place, said.pooled) if copies > 1 else ():
+            if place is not None:
+                outputs[place] = outputs[place].repeat_interleave(copies, 0)
 
     def _spoken(self, texts: str | Sequence[str] | None, asked: Mapping[str, Any]) -> list[str] | None:
         if texts is None:
@@ -215,7 +229,7 @@ class TextSeam:
     def _context(self, embeds: Tensor, roles: tuple[str, ...], done: float) -> Tensor:
         done = float(np.float32(done))  # as exact as ``until``, with which it is compared
         kept = self._kept.get(roles)
-        if kept and done < kept.until and _same(kept.given, embeds):
+        if kept and done < kept.until and same(kept.given, embeds):
             return kept.context
         given = embeds.clone()
         context, until = self._steered(given, roles, done) if self.records else (given, inf)
@@ -228,7 +242,7 @@ class TextSeam:
         return torch.cat(states), min(ends)
 
     def _find(self, part: Tensor, role: str) -> _SteeredStates:
-        seen = [known for known in self._known if _same(known.given, part)]
+        seen = [known for known in self._known if same(known.given, part)]
         for known in seen:
             if known.role == role:
                 return known
@@ -243,7 +257,7 @@ class TextSeam:
     def _check_pooled(self, pooled: Tensor, roles: tuple[str, ...]) -> None:
         for part, role in zip(pooled.chunk(len(roles)), roles, strict=True):
             seen = [known.pooled for known in self._known if known.role == role and known.pooled is not None]
-            if not any(_same(one, part) for one in seen):
+            if not any(same(one, part) for one in seen):
                 raise GuardBypassed(
                     f"the denoiser was given a pooled vector of the {role} prompt that the text guards have not let "
                     "through (a callback changed it?): leave it as encode_prompt gave it."
@@ -280,6 +294,5 @@ class TextSeam:
         return known
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same values, of the same kind, in the same place."""
-    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+def _copy(states: Tensor) -> Tensor:
+    return states.detach().clone()
