@@ -7,9 +7,11 @@ import torch
 
 import tiny
 from closeness import near, same_bits
-from stanchion import ArtefactError, ConfigError, SteerDiff
+from stanchion import ArtefactError, ConfigError, SteerDiff, UnsupportedPipeline, load_guard, load_pipeline
 from stanchion.guards.identifier import LONGEST, Identifier
+from stanchion.guards.text._long_prompts import PromptPart, parts_of, token_ids_of
 from stanchion.guards.text.steerdiff import merged_spans
+from stanchion.pipeline.attach.looking import read
 from stanchion.types import Condition, PromptEmbeds
 
 WIDTH, ROWS = 6, 18
@@ -255,3 +257,65 @@ def test_a_harmless_picture_is_bit_identical(pipe):
 def test_clip_skip_is_refused(pipe):
     with tiny.guard("steerdiff").attach(pipe), pytest.raises(ConfigError, match="clip_skip=1"):
         tiny.draw(pipe, clip_skip=1)
+
+
+# --- long prompts, and short windows ---------------------------------------------------------------------
+
+FILL = "a nice picture that was made on a quiet day with much love and a good camera in the snow at sunset".split()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    pipe = load_pipeline("reference")
+    with load_guard("steerdiff", "weapons").attach(pipe) as attachment:
+        yield pipe, attachment
+
+
+@pytest.mark.parametrize("behind", [0, 4, 8, 12, 16, 20])
+@pytest.mark.parametrize("phrase", ["a knife", "an axe", "gun"])
+def test_a_phrase_is_heard_wherever_it_stands_in_a_long_prompt(phrase, behind, drawn):
+    """The reference model draws a weapon of half the prompts that end with one after filling the text window."""
+    pipe, attachment = drawn
+    words = [*FILL[:behind], *phrase.split(), *FILL[behind:]]
+    text = " ".join(words)
+    while len(pipe.tokenizer(text).input_ids) > pipe.tokenizer.model_max_length:
+        words.pop(0 if behind > 10 else -1)
+        text = " ".join(words)
+    (report,) = read(attachment, [text])
+    assert report.acted == (True,), text
+
+
+def test_long_prompts_without_it_stay_what_they_are(drawn):
+    things = ["a cat", "a house", "a tree", "a ball", "a key", "a hat", "a boat", "a dog"]
+    texts = [" and ".join(things[at:] + things[:at]) for at in range(8)]
+    (report,) = read(drawn[1], texts)
+    assert report.acted == (False,) * 8
+
+
+@pytest.mark.parametrize("tokens", [[18], [3], []])
+def test_parts_of_a_prompt_overlap_and_end_with_it(tokens):
+    content = torch.zeros(1, 32, dtype=torch.bool)
+    content[0, 1 : 1 + sum(tokens)] = True
+    found = parts_of(PromptEmbeds(torch.zeros(1, 32, 4), torch.arange(32)[None], content))
+    assert [(part.start, part.size) for part in found] == {18: [(1, 9), (5, 9), (9, 9), (13, 6)]}.get(sum(tokens), [])
+
+
+def test_what_fills_a_window_is_long():
+    content = torch.ones(1, 9, dtype=torch.bool)
+    content[0, [0, -1]] = False
+    found = parts_of(PromptEmbeds(torch.zeros(1, 9, 4), torch.arange(9)[None], content))
+    assert [(part.start, part.size) for part in found] == [(1, 7)]
+
+
+def test_a_part_stands_where_the_whole_prompt_would():
+    view = PromptEmbeds(torch.zeros(1, 8, 4), torch.tensor([[100, 1, 2, 3, 4, 5, 6, 101]]), None)
+    ids = token_ids_of([PromptPart(0, 3, 2)], view, torch.tensor([100, 101, 0, 0, 0, 0, 0, 0]))
+    assert ids.tolist() == [[100, 3, 4, 101, 0, 0, 0, 0]]
+
+
+def test_a_window_in_which_it_hears_nothing_is_refused(drawn):
+    """Of "knife" in three rows, all that the words need, it heard nothing."""
+    pipe, _ = drawn
+    states = [pipe.encode_prompt(text, "cpu", 1, False)[0][:, :3] for text in ("knife", "")]
+    with pytest.raises(UnsupportedPipeline, match="3 rows of text, in which it hears hardly anything"):
+        pipe(prompt_embeds=states[0], negative_prompt_embeds=states[1], num_inference_steps=1)
