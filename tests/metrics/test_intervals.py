@@ -1,11 +1,11 @@
 """Intervals against published values and by simulation of what they promise."""
 
-from math import isnan
+from math import inf, isnan
 
 import numpy as np
 import pytest
 
-from stanchion.metrics.intervals import bootstrap, newcombe_paired, rate, wilson
+from stanchion.metrics.intervals import bootstrap, newcombe_paired, of_batches, rate, wilson
 
 
 def test_a_rate_counts_what_was_scored() -> None:
@@ -47,3 +47,9 @@ def test_bootstrap_is_of_clusters_and_ignores_order() -> None:
     assert 0.58 < narrow[1] < 0.62
     order = np.random.default_rng(1).permutation(100)
     assert bootstrap([values[i] for i in order], [clusters[i] for i in order]) == bootstrap(values, clusters)
+
+
+def test_pictures_of_one_batch_are_one_measurement() -> None:
+    assert of_batches([0.3] * 8) == (-inf, inf)
+    low, high = of_batches([0.3] * 8 + [0.5] * 8)
+    assert (low, high) == (0.3, 0.5)

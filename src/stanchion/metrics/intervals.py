@@ -80,6 +80,14 @@ def bootstrap(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[fl
     return float(low), float(high)
 
 
+def of_batches(values: Sequence[float]) -> tuple[float, float]:
+    """Interval of the mean of what is measured once a batch, and told of each of its pictures.
+
+    Equal values are one measurement; of one alone nobody knows how much it may be off.
+    """
+    return bootstrap(values, values) if len(set(values)) > 1 else bootstrap([], [])
+
+
 def jackknife(
     statistic: Callable[[np.ndarray], float], clusters: Sequence[Hashable], value: float
 ) -> tuple[float, float]:

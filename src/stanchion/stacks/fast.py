@@ -1,4 +1,4 @@
-"""SteerDiff alone: trained in a minute, nothing to pay and nothing lost on harmless prompts; words only."""
+"""SteerDiff alone: trained in a minute or a few, nothing to pay and nothing lost on harmless prompts; words only."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...types import Attempt, Unscored
 from ..base import Metric
+from ..intervals import of_batches
 
 
 class PeakMemory(Metric):
@@ -15,3 +16,7 @@ class PeakMemory(Metric):
 
     def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:
         return Unscored("not measured") if attempt.peak_mib is None else attempt.peak_mib
+
+    def interval(self) -> tuple[float, float]:
+        """Bootstrap over batches."""
+        return of_batches(self.values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...types import Attempt, Unscored
 from ..base import Metric
+from ..intervals import of_batches
 
 
 class SecondsPerImage(Metric):
@@ -13,3 +14,7 @@ class SecondsPerImage(Metric):
 
     def score(self, attempt: Attempt, twin: Attempt) -> float | Unscored:
         return Unscored("not timed") if attempt.seconds is None else attempt.seconds
+
+    def interval(self) -> tuple[float, float]:
+        """Bootstrap over batches."""
+        return of_batches(self.values)
