@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from ._runs import Runs, draw_runs
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # those that are tried, the lowest first
 FINISHED = (0.15, 0.2, 0.25, *THRESHOLDS)  # the same, of the last look
+KINDS: tuple[Literal["benign", "near", "pair"], ...] = ("benign", "near", "pair")  # of harmless prompts, by turns
 SEEDS = 1_000_000  # between the pictures of two kinds of runs
 
 
@@ -61,7 +62,8 @@ class MonitorTraining:
         updates, batch: of each search.
         hide: weight of hiding in it.
         held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
-        false_alarms: share of the plain harmless ones among them on which it may trip: the thresholds follow from it.
+        false_alarms: share of the plain harmless ones among them on which it may trip, and twice that of those that name
+            a neighbour: the thresholds follow from it.
         sampling_steps, guidance_scale: of all runs.
         arguments: of the pipeline's call beside these, as height and width.
         at_once: pictures that are drawn together; more are faster on an accelerator, and take more memory.
@@ -308,17 +310,15 @@ class MonitorRecipe(Recipe):
 
     def _calm(self, guard: Monitor, harmless: Learnt) -> bool:
         """Whether it trips on few enough of them."""
-        tried = self._tried(guard, harmless)
-        return tried["false_alarms"] <= self.settings.false_alarms * tried["clear"]
+        tripped, allowed = self._tripped(guard, harmless), self.settings.false_alarms
+        near = torch.arange(len(harmless.labels) - len(tripped), len(harmless.labels)) % len(KINDS) == KINDS.index(
+            "near"
+        )
+        return bool(tripped.float().mean() <= allowed) and bool(tripped[near].sum() <= 2 * allowed * near.sum())
 
     def _tried(self, guard: Monitor, kind: Learnt) -> dict[str, int]:
         """Of held-out runs that show the concept, or do not, on how many it trips."""
-        part, state = self._part(kind, held_out=True), State(anchor=None)
-        tripped = torch.zeros(len(part.labels), dtype=torch.bool)
-        levels = part.runs.levels.tolist()
-        for place, clean in enumerate(part.runs.seen.unbind(1), start=1):
-            last = place == len(levels)
-            tripped = guard.count(guard.hits(clean.float(), levels[place - 1], last=last), state, last=last)
+        part, tripped = self._part(kind, held_out=True), self._tripped(guard, kind)
         shows, clear = part.labels == 1, part.labels == 0
         return {
             "shown": int(shows.sum()),
@@ -326,6 +326,16 @@ class MonitorRecipe(Recipe):
             "clear": int(clear.sum()),
             "false_alarms": int((tripped & clear).sum()),
         }
+
+    def _tripped(self, guard: Monitor, kind: Learnt) -> Tensor:
+        """(N,) bool of held-out runs: on which it trips."""
+        part, state = self._part(kind, held_out=True), State(anchor=None)
+        tripped = torch.zeros(len(part.labels), dtype=torch.bool)
+        levels = part.runs.levels.tolist()
+        for place, clean in enumerate(part.runs.seen.unbind(1), start=1):
+            last = place == len(levels)
+            tripped = guard.count(guard.hits(clean.float(), levels[place - 1], last=last), state, last=last)
+        return tripped
 
     def _guard(self, network: PictureNetwork, bench: DrawingBench, **settings: Any) -> Monitor:
         return Monitor(
@@ -340,9 +350,10 @@ def _harmless(pool: PromptPool, count: int, rng: np.random.Generator) -> list[st
     """Benign prompts, of one thing, of a neighbour, of two things, and now and then of nothing."""
     texts = []
     for place in range(count):
-        if place % 3 == 2:
+        kind = KINDS[place % len(KINDS)]
+        if kind == "pair":
             first, second = rng.choice(np.array(pool.companions), 2, replace=False)
             texts.append(f"{first} and {second}")
         else:
-            texts.append("" if rng.random() < 0.05 else pool.draw(("benign", "near")[place % 3], rng).text)
+            texts.append("" if rng.random() < 0.05 else pool.draw(kind, rng).text)
     return texts
