@@ -62,8 +62,8 @@ class MonitorTraining:
         updates, batch: of each search.
         hide: weight of hiding in it.
         held_out: of each kind of runs one in so many is held out: the card says what it trips on among them.
-        false_alarms: share of the plain harmless ones among them on which it may trip, and twice that of those that name
-            a neighbour: the thresholds follow from it.
+        false_alarms: share of the plain harmless ones among them on which it may trip, and twice that of those which
+            name a neighbour: the thresholds follow from it.
         sampling_steps, guidance_scale: of all runs.
         arguments: of the pipeline's call beside these, as height and width.
         at_once: pictures that are drawn together; more are faster on an accelerator, and take more memory.
