@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from ...errors import UnsupportedPipeline
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,25 @@ class NoiseProcess(ABC):
     Attributes:
         known_as: what it is by name.
         example: a scheduler of diffusers that reverses it.
+        settings: of its schedulers those that have one meaning only here, each with that value, which is the usual one.
+        otherwise: what another value leads to.
+
+    Raises:
+        UnsupportedPipeline: the scheduler has another value.
     """
 
     known_as: ClassVar[str]
     example: ClassVar[str]
+    settings: ClassVar[Mapping[str, object]]
+    otherwise: ClassVar[str]
 
     def __init__(self, scheduler: Any) -> None:
+        for setting, usual in self.settings.items():
+            if (given := scheduler.config.get(setting, usual)) != usual:
+                name = type(scheduler).__name__
+                raise UnsupportedPipeline(
+                    f"{name}: {setting} is {given!r}, so that {self.otherwise}; set it to {usual!r}."
+                )
         self.scheduler = scheduler
         self.train_timesteps = int(scheduler.config.num_train_timesteps)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ...errors import UnsupportedPipeline
 from .base import Level, NoiseProcess, like
-
-VELOCITY_FROM_NOISE = {"prediction_type": "flow_prediction", "invert_sigmas": False}
 
 
 class Flow(NoiseProcess):
@@ -22,15 +20,8 @@ class Flow(NoiseProcess):
 
     known_as = "a flow"
     example = "FlowMatchEulerDiscreteScheduler"
-
-    def __init__(self, scheduler: Any) -> None:
-        for setting, usual in VELOCITY_FROM_NOISE.items():
-            if (given := scheduler.config.get(setting, usual)) != usual:
-                raise UnsupportedPipeline(
-                    f"{type(scheduler).__name__}: {setting} is {given!r}, so that neither its timesteps nor its "
-                    f"predictions are those of a flow as guards know it; set it to {usual!r}."
-                )
-        super().__init__(scheduler)
+    settings: ClassVar[Mapping[str, object]] = {"prediction_type": "flow_prediction", "invert_sigmas": False}
+    otherwise = "neither its timesteps nor its predictions are those of a flow as guards know it"
 
     @staticmethod
     def fits(scheduler: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from ...errors import UnsupportedPipeline
 from .base import Level, NoiseProcess, like
 
 PREDICTIONS = ("epsilon", "v_prediction")
-BY_PLACE = {"timestep_type": "discrete", "interpolation_type": "linear"}  # a timestep is a place in the table
 
 
 class VariancePreserving(NoiseProcess):
@@ -19,6 +19,8 @@ class VariancePreserving(NoiseProcess):
 
     known_as = "a diffusion noise schedule (alphas_cumprod)"
     example = "DDIMScheduler"
+    settings: ClassVar[Mapping[str, object]] = {"timestep_type": "discrete", "interpolation_type": "linear"}
+    otherwise = "its timesteps, which are no places in the table, do not say how noisy x_t is"
 
     def __init__(self, scheduler: Any) -> None:
         name, self.prediction = type(scheduler).__name__, scheduler.config.get("prediction_type", "epsilon")
@@ -30,12 +32,6 @@ class VariancePreserving(NoiseProcess):
             raise UnsupportedPipeline(
                 f"{name}: prediction_type is {self.prediction!r}; guards know {', '.join(PREDICTIONS)}."
             )
-        for setting, usual in BY_PLACE.items():
-            if (given := scheduler.config.get(setting, usual)) != usual:
-                raise UnsupportedPipeline(
-                    f"{name}: {setting} is {given!r}, so that its timesteps do not say how noisy x_t is; guards know "
-                    f"{usual!r}."
-                )
         super().__init__(scheduler)
         self.table: Tensor = scheduler.alphas_cumprod
 

@@ -296,24 +296,22 @@ class MonitorRecipe(Recipe):
 
         The last look comes first: it is the surest.
         """
-        first, last = THRESHOLDS[-1], FINISHED[-1]
-        for last in FINISHED:
-            if self._calm(self._with(network, bench, first, last), kinds["harmless"]):
-                break
-        for first in THRESHOLDS:
-            if self._calm(guard := self._with(network, bench, first, last), kinds["harmless"]):
-                break
-        return guard
 
-    def _with(self, network: PictureNetwork, bench: DrawingBench, threshold: float, finished: float) -> Monitor:
-        return self._guard(network, bench, threshold=threshold, release=threshold / 2, finished=finished)
+        def guard(threshold: float, finished: float) -> Monitor:
+            return self._guard(network, bench, threshold=threshold, release=threshold / 2, finished=finished)
+
+        def calm(threshold: float, finished: float) -> bool:
+            return self._calm(guard(threshold, finished), kinds["harmless"])
+
+        last = next((one for one in FINISHED if calm(THRESHOLDS[-1], one)), FINISHED[-1])
+        first = next((one for one in THRESHOLDS if calm(one, last)), THRESHOLDS[-1])
+        return guard(first, last)
 
     def _calm(self, guard: Monitor, harmless: Learnt) -> bool:
         """Whether it trips on few enough of them."""
         tripped, allowed = self._tripped(guard, harmless), self.settings.false_alarms
-        near = torch.arange(len(harmless.labels) - len(tripped), len(harmless.labels)) % len(KINDS) == KINDS.index(
-            "near"
-        )
+        places = torch.arange(len(harmless.labels) - len(tripped), len(harmless.labels))
+        near = places % len(KINDS) == KINDS.index("near")
         return bool(tripped.float().mean() <= allowed) and bool(tripped[near].sum() <= 2 * allowed * near.sum())
 
     def _tried(self, guard: Monitor, kind: Learnt) -> dict[str, int]:
